@@ -1,0 +1,2 @@
+//! The `tidelock` command-line tool.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `dynamodb-sync` function.
+fn main() {}
