@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Tidelock's core: everything that decides, and nothing that does I/O.
+//!
+//! ```text
+//! payload bytes ─ source::dynamodb::decode ─▶ Batch (one slot per record, documents already in the target's format)
+//!                 batch::Delivery          ─▶ rounds of operations, one per source key
+//!                 target::Target           ─▶ one outcome per operation, by position
+//!                 batch::Delivery::finish  ─▶ what to park, and the lowest position to retry
+//! ```
+//!
+//! Two rules hold everywhere: decoding never fails as a whole (a record fails alone), and a version is a pure function of
+//! the event (no clock, no counter).
+
+pub mod batch;
+pub mod cause;
+pub mod encode;
+pub mod json;
+pub mod key;
+pub mod letter;
+pub mod pipeline;
+pub mod settings;
+pub mod source;
+pub mod target;
+pub mod version;

@@ -1,0 +1,281 @@
+//! From planned groups to one fate per slot: rounds of operations, and the falling back when one is refused for good.
+
+use super::{Batch, BatchResponse, Content, Plan};
+use crate::cause::{Cause, Disposition, Failure};
+use crate::letter::{DeadLetters, Letter, MAX_LETTER_BYTES, letter};
+use crate::pipeline::{Pipeline, Routed};
+use crate::target::{Done, Operation, Outcome, Target, Write};
+use crate::version::Sequence;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What became of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Not decided yet.
+    Pending,
+    /// The target holds it, or a newer change of the batch that stands for it.
+    Done(Done),
+    /// The pipeline leaves it out.
+    Filtered,
+    /// Stored as a dead letter, for this reason.
+    Parked(Cause),
+    /// Not applied; the cause's disposition says what follows.
+    Failed(Failure),
+}
+
+/// The state of a delivery: pure, driven by [`deliver`].
+#[derive(Debug)]
+pub struct Delivery<'b> {
+    batch: &'b Batch,
+    plan: &'b Plan,
+    fates: Vec<Fate>,
+    /// How many members of each group are left to try, counted from its oldest; 0 when the group is done.
+    left: Vec<usize>,
+}
+
+impl<'b> Delivery<'b> {
+    /// Begins: slots that decoding or routing has already decided get their fate.
+    #[must_use]
+    pub fn new(batch: &'b Batch, plan: &'b Plan) -> Self {
+        let fates = batch
+            .slots
+            .iter()
+            .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.routes.get(origin))) {
+                (_, Some(Routed::Filtered)) => Fate::Filtered,
+                (Content::Failed(failure), _) => Fate::Failed(Failure::clone(failure)),
+                (_, Some(Routed::Refused(failure))) => Fate::Failed(failure.clone()),
+                _ => Fate::Pending,
+            })
+            .collect();
+        let left = plan.groups.iter().map(|group| group.members.len()).collect();
+        Self { batch, plan, fates, left }
+    }
+
+    /// The next round: for every undecided group, the newest change that has not been refused. Empty when all is decided.
+    ///
+    /// The first list names each operation's group for [`Delivery::settle`].
+    pub fn round(&mut self) -> (Vec<usize>, Vec<Operation<'b>>) {
+        let (mut groups, mut operations) = (Vec::new(), Vec::new());
+        for group in 0..self.left.len() {
+            if let Some(operation) = self.survivor(group) {
+                groups.push(group);
+                operations.push(operation);
+            }
+        }
+        (groups, operations)
+    }
+
+    fn survivor(&mut self, group: usize) -> Option<Operation<'b>> {
+        loop {
+            let slot = self.batch.slots.get(self.member(group)?)?;
+            let write = match &slot.content {
+                Content::Upsert(range) => Write::Upsert(self.batch.documents.get(range.clone())?),
+                Content::Delete => Write::Delete,
+                Content::Failed(_) => {
+                    *self.left.get_mut(group)? -= 1;
+                    continue;
+                }
+            };
+            let (key, version) = (self.batch.key(slot)?, self.batch.version(slot)?);
+            let into = self.plan.place(self.plan.groups.get(group)?.origin)?;
+            return Some(Operation { into, key, write, version });
+        }
+    }
+
+    /// The newest member of a group that is still to be tried.
+    fn member(&self, group: usize) -> Option<usize> {
+        let last = self.left.get(group)?.checked_sub(1)?;
+        let start = self.plan.groups.get(group)?.members.start;
+        self.plan.order.get(start + last).copied()
+    }
+
+    /// Takes an operation's outcome in.
+    ///
+    /// Done: the operation stood for all older changes of its key. Refused for good: the change before it gets its turn.
+    /// To be retried: neither it nor any older change of the key is applied in this batch.
+    pub fn settle(&mut self, group: usize, outcome: &Outcome) {
+        let Some(member) = self.member(group) else { return };
+        let Some(left) = self.left.get(group).copied() else { return };
+        if let Err(failure) = outcome
+            && failure.cause.disposition() == Disposition::Park
+        {
+            if let Some(fate) = self.fates.get_mut(member) {
+                *fate = Fate::Failed(failure.clone());
+            }
+            if let Some(count) = self.left.get_mut(group) {
+                *count -= 1;
+            }
+            return;
+        }
+        let start = self.plan.groups.get(group).map_or(0, |group| group.members.start);
+        for &slot in self.plan.order.get(start..start + left).unwrap_or_default() {
+            if let Some(fate @ Fate::Pending) = self.fates.get_mut(slot) {
+                *fate = match outcome {
+                    Ok(done) => Fate::Done(*done),
+                    Err(failure) => Fate::Failed(failure.clone()),
+                };
+            }
+        }
+        if let Some(count) = self.left.get_mut(group) {
+            *count = 0;
+        }
+    }
+
+    /// The position a slot is retried from: its own, or that of the nearest record before it that has one.
+    fn retry_point(&self, slot: usize) -> Option<(Sequence, usize)> {
+        self.batch.slots.get(..=slot)?.iter().enumerate().rev().find_map(|(index, slot)| slot.sequence.map(|s| (s, index)))
+    }
+
+    /// The lowest position that must come again: `None` when there is none, `Some(None)` when it has no number, so that only
+    /// the whole batch can come again.
+    fn lowest_retry(&self) -> Option<Option<(Sequence, usize)>> {
+        let mut lowest: Option<(Sequence, usize)> = None;
+        for (index, fate) in self.fates.iter().enumerate() {
+            if matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Retry) {
+                let Some(point) = self.retry_point(index) else { return Some(None) };
+                lowest = Some(lowest.map_or(point, |lowest| lowest.min(point)));
+            }
+        }
+        lowest.map(Some)
+    }
+
+    /// Slots to be parked now: refused for good, and not among those that come again anyway.
+    #[must_use]
+    pub fn to_park(&self) -> Vec<usize> {
+        let limit = match self.lowest_retry() {
+            None => None,
+            Some(None) => return Vec::new(),
+            Some(Some((sequence, _))) => Some(sequence),
+        };
+        let comes_again = |slot| {
+            let point = self.retry_point(slot).map(|(sequence, _)| sequence);
+            limit.zip(point).is_some_and(|(limit, point)| point >= limit)
+        };
+        let refused = |fate: &Fate| matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park);
+        (0..self.fates.len()).filter(|&slot| self.fates.get(slot).is_some_and(refused) && !comes_again(slot)).collect()
+    }
+
+    /// The answer to the event source mapping; an error fails the whole batch.
+    fn answer(&self, payload: &[u8]) -> Result<BatchResponse, String> {
+        match self.lowest_retry() {
+            None => Ok(BatchResponse::success()),
+            Some(Some((_, slot))) => {
+                let position = self.batch.slots.get(slot).and_then(|slot| slot.position.clone());
+                let position = position.and_then(|range| payload.get(range)).and_then(|text| std::str::from_utf8(text).ok());
+                position.and_then(BatchResponse::retry_from).ok_or_else(|| "a record to retry has no readable position".to_owned())
+            }
+            Some(None) => Err("a record to retry has no sequence number, nor has any before it, so the whole batch must come again".to_owned()),
+        }
+    }
+}
+
+/// What [`deliver`] needs beside the batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The function's name, for letters.
+    pub function: &'a str,
+    /// The time, milliseconds since 1970, for letters.
+    pub now_ms: i64,
+    /// When an answer must be on its way.
+    pub deadline: Instant,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Report {
+    /// The answer; an error fails the whole batch and says why.
+    pub answer: Result<BatchResponse, String>,
+    /// One fate per slot.
+    pub fates: Vec<Fate>,
+    /// How many operations were sent, over all rounds.
+    pub operations: usize,
+    /// Per cause of what was parked or is to be retried: how many slots, and one example.
+    pub failures: BTreeMap<&'static str, (usize, Failure)>,
+}
+
+/// Delivers a batch: writes, parks what is refused for good, and answers.
+///
+/// `payload` is what the batch was decoded from.
+pub async fn deliver<T: Target, D: DeadLetters>(
+    payload: &[u8],
+    batch: &Batch,
+    pipeline: &Pipeline,
+    target: &T,
+    dead_letters: Option<&D>,
+    circumstances: Circumstances<'_>,
+) -> Report {
+    let plan = Plan::new(batch, pipeline);
+    let mut delivery = Delivery::new(batch, &plan);
+    let mut sent = 0;
+    loop {
+        let (groups, operations) = delivery.round();
+        if operations.is_empty() {
+            break;
+        }
+        sent += operations.len();
+        let mut outcomes = target.apply(&operations, circumstances.deadline).await;
+        if outcomes.len() != operations.len() {
+            let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
+            outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
+        }
+        for (group, outcome) in groups.iter().zip(&outcomes) {
+            delivery.settle(*group, outcome);
+        }
+    }
+    let failures = summary(&delivery.fates);
+    park(payload, &mut delivery, dead_letters, circumstances).await;
+    let answer = delivery.answer(payload);
+    Report { answer, failures, fates: delivery.fates, operations: sent }
+}
+
+fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {
+    let mut failures = BTreeMap::new();
+    for fate in fates {
+        if let Fate::Failed(failure) = fate {
+            failures.entry(failure.cause.code()).or_insert_with(|| (0, failure.clone())).0 += 1;
+        }
+    }
+    failures
+}
+
+async fn park<D: DeadLetters>(payload: &[u8], delivery: &mut Delivery<'_>, dead_letters: Option<&D>, at: Circumstances<'_>) {
+    let slots = delivery.to_park();
+    if slots.is_empty() {
+        return;
+    }
+    let mut results: Vec<Result<(), String>> = Vec::new();
+    if let Some(queue) = dead_letters {
+        let letters: Vec<Letter> = slots.iter().filter_map(|&slot| write_letter(payload, delivery, slot, at)).collect();
+        // What does not fit is not even tried, so that it cannot hold the others back.
+        let (fitting, sizes): (Vec<Letter>, Vec<usize>) = {
+            let sizes = letters.iter().map(|letter| letter.body.len()).collect();
+            (letters.into_iter().filter(|letter| letter.body.len() <= MAX_LETTER_BYTES).collect(), sizes)
+        };
+        let mut stored = if fitting.is_empty() { Vec::new() } else { queue.park(&fitting, at.deadline).await }.into_iter();
+        results.extend(sizes.into_iter().map(|size| {
+            if size > MAX_LETTER_BYTES {
+                return Err(format!("the letter has {size} bytes, a message at most {MAX_LETTER_BYTES}"));
+            }
+            stored.next().unwrap_or_else(|| Err("the queue gave no answer for this letter".to_owned()))
+        }));
+    }
+    for (position, slot) in slots.into_iter().enumerate() {
+        let result = results.get(position).cloned().unwrap_or_else(|| Err("TIDELOCK_DEAD_LETTERS is not set".to_owned()));
+        if let Some(fate) = delivery.fates.get_mut(slot)
+            && let Fate::Failed(failure) = fate
+        {
+            *fate = match result {
+                Ok(()) => Fate::Parked(failure.cause),
+                Err(why) => Fate::Failed(Failure::new(Cause::NotParked, format!("{why} ({failure})"))),
+            };
+        }
+    }
+}
+
+fn write_letter(payload: &[u8], delivery: &Delivery<'_>, slot: usize, at: Circumstances<'_>) -> Option<Letter> {
+    let Some(Fate::Failed(failure)) = delivery.fates.get(slot) else { return None };
+    let slot = delivery.batch.slots.get(slot)?;
+    let into = slot.origin.and_then(|origin| delivery.plan.place(origin)).map(|place| place.name.as_str());
+    Some(letter(payload, delivery.batch, slot, failure, into, at.function, at.now_ms))
+}

@@ -1,0 +1,100 @@
+//! A batch: one slot per record, in the order of the event; and what becomes of it.
+
+mod delivery;
+mod plan;
+mod response;
+
+use crate::cause::Failure;
+use crate::key::Key;
+use crate::version::{Sequence, StreamLabel, Version};
+use std::ops::Range;
+
+pub use delivery::{Circumstances, Delivery, Fate, Report, deliver};
+pub use plan::{Group, Plan};
+pub use response::BatchResponse;
+
+/// Where records come from: one stream of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The name that routes match: the table's.
+    pub name: String,
+    /// The stream's own name in full: its ARN.
+    pub arn: String,
+    /// The version space of its records.
+    pub space: String,
+    /// When the stream was enabled.
+    pub label: StreamLabel,
+}
+
+/// What a record asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The document, as a range of [`Batch::documents`].
+    Upsert(Range<usize>),
+    /// The document's end.
+    Delete,
+    /// The record cannot be used.
+    Failed(Box<Failure>),
+}
+
+/// One record of a batch.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// The record as received, as a range of the payload.
+    pub raw: Range<usize>,
+    /// The position as received, as a range of the payload (the text between the quotes): what an answer names.
+    pub position: Option<Range<usize>>,
+    /// The position as a number; `None` when it is missing or no number.
+    pub sequence: Option<Sequence>,
+    /// The source's time of the change, milliseconds since 1970; 0 when the record has none.
+    pub at: i64,
+    /// Index into [`Batch::origins`]; `None` when the record does not name its stream.
+    pub origin: Option<usize>,
+    /// The source's key, as a range of [`Batch::keys`]; `None` when it cannot be read.
+    pub key: Option<Range<usize>>,
+    /// What the record asks for.
+    pub content: Content,
+}
+
+/// A decoded batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// One slot per record, in the event's order.
+    pub slots: Vec<Slot>,
+    /// Where the records come from.
+    pub origins: Vec<Origin>,
+    /// Storage of the keys.
+    pub keys: Vec<u8>,
+    /// Storage of the documents in the target's format.
+    pub documents: Vec<u8>,
+}
+
+impl Batch {
+    /// The key of a slot.
+    #[must_use]
+    pub fn key(&self, slot: &Slot) -> Option<Key<'_>> {
+        slot.key.clone().and_then(|range| self.keys.get(range)).map(Key::from_bytes)
+    }
+
+    /// The origin of a slot.
+    #[must_use]
+    pub fn origin(&self, slot: &Slot) -> Option<&Origin> {
+        slot.origin.and_then(|index| self.origins.get(index))
+    }
+
+    /// The version of a slot.
+    #[must_use]
+    pub fn version<'a>(&'a self, slot: &'a Slot) -> Option<Version<'a>> {
+        let (origin, sequence) = (self.origin(slot)?, slot.sequence.as_ref()?);
+        Some(Version {
+            space: &origin.space,
+            label: origin.label.as_str(),
+            exact: sequence.as_str(),
+            coarse: origin.label.coarse(sequence),
+            at: slot.at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

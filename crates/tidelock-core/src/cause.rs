@@ -1,0 +1,141 @@
+//! Why a change was not applied, and what follows from it: one table for all sources and targets.
+//!
+//! Decoders and targets only name a [`Cause`]. Whether the record is parked or retried, and what the operator is told, is
+//! decided here and nowhere else.
+
+use std::fmt;
+
+/// What becomes of a change that was not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// It can never be applied as it is: to the dead-letter queue, then done.
+    Park,
+    /// It may pass later: reported to the event source mapping, which sends it again.
+    Retry,
+}
+
+macro_rules! causes {
+    ($($variant:ident $code:literal $disposition:ident $meaning:literal $action:literal;)+) => {
+        /// Why a change was not applied.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Cause {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Cause {
+            /// Every cause there is, in the table's order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name used in dead letters (`reason`), logs and metrics. The list is closed.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// Parked or retried.
+            #[must_use]
+            pub fn disposition(self) -> Disposition {
+                match self { $(Self::$variant => Disposition::$disposition,)+ }
+            }
+
+            /// What happened, for a person.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+
+            /// What the operator should do.
+            #[must_use]
+            pub fn action(self) -> &'static str {
+                match self { $(Self::$variant => $action,)+ }
+            }
+        }
+    };
+}
+
+causes! {
+    // The record itself.
+    MalformedRecord "malformed_record" Park "the record does not have the source's form" "look at the raw record in the letter; fix its producer, or drop the letter";
+    UnknownEvent "unknown_event" Park "the record's operation is not one this source has" "look at the raw record; upgrade tidelock if the source has gained an operation";
+    InvalidPosition "invalid_position" Park "the record's sequence number is missing or no number of at most 40 digits" "look at the raw record; without a position a change cannot be ordered";
+    InvalidSource "invalid_source" Park "the record does not say which stream it comes from in a form tidelock knows" "look at eventSourceARN in the raw record";
+    MissingKey "missing_key" Park "the record has no key, or one tidelock cannot read" "look at the raw record";
+    MissingImage "missing_image" Park "an insert or a change came without the new image" "set the stream's view type to NEW_IMAGE or NEW_AND_OLD_IMAGES, then write the item again";
+    UnknownType "unknown_type" Park "a value carries a type the source does not have" "look at the named field; upgrade tidelock if the source has gained a type";
+    InvalidValue "invalid_value" Park "a value does not fit its own type" "look at the named field in the raw record";
+    ReservedField "reserved_field" Park "the item has a field of a name the target or tidelock needs for itself" "rename the field in the source";
+    UnrepresentableValue "unrepresentable_value" Park "the target has no exact form for a value" "store the value in another form, or choose a target that can hold it";
+    NestedTooDeeply "nested_too_deeply" Park "the item is nested more deeply than the target or the source allows" "flatten the item";
+    Unmatched "unmatched" Park "no route of the pipeline matches the record's source" "add a route, or set `unmatched: filter`";
+    // What the target says about one document.
+    InvalidId "invalid_id" Park "the target cannot take this id" "shorten the key: OpenSearch allows 512 bytes";
+    DocumentTooLarge "document_too_large" Park "the document is over the target's limit" "make the item smaller, or raise TIDELOCK_BULK_BYTES where that is the limit";
+    MappingConflict "mapping_conflict" Park "a value does not fit the index's mapping of its field" "correct the mapping or the item, then redrive";
+    FieldLimit "field_limit" Park "the document would add more fields than the index allows" "raise index.mapping.total_fields.limit, or map the object as flat_object";
+    InvalidDocument "invalid_document" Park "the target refuses the document as it is" "see the detail, correct the item or the target's rules, then redrive";
+    InvalidTargetName "invalid_target_name" Park "the index or collection cannot have this name" "route the source to another name in the pipeline";
+    UniqueConflict "unique_conflict" Park "another document holds the value of a unique index" "drop the index, or correct the other document, then redrive";
+    OrderConflict "order_conflict" Park "the target holds a higher version, although this change is later by the source's time" "compare source and target by hand; was the stream replaced, or a database restored?";
+    TargetError "target_error" Park "the target fails on this document again and again while its neighbours pass" "see the target's log for the error, then redrive";
+    // The target's state.
+    Throttled "throttled" Retry "the target is busy" "nothing if it passes; otherwise more capacity, smaller TIDELOCK_BULK_BYTES or fewer TIDELOCK_IN_FLIGHT";
+    Unavailable "unavailable" Retry "the target, or a shard of it, is unavailable" "look at the target's health";
+    Unreachable "unreachable" Retry "no connection to the target" "check host, port, TLS and the function's network";
+    TimedOut "timed_out" Retry "the target did not answer in time" "look at the target's load, or raise the function's timeout";
+    Deadline "deadline" Retry "the invocation's time was over" "raise the function's timeout, or lower the batch size";
+    Unauthenticated "unauthenticated" Retry "the target does not accept the credentials" "check TIDELOCK_TARGET_AUTH and the secret";
+    Forbidden "forbidden" Retry "the credentials do not allow the write" "grant index, delete, get and mapping rights on the target to the function's role or user";
+    Blocked "blocked" Retry "writes to the index are blocked" "free disk space or lift the block (index.blocks.*)";
+    TargetMissing "target_missing" Retry "the index or collection is missing and may not be created" "create it, or allow its creation";
+    NotPrimary "not_primary" Retry "the server is not the primary, or is changing state" "nothing if it passes";
+    LostRace "lost_race" Retry "another writer changed the document between reading and writing" "nothing if it passes";
+    Tombstone "tombstone" Retry "the target remembers a delete of this id with a higher version, but not which" "nothing: the target forgets it after index.gc_deletes (60 s)";
+    UnexpectedAnswer "unexpected_answer" Retry "the target's answer cannot be matched with what was sent" "check that TIDELOCK_TARGET names the right kind of server";
+    // Tidelock's own.
+    NotParked "not_parked" Retry "the dead letter could not be stored" "check TIDELOCK_DEAD_LETTERS and the right to send to it; without a queue a refused record is retried until it expires";
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// One change that was not applied: the cause, and what is particular to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which row of the table.
+    pub cause: Cause,
+    /// The particulars (field, limit, the target's own words). Never a credential.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure with its particulars.
+    #[must_use]
+    pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause, self.detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_row_is_complete_and_its_code_unique() {
+        let mut codes = HashSet::new();
+        for cause in Cause::ALL {
+            assert!(codes.insert(cause.code()), "{cause} twice");
+            assert!(cause.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{cause}");
+            assert!(!cause.meaning().is_empty() && !cause.action().is_empty(), "{cause}");
+        }
+    }
+}

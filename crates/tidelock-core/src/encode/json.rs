@@ -1,0 +1,137 @@
+//! Documents as JSON text: strings and numbers are copied as they stand.
+
+use super::{Fault, Sink, Written, is_base64};
+use crate::cause::Cause;
+use crate::json::{RawStr, check_escapes};
+
+/// Writes `{"a":1,…` : the document's opening brace and members, without the closing brace.
+#[derive(Debug, Default)]
+pub struct JsonSink {
+    out: Vec<u8>,
+    /// Whether a value or name at this place needs a comma before it.
+    comma: bool,
+}
+
+impl JsonSink {
+    /// A sink with room for `capacity` bytes.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { out: Vec::with_capacity(capacity), comma: false }
+    }
+
+    #[inline]
+    fn separate(&mut self) {
+        if self.comma {
+            self.out.push(b',');
+        }
+        self.comma = true;
+    }
+
+    #[inline]
+    fn quoted(&mut self, raw: &[u8]) {
+        self.out.reserve(raw.len() + 2);
+        self.out.push(b'"');
+        self.out.extend_from_slice(raw);
+        self.out.push(b'"');
+    }
+}
+
+fn bad_escape() -> Box<Fault> {
+    Fault::new(Cause::InvalidValue, "text with an invalid escape sequence")
+}
+
+impl Sink for JsonSink {
+    fn begin_document(&mut self) {
+        self.out.push(b'{');
+        self.comma = false;
+    }
+
+    fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    fn truncate(&mut self, position: usize) {
+        self.out.truncate(position);
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    #[inline]
+    fn name(&mut self, name: RawStr<'_>) -> Written {
+        if !check_escapes(name) {
+            return Err(bad_escape());
+        }
+        self.separate();
+        self.quoted(name.raw);
+        self.out.push(b':');
+        self.comma = false;
+        Ok(())
+    }
+
+    #[inline]
+    fn text(&mut self, text: RawStr<'_>) -> Written {
+        if !check_escapes(text) {
+            return Err(bad_escape());
+        }
+        self.separate();
+        self.quoted(text.raw);
+        Ok(())
+    }
+
+    #[inline]
+    fn number(&mut self, text: &[u8]) -> Written {
+        self.separate();
+        self.out.extend_from_slice(text);
+        Ok(())
+    }
+
+    #[inline]
+    fn binary(&mut self, base64: &[u8]) -> Written {
+        if !is_base64(base64) {
+            return Err(Fault::new(Cause::InvalidValue, "binary that is not base64"));
+        }
+        self.separate();
+        self.quoted(base64);
+        Ok(())
+    }
+
+    #[inline]
+    fn boolean(&mut self, value: bool) {
+        self.separate();
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    #[inline]
+    fn null(&mut self) {
+        self.separate();
+        self.out.extend_from_slice(b"null");
+    }
+
+    #[inline]
+    fn begin_map(&mut self) {
+        self.separate();
+        self.out.push(b'{');
+        self.comma = false;
+    }
+
+    #[inline]
+    fn end_map(&mut self) {
+        self.out.push(b'}');
+        self.comma = true;
+    }
+
+    #[inline]
+    fn begin_list(&mut self) {
+        self.separate();
+        self.out.push(b'[');
+        self.comma = false;
+    }
+
+    #[inline]
+    fn end_list(&mut self) {
+        self.out.push(b']');
+        self.comma = true;
+    }
+}

@@ -1,0 +1,294 @@
+//! The cursor itself: strings are found eight bytes at a time.
+
+use std::fmt;
+
+/// Containers nested deeper than this are refused: DynamoDB allows 32 levels of attributes, each two JSON levels deep.
+const MAX_DEPTH: u32 = 256;
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// The text is not JSON at this place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// Byte offset in the text.
+    pub at: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not JSON at byte {}: expected {}", self.at, self.expected)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// The text between the quotes of a JSON string, as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawStr<'a> {
+    /// The bytes between the quotes.
+    pub raw: &'a [u8],
+    /// Whether a backslash occurs, so that `raw` is not the string's value.
+    pub escaped: bool,
+}
+
+/// A position in JSON text.
+#[derive(Debug, Clone)]
+pub struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor at the start of `text`.
+    #[must_use]
+    pub fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Byte offset of the next unread byte.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Moves to an offset that [`Cursor::at`] gave before.
+    pub fn rewind(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// The text between two offsets.
+    #[must_use]
+    pub fn slice(&self, from: usize, to: usize) -> &'a [u8] {
+        self.text.get(from..to).unwrap_or_default()
+    }
+
+    /// An error that names the current place.
+    #[must_use]
+    pub fn malformed(&self, expected: &'static str) -> Malformed {
+        Malformed { at: self.at, expected }
+    }
+
+    /// The next byte that is no white space, not consumed.
+    #[inline]
+    pub fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.text.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    /// Consumes `byte` if it comes next.
+    #[inline]
+    pub fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Consumes `byte`.
+    ///
+    /// # Errors
+    /// When another byte comes next.
+    #[inline]
+    pub fn expect(&mut self, byte: u8, name: &'static str) -> Result<(), Malformed> {
+        if self.take(byte) { Ok(()) } else { Err(self.malformed(name)) }
+    }
+
+    /// After a member or an item: `true` when another follows, `false` when `close` ended the container.
+    ///
+    /// # Errors
+    /// When neither a comma nor `close` comes next.
+    #[inline]
+    pub fn more(&mut self, close: u8) -> Result<bool, Malformed> {
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(self.malformed("a comma or the container's end")),
+        }
+    }
+
+    /// A member's name and the colon after it.
+    ///
+    /// # Errors
+    /// When no string or no colon comes next.
+    #[inline]
+    pub fn name(&mut self) -> Result<RawStr<'a>, Malformed> {
+        let name = self.string()?;
+        self.expect(b':', "a colon")?;
+        Ok(name)
+    }
+
+    /// A string.
+    ///
+    /// # Errors
+    /// When no string comes next, it does not end, or it holds a bare control character.
+    #[inline]
+    pub fn string(&mut self) -> Result<RawStr<'a>, Malformed> {
+        self.expect(b'"', "a string")?;
+        let from = self.at;
+        let mut escaped = false;
+        loop {
+            self.at = find_special(self.text, self.at);
+            match self.text.get(self.at) {
+                Some(b'"') => {
+                    let raw = self.slice(from, self.at);
+                    self.at += 1;
+                    return Ok(RawStr { raw, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.at += 2;
+                }
+                Some(_) => return Err(self.malformed("no control character in a string")),
+                None => return Err(self.malformed("the string's end")),
+            }
+        }
+    }
+
+    /// The text of a number, `true`, `false` or `null`.
+    ///
+    /// # Errors
+    /// When something else comes next.
+    pub fn scalar(&mut self) -> Result<&'a [u8], Malformed> {
+        self.peek();
+        let from = self.at;
+        while let Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        let text = self.slice(from, self.at);
+        if matches!(text, b"true" | b"false" | b"null") || super::is_number(text) {
+            return Ok(text);
+        }
+        self.at = from;
+        Err(self.malformed("a value"))
+    }
+
+    /// Walks over one value of any kind and gives its text.
+    ///
+    /// # Errors
+    /// When it is not JSON or nested too deeply.
+    pub fn skip(&mut self) -> Result<&'a [u8], Malformed> {
+        self.peek();
+        let from = self.at;
+        self.skip_value(0)?;
+        Ok(self.slice(from, self.at))
+    }
+
+    fn skip_value(&mut self, depth: u32) -> Result<(), Malformed> {
+        if depth > MAX_DEPTH {
+            return Err(self.malformed("less nesting"));
+        }
+        match self.peek() {
+            Some(b'"') => {
+                self.string()?;
+            }
+            Some(b'{') => {
+                self.at += 1;
+                if self.take(b'}') {
+                    return Ok(());
+                }
+                loop {
+                    self.name()?;
+                    self.skip_value(depth + 1)?;
+                    if !self.more(b'}')? {
+                        break;
+                    }
+                }
+            }
+            Some(b'[') => {
+                self.at += 1;
+                if self.take(b']') {
+                    return Ok(());
+                }
+                loop {
+                    self.skip_value(depth + 1)?;
+                    if !self.more(b']')? {
+                        break;
+                    }
+                }
+            }
+            _ => {
+                self.scalar()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Succeeds when only white space is left.
+    ///
+    /// # Errors
+    /// When more text follows.
+    pub fn end(&mut self) -> Result<(), Malformed> {
+        if self.peek().is_none() { Ok(()) } else { Err(self.malformed("the end of the text")) }
+    }
+}
+
+/// Offset of the first quote, backslash or control character at or after `from`, or the text's length.
+#[inline]
+fn find_special(text: &[u8], mut from: usize) -> usize {
+    while let Some(chunk) = text.get(from..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let slash = word ^ (ONES * b'\\' as u64);
+        // The classic zero-byte test; a borrow can only mark bytes above a true hit, so the lowest mark is exact.
+        let hit = ((quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash)
+            | (word.wrapping_sub(ONES * 0x20) & !word))
+            & HIGH;
+        if hit != 0 {
+            return from + (hit.trailing_zeros() / 8) as usize;
+        }
+        from += 8;
+    }
+    while let Some(byte) = text.get(from) {
+        if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
+            return from;
+        }
+        from += 1;
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn finds_what_a_byte_loop_finds(text in proptest::collection::vec(any::<u8>(), 0..80), from in 0usize..80) {
+            let from = from.min(text.len());
+            let slow = text[from..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).map_or(text.len(), |i| from + i);
+            prop_assert_eq!(find_special(&text, from), slow);
+        }
+
+        #[test]
+        fn skips_exactly_what_serde_reads(text in r#"[\[\]\{\}",:0-9a-e.\\ -]{0,24}"#) {
+            let ours = { let mut c = Cursor::new(text.as_bytes()); c.skip().and_then(|_| c.end()).is_ok() };
+            let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            // Escapes and number range are not the cursor's business, so it may accept more, never less.
+            prop_assert!(ours || !theirs, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_json() {
+        for text in ["", "{", "[1,]", "{\"a\"}", "\"a", "\"a\u{1}\"", "tru", "01", "{\"a\":1,}", "nulll"] {
+            let mut cursor = Cursor::new(text.as_bytes());
+            assert!(cursor.skip().and_then(|_| cursor.end()).is_err(), "{text}");
+        }
+        let deep = "[".repeat(10_000);
+        assert!(Cursor::new(deep.as_bytes()).skip().is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! A cursor over JSON text ([RFC 8259]) that hands out slices of it instead of building a tree.
+//!
+//! It checks the structure it walks over; it does not unescape. UTF-8 is checked once for the whole payload by the caller.
+//!
+//! [RFC 8259]: https://www.rfc-editor.org/rfc/rfc8259
+
+mod cursor;
+mod escape;
+mod number;
+
+pub use cursor::{Cursor, Malformed, RawStr};
+pub use escape::{check_escapes, unescape, write_string};
+pub use number::{Number, canonical_number, is_number};

@@ -1,0 +1,97 @@
+//! DynamoDB Streams batches as Lambda delivers them.
+//!
+//! Form: [Using AWS Lambda with DynamoDB](https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html) and
+//! [StreamRecord](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html). The
+//! payload is walked over once; the new image is written in the target's format on the way.
+
+mod attribute;
+mod record;
+
+use super::EnvelopeError;
+use crate::batch::{Batch, Origin};
+use crate::encode::{BsonSink, Format, JsonSink, Sink};
+use crate::json::{Cursor, Malformed};
+use crate::version::StreamLabel;
+use record::RecordDecoder;
+
+/// Decodes an event, writing documents in `format`.
+///
+/// A record that cannot be used fails alone: its slot says why.
+///
+/// # Errors
+/// Only when the payload as a whole is no DynamoDB Streams event.
+pub fn decode(payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
+    match format {
+        Format::Json => decode_into(payload, format, JsonSink::with_capacity(payload.len() * 2 / 3)),
+        Format::Bson => decode_into(payload, format, BsonSink::with_capacity(payload.len() * 2 / 3)),
+    }
+}
+
+fn decode_into<S: Sink>(payload: &[u8], format: Format, sink: S) -> Result<Batch, EnvelopeError> {
+    let utf8 = simdutf8::basic::from_utf8(payload).is_ok();
+    let mut decoder = RecordDecoder::new(payload, sink, format, utf8);
+    walk_event(payload, &mut decoder)?;
+    Ok(decoder.finish())
+}
+
+fn walk_event<'p, S: Sink>(payload: &'p [u8], decoder: &mut RecordDecoder<'p, S>) -> Result<(), EnvelopeError> {
+    let unreadable = |error: Malformed| EnvelopeError {
+        message: format!("the event cannot be read ({error}); nothing of it was applied"),
+    };
+    let not_an_event = || EnvelopeError {
+        message: "not a DynamoDB Streams event: there is no `Records` array; is this function mapped to the right source?"
+            .to_owned(),
+    };
+    let mut cursor = Cursor::new(payload);
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.skip().map_or_else(unreadable, |_| not_an_event()));
+    }
+    cursor.take(b'{');
+    let mut found = false;
+    if !cursor.take(b'}') {
+        loop {
+            let name = cursor.name().map_err(unreadable)?;
+            if name.raw == b"Records" && cursor.peek() == Some(b'[') {
+                found = true;
+                cursor.take(b'[');
+                if !cursor.take(b']') {
+                    loop {
+                        decoder.record(&mut cursor).map_err(unreadable)?;
+                        if !cursor.more(b']').map_err(unreadable)? {
+                            break;
+                        }
+                    }
+                }
+            } else {
+                cursor.skip().map_err(unreadable)?;
+            }
+            if !cursor.more(b'}').map_err(unreadable)? {
+                break;
+            }
+        }
+    }
+    cursor.end().map_err(unreadable)?;
+    if found { Ok(()) } else { Err(not_an_event()) }
+}
+
+/// Takes a stream's ARN apart: `arn:PARTITION:dynamodb:REGION:ACCOUNT:table/TABLE/stream/LABEL`.
+///
+/// The space names region, account and table: replicas of a global table count for themselves.
+fn origin(arn: &str) -> Option<Origin> {
+    let mut parts = arn.splitn(6, ':');
+    let (scheme, _partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+    let (table, label) = resource.strip_prefix("table/")?.split_once("/stream/")?;
+    if scheme != "arn" || service != "dynamodb" || table.is_empty() {
+        return None;
+    }
+    Some(Origin {
+        name: table.to_owned(),
+        arn: arn.to_owned(),
+        space: format!("dynamodb:{region}:{account}:{table}"),
+        label: StreamLabel::parse(label)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;
