@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod cause;
+pub mod credentials;
 pub mod encode;
 pub mod json;
 pub mod key;

@@ -105,30 +105,35 @@ fn push_binary(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// The BSON type and bytes of a number, or `None` when none is exact.
 fn push_number(out: &mut Vec<u8>, text: &[u8]) -> Option<u8> {
-    if text.len() <= 20 && text != b"-0" {
-        if let Some(integer) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()) {
-            return Some(match i32::try_from(integer) {
-                Ok(small) => {
-                    out.extend_from_slice(&small.to_le_bytes());
-                    INT32
-                }
-                Err(_) => {
-                    out.extend_from_slice(&integer.to_le_bytes());
-                    INT64
-                }
-            });
-        }
+    if text.len() <= 20
+        && let Some(integer) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok())
+    {
+        return Some(push_integer(out, integer));
     }
     let number = crate::json::Number::parse(text)?;
     // `1E+3` and `5.0` are integers in another spelling.
     if (0..=18).contains(&number.exponent) && number.digits.len() <= 19 {
         let plain = number.plain();
         if let Ok(integer) = std::str::from_utf8(&plain).unwrap_or_default().parse::<i64>() {
-            return push_number(out, integer.to_string().as_bytes());
+            return Some(push_integer(out, integer));
         }
     }
     out.extend_from_slice(&decimal128(&number)?.to_le_bytes());
     Some(DECIMAL128)
+}
+
+/// An integer in the smaller type that holds it.
+fn push_integer(out: &mut Vec<u8>, integer: i64) -> u8 {
+    match i32::try_from(integer) {
+        Ok(small) => {
+            out.extend_from_slice(&small.to_le_bytes());
+            INT32
+        }
+        Err(_) => {
+            out.extend_from_slice(&integer.to_le_bytes());
+            INT64
+        }
+    }
 }
 
 impl Sink for BsonSink {

@@ -1,0 +1,143 @@
+//! `_bulk` bodies: an action line per operation, a document line for writes.
+
+use crate::judge::Seen;
+use tidelock_core::encode::MARK_FIELD;
+use tidelock_core::json::write_string;
+use tidelock_core::target::{Operation, Write};
+
+/// How a write is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// The engine compares the coarse version with the document's own, strictly.
+    External,
+    /// The document must still be the one that was read.
+    CompareAndSet(Seen),
+}
+
+/// Appends one operation to a body.
+pub(crate) fn push_action(body: &mut Vec<u8>, operation: &Operation<'_>, id: &str, guard: Guard) {
+    body.extend_from_slice(match operation.write {
+        Write::Upsert(_) => b"{\"index\":{\"_id\":",
+        Write::Delete => b"{\"delete\":{\"_id\":",
+    });
+    write_string(body, id);
+    match guard {
+        Guard::External => {
+            body.extend_from_slice(b",\"version\":");
+            push_integer(body, operation.version.coarse);
+            body.extend_from_slice(b",\"version_type\":\"external\"}}\n");
+        }
+        Guard::CompareAndSet(seen) => {
+            body.extend_from_slice(b",\"if_seq_no\":");
+            push_integer(body, seen.seq_no);
+            body.extend_from_slice(b",\"if_primary_term\":");
+            push_integer(body, seen.primary_term);
+            body.extend_from_slice(b"}}\n");
+        }
+    }
+    if let Write::Upsert(document) = operation.write {
+        body.extend_from_slice(document);
+        body.extend_from_slice(if document.len() > 1 { b",\"" } else { b"\"" });
+        body.extend_from_slice(MARK_FIELD.as_bytes());
+        body.extend_from_slice(b"\":");
+        operation.version.write_json(body);
+        body.extend_from_slice(b"}\n");
+    }
+}
+
+/// An upper bound of what [`push_action`] appends.
+pub(crate) fn action_size(operation: &Operation<'_>, id: &str) -> usize {
+    let document = match operation.write {
+        Write::Upsert(document) => document.len() + operation.version.space.len() + operation.version.label.len() + 128,
+        Write::Delete => 0,
+    };
+    // An id may double by escaping in the common case; control characters, which take six bytes, are rare enough to ignore.
+    document + id.len() * 2 + 112
+}
+
+fn push_integer(body: &mut Vec<u8>, number: i64) {
+    use std::io::Write as _;
+    // Writing to a Vec cannot fail.
+    let _ = write!(body, "{number}");
+}
+
+/// A request's operations as indices, and its size in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Chunk {
+    /// Indices of the operations, in order.
+    pub(crate) members: Vec<usize>,
+    /// An upper bound of the body's size.
+    pub(crate) bytes: usize,
+}
+
+/// The most actions of one request.
+const MAX_ACTIONS: usize = 5_000;
+
+/// Below this a request is not split just to use another connection.
+const SMALLEST_SHARE: usize = 192 * 1024;
+
+/// Splits operations of the given sizes into requests: none above `limit` bytes, and as many as `lanes` can carry at a time
+/// as long as each is worth a request of its own. Operations above the limit must have been taken out before.
+pub(crate) fn split(sizes: &[(usize, usize)], limit: usize, lanes: usize) -> Vec<Chunk> {
+    let total: usize = sizes.iter().map(|(_, size)| size).sum();
+    let share = total.div_ceil(lanes.max(1)).max(SMALLEST_SHARE).min(limit);
+    // Equal parts, so that the last one is no straggler.
+    let share = total.div_ceil(total.div_ceil(share).max(1));
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for &(index, size) in sizes {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.bytes + size <= limit && chunk.bytes < share && chunk.members.len() < MAX_ACTIONS => {
+                chunk.members.push(index);
+                chunk.bytes += size;
+            }
+            _ => chunks.push(Chunk { members: vec![index], bytes: size }),
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidelock_core::encode::Format;
+    use tidelock_core::pipeline::Pipeline;
+
+    #[test]
+    fn lines_the_engine_reads() {
+        let event = br#"{"Records":[{"eventName":"INSERT","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
+            "dynamodb":{"ApproximateCreationDateTime":7,"Keys":{"k":{"S":"a\"b"}},"NewImage":{"k":{"S":"a\"b"}},"SequenceNumber":"5"}},
+            {"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
+            "dynamodb":{"Keys":{"k":{"S":"c"}},"SequenceNumber":"6"}}]}"#;
+        let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
+        let plan = tidelock_core::batch::Plan::new(&batch, &Pipeline::default());
+        let (_, operations) = tidelock_core::batch::Delivery::new(&batch, &plan).round();
+        let mut body = Vec::new();
+        push_action(&mut body, &operations[0], &operations[0].key.text_id(), Guard::External);
+        push_action(&mut body, &operations[1], "c", Guard::CompareAndSet(Seen { seq_no: 3, primary_term: 1 }));
+        let lines: Vec<serde_json::Value> =
+            String::from_utf8(body.clone()).expect("UTF-8").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines[0]["index"]["_id"], "a\"b");
+        assert_eq!(lines[0]["index"]["version"], (1i64 << 32) | (1 << 26) | (1 << 25));
+        assert_eq!(lines[0]["index"]["version_type"], "external");
+        let exact = format!("{:040}", 5);
+        assert_eq!(
+            lines[1],
+            serde_json::json!({"k": "a\"b", "_tidelock": {"space": "dynamodb:us-east-1:1:t", "label": "2012-01-01T00:00:01.000", "exact": exact, "at": 7000}})
+        );
+        assert_eq!(lines[2], serde_json::json!({"delete": {"_id": "c", "if_seq_no": 3, "if_primary_term": 1}}));
+        let bound: usize = operations.iter().map(|operation| action_size(operation, &operation.key.text_id())).sum();
+        assert!(body.len() <= bound, "{} <= {bound}", body.len());
+    }
+
+    #[test]
+    fn splits_by_bytes_count_and_lanes() {
+        let sizes = |count: usize, size: usize| (0..count).map(|index| (index, size)).collect::<Vec<_>>();
+        let lengths = |chunks: Vec<Chunk>| chunks.iter().map(|chunk| chunk.members.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(split(&sizes(10, 1000), 1_000_000, 4)), [10]);
+        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [167, 167, 166]);
+        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 1)), [500]);
+        assert_eq!(lengths(split(&sizes(10, 1000), 3000, 1)), [3, 3, 3, 1]);
+        assert_eq!(lengths(split(&sizes(12_000, 1), 5_000_000, 1)), [5000, 5000, 2000]);
+        assert!(split(&[], 1000, 4).is_empty());
+    }
+}

@@ -1,0 +1,277 @@
+//! The HTTP client: a few keep-alive connections, nothing in the background.
+//!
+//! A connection is used by one request at a time. A request that is given up takes its connection with it, closed hard
+//! (linger 0), so that no late write reaches the engine.
+
+use crate::sign::{Scheme, login_header, sign_request};
+use crate::{Request, Response, Transport};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::credentials::Credentials;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+
+/// The longest a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bodies below this gain nothing from compression.
+const GZIP_FROM: usize = 4_096;
+
+/// Where and how to connect.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Host name, IPv4 address, or IPv6 address in brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// PEM text of the certificates to trust; `None` trusts the public ones.
+    pub ca_pem: Option<Vec<u8>>,
+    /// How requests are authenticated.
+    pub scheme: Scheme,
+    /// Whether bulk bodies are compressed.
+    pub gzip: bool,
+}
+
+/// The certificates to trust cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsError(String);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// The client; see the module.
+pub struct HttpTransport<C> {
+    config: HttpConfig,
+    /// Host and port, as in the `Host` header and in messages.
+    authority: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    credentials: C,
+    idle: RefCell<Vec<Lane>>,
+    login: RefCell<Option<HeaderValue>>,
+}
+
+/// An open connection and the task that drives it.
+struct Lane {
+    sender: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl<C: Credentials> HttpTransport<C> {
+    /// Prepares a client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the certificates or the host's name cannot be used.
+    pub fn new(config: HttpConfig, credentials: C) -> Result<Self, TlsError> {
+        let bare = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let tls = if config.tls {
+            let name = ServerName::try_from(bare).map_err(|_| TlsError(format!("`{}` is no name a certificate can have", config.host)))?;
+            Some((tls_connector(config.ca_pem.as_deref())?, name))
+        } else {
+            None
+        };
+        let default_port = if config.tls { 443 } else { 80 };
+        let authority =
+            if config.port == default_port { config.host.clone() } else { format!("{}:{}", config.host, config.port) };
+        Ok(Self { config, authority, tls, credentials, idle: RefCell::default(), login: RefCell::default() })
+    }
+
+    async fn connect(&self) -> Result<Lane, String> {
+        let host = self.config.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, self.config.port)).await.map_err(|error| error.to_string())?;
+        // Small requests must not wait for an acknowledgement; a lane that is dropped must not send what is left.
+        stream.set_nodelay(true).and_then(|()| stream.set_zero_linger()).map_err(|error| error.to_string())?;
+        match &self.tls {
+            Some((connector, name)) => {
+                let stream = connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
+                open(TokioIo::new(stream)).await
+            }
+            None => open(TokioIo::new(stream)).await,
+        }
+    }
+
+    async fn lane(&self, place: &str, deadline: Instant) -> Result<Lane, Failure> {
+        let until = deadline.min(Instant::now() + CONNECT_TIMEOUT).into();
+        match timeout_at(until, self.connect()).await {
+            Ok(Ok(lane)) => Ok(lane),
+            Ok(Err(error)) => Err(Failure::new(Cause::Unreachable, format!("{place}: {error}"))),
+            Err(_) => Err(Failure::new(Cause::Unreachable, format!("{place}: no connection in time"))),
+        }
+    }
+
+    /// The request as it goes over the wire.
+    async fn build(&self, request: &Request, body: &Bytes, gzipped: bool, refresh: bool) -> Result<http::Request<Full<Bytes>>, Failure> {
+        let mut built = http::Request::builder()
+            .method(request.method)
+            .uri(request.path.as_str())
+            .header(header::HOST, &self.authority)
+            .header(header::CONTENT_TYPE, request.content_type);
+        if gzipped {
+            built = built.header(header::CONTENT_ENCODING, "gzip");
+        }
+        let mut built = built
+            .body(Full::new(body.clone()))
+            .map_err(|error| Failure::new(Cause::InvalidTargetName, format!("no request can be made of it: {error}")))?;
+        let unauthenticated = |why: String| Failure::new(Cause::Unauthenticated, format!("{}: {why}", self.authority));
+        match &self.config.scheme {
+            Scheme::None => {}
+            Scheme::Login => {
+                let known = self.login.borrow().clone().filter(|_| !refresh);
+                let header = match known {
+                    Some(header) => header,
+                    None => {
+                        let login = self.credentials.login(refresh).await.map_err(unauthenticated)?;
+                        let login = login.ok_or_else(|| unauthenticated("there is no login; set TIDELOCK_TARGET_SECRET".to_owned()))?;
+                        let header = login_header(&login).map_err(unauthenticated)?;
+                        self.login.replace(Some(header.clone()));
+                        header
+                    }
+                };
+                built.headers_mut().insert(header::AUTHORIZATION, header);
+            }
+            Scheme::SigV4 { service, region } => {
+                let keys = self.credentials.aws_keys().await.map_err(unauthenticated)?;
+                sign_request(&mut built, body, &keys, service, region, SystemTime::now()).map_err(unauthenticated)?;
+            }
+        }
+        Ok(built)
+    }
+
+    /// Sends over an idle connection if there is one, else over a new one.
+    async fn exchange(&self, request: http::Request<Full<Bytes>>, deadline: Instant) -> Result<Response, Failure> {
+        // An idle connection may have been closed by the other side while the environment was frozen: then a new one is
+        // tried at once. Guarded writes may be sent twice.
+        while let Some(lane) = self.take_idle() {
+            match self.over(lane, request.clone(), deadline).await {
+                Err(Broken::Connection(_)) => {}
+                Err(Broken::Time) => return Err(self.timed_out()),
+                Ok(response) => return Ok(response),
+            }
+        }
+        let lane = self.lane(&self.authority, deadline).await?;
+        self.over(lane, request, deadline).await.map_err(|broken| match broken {
+            Broken::Time => self.timed_out(),
+            Broken::Connection(error) => Failure::new(Cause::Unreachable, format!("{}: {error}", self.authority)),
+        })
+    }
+
+    fn take_idle(&self) -> Option<Lane> {
+        self.idle.borrow_mut().pop()
+    }
+
+    fn timed_out(&self) -> Failure {
+        Failure::new(Cause::TimedOut, format!("{}: no answer within the invocation's time", self.authority))
+    }
+
+    async fn over(&self, mut lane: Lane, request: http::Request<Full<Bytes>>, deadline: Instant) -> Result<Response, Broken> {
+        let answer = async {
+            lane.sender.ready().await?;
+            let response = lane.sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(Response { status, body })
+        };
+        match timeout_at(deadline.into(), answer).await {
+            Ok(Ok(response)) => {
+                if !lane.sender.is_closed() {
+                    self.idle.borrow_mut().push(lane);
+                }
+                Ok(response)
+            }
+            Ok(Err(error)) => {
+                let cause = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+                Err(Broken::Connection(format!("{error}{cause}")))
+            }
+            Err(_) => Err(Broken::Time),
+        }
+    }
+}
+
+/// Why a request got no answer on a connection.
+enum Broken {
+    Connection(String),
+    Time,
+}
+
+async fn open<I>(io: I) -> Result<Lane, String>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(io).await.map_err(|error| error.to_string())?;
+    // It ends with the connection; errors reach the request that is under way.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    Ok(Lane { sender, driver })
+}
+
+fn tls_connector(ca_pem: Option<&[u8]>) -> Result<TlsConnector, TlsError> {
+    let mut roots = rustls::RootCertStore::empty();
+    match ca_pem {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE is no PEM file: {error:?}")))?;
+                roots.add(certificate).map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE: {error}")))?;
+            }
+            if roots.is_empty() {
+                return Err(TlsError("TIDELOCK_TARGET_CA_FILE holds no certificate".to_owned()));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 2), flate2::Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish().map(Bytes::from)
+}
+
+impl<C: Credentials> Transport for HttpTransport<C> {
+    async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Failure> {
+        let compressed = if self.config.gzip && request.body.len() >= GZIP_FROM { gzip(&request.body).ok() } else { None };
+        let gzipped = compressed.is_some();
+        let body = compressed.unwrap_or_else(|| request.body.clone());
+        let built = self.build(&request, &body, gzipped, false).await?;
+        let response = self.exchange(built, deadline).await?;
+        if response.status == 401 && self.config.scheme == Scheme::Login {
+            // The secret may have been rotated: once more with a fresh one.
+            let built = self.build(&request, &body, gzipped, true).await?;
+            return self.exchange(built, deadline).await;
+        }
+        Ok(response)
+    }
+
+    fn place(&self) -> &str {
+        &self.authority
+    }
+}

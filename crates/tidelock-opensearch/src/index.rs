@@ -1,0 +1,99 @@
+//! Index names, and the mapping of the field that Tidelock adds.
+
+use crate::{Request, Transport};
+use bytes::Bytes;
+use std::time::Instant;
+use tidelock_core::cause::Failure;
+
+/// `_tidelock` is kept in the source alone: neither parsed nor indexed, so it costs next to nothing and cannot conflict.
+const PROPERTY: &str = r#"{"properties":{"_tidelock":{"type":"object","enabled":false}}}"#;
+
+/// What is wrong with a name, by the engine's own
+/// [rules](https://docs.opensearch.org/latest/api-reference/index-apis/create-index/#index-naming-restrictions).
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let forbidden = |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ',' | '#' | ':') || c.is_whitespace();
+    let problem = if name.is_empty() || name.len() > 255 {
+        "it must have 1 to 255 bytes"
+    } else if name.chars().any(char::is_uppercase) {
+        "it must be lower case"
+    } else if name.starts_with(['_', '-', '+']) || name == "." || name == ".." {
+        "it must not begin with _, - or +"
+    } else if name.contains(forbidden) {
+        "it must not contain any of \\ / * ? \" < > | , # : or a blank"
+    } else {
+        return Ok(());
+    };
+    Err(format!("`{name}` cannot be an index: {problem}; route the source to another name in TIDELOCK_PIPELINE (routes: from, to)"))
+}
+
+/// A name as part of a path.
+pub(crate) fn path_segment(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Sees to it that `_tidelock` is mapped in an index, and creates the index if there is none.
+///
+/// Best effort: where the rights are missing the index is used as it is, and the mapping grows by itself.
+pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: Instant) -> Result<(), Failure> {
+    let path = path_segment(name);
+    let request = |method, path: String, body: &'static str| Request {
+        method,
+        path,
+        content_type: "application/json",
+        body: Bytes::from_static(body.as_bytes()),
+    };
+    let look = request("GET", format!("/{path}/_mapping?filter_path=*.mappings.properties._tidelock"), "");
+    let found = transport.send(look, deadline).await?;
+    let answer = match found.status {
+        200 if found.body.windows(10).any(|window| window == b"\"_tidelock") => return Ok(()),
+        404 => {
+            let create: &'static str = r#"{"mappings":{"properties":{"_tidelock":{"type":"object","enabled":false}}}}"#;
+            let created = transport.send(request("PUT", format!("/{path}"), create), deadline).await?;
+            if created.status == 400 && contains(&created.body, "resource_already_exists") {
+                // Another function was faster.
+                transport.send(request("PUT", format!("/{path}/_mapping"), PROPERTY), deadline).await?
+            } else {
+                created
+            }
+        }
+        200 => transport.send(request("PUT", format!("/{path}/_mapping"), PROPERTY), deadline).await?,
+        _ => found,
+    };
+    if !(200..300).contains(&answer.status) {
+        tracing::warn!(
+            index = name,
+            status = answer.status,
+            answer = %String::from_utf8_lossy(answer.body.get(..answer.body.len().min(300)).unwrap_or_default()),
+            "the mapping of _tidelock could not be set; allow indices:admin/mapping, or map it as {{\"type\":\"object\",\"enabled\":false}}",
+        );
+    }
+    Ok(())
+}
+
+fn contains(body: &[u8], text: &str) -> bool {
+    body.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["orders", "orders-2026.11", "é", "a+b"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "Orders", "_x", "-x", "a b", "a,b", "a*", "..", &"x".repeat(256)] {
+            assert!(check_name(name).expect_err(name).contains("cannot be an index"), "{name}");
+        }
+        assert_eq!(path_segment("a+é"), "a%2B%C3%A9");
+    }
+}

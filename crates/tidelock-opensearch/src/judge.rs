@@ -1,0 +1,106 @@
+//! Judging refused writes: what is stored, and what that means for the change.
+
+use serde::Deserialize;
+use tidelock_core::version::Mark;
+
+/// Which incarnation of a document was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) seq_no: i64,
+    pub(crate) primary_term: i64,
+}
+
+/// What is stored under an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// No document: the refusal came from the memory of a delete.
+    Nothing,
+    /// A document, with its version if it has a readable one.
+    Document(Seen, Option<Mark>),
+    /// The engine could not say.
+    Unknown(String, String),
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    docs: Vec<Doc>,
+}
+
+#[derive(Deserialize)]
+struct Doc {
+    #[serde(default)]
+    found: bool,
+    #[serde(rename = "_seq_no")]
+    seq_no: Option<i64>,
+    #[serde(rename = "_primary_term")]
+    primary_term: Option<i64>,
+    #[serde(rename = "_source")]
+    source: Option<serde_json::Value>,
+    error: Option<Error>,
+}
+
+#[derive(Deserialize)]
+struct Error {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Body of the `_mget` that reads the stored versions. The read is realtime: it sees unrefreshed writes.
+pub(crate) fn request(ids: &[&str]) -> Vec<u8> {
+    let mut body = b"{\"ids\":[".to_vec();
+    for (index, id) in ids.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        tidelock_core::json::write_string(&mut body, id);
+    }
+    body.extend_from_slice(b"]}");
+    body
+}
+
+/// What the `_mget` found, by position; `None` when the body does not answer for `expected` ids.
+pub(crate) fn read(body: &[u8], expected: usize) -> Option<Vec<Stored>> {
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(stored).collect())
+}
+
+fn stored(doc: Doc) -> Stored {
+    if let Some(error) = doc.error {
+        return Stored::Unknown(error.kind, error.reason);
+    }
+    match (doc.found, doc.seq_no, doc.primary_term) {
+        (false, ..) => Stored::Nothing,
+        (true, Some(seq_no), Some(primary_term)) => {
+            // A mark of another form than ours is as good as none: the live change takes the document over.
+            let mark = doc.source.and_then(|mut source| serde_json::from_value(source.get_mut("_tidelock")?.take()).ok());
+            Stored::Document(Seen { seq_no, primary_term }, mark)
+        }
+        (true, ..) => Stored::Unknown("unexpected_answer".to_owned(), "a document without _seq_no".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_is_stored() {
+        let body = br#"{"docs":[
+            {"_id":"1","_version":5,"_seq_no":2,"_primary_term":1,"found":true,"_source":{"_tidelock":{"space":"s","label":"l","exact":"9","at":3}}},
+            {"_id":"2","_seq_no":3,"_primary_term":1,"found":true,"_source":{}},
+            {"_id":"3","_seq_no":4,"_primary_term":1,"found":true,"_source":{"_tidelock":"damaged"}},
+            {"_id":"4","found":false},
+            {"_id":"5","error":{"type":"no_shard_available_action_exception","reason":"x"}}]}"#;
+        let stored = read(body, 5).expect("an answer");
+        let mark = Mark { space: "s".into(), label: "l".into(), exact: "9".into(), at: 3 };
+        assert_eq!(stored[0], Stored::Document(Seen { seq_no: 2, primary_term: 1 }, Some(mark)));
+        assert_eq!(stored[1], Stored::Document(Seen { seq_no: 3, primary_term: 1 }, None));
+        assert_eq!(stored[2], Stored::Document(Seen { seq_no: 4, primary_term: 1 }, None));
+        assert_eq!(stored[3], Stored::Nothing);
+        assert!(matches!(&stored[4], Stored::Unknown(kind, _) if kind.starts_with("no_shard")));
+        assert_eq!(read(body, 4), None);
+        assert_eq!(read(b"<html>", 1), None);
+    }
+}
