@@ -1,0 +1,76 @@
+//! What a sync function holds for the life of its environment.
+
+use crate::authentication::Authentication;
+use crate::letters::AnyDeadLetters;
+use crate::metrics::{Batch as Metrics, emit};
+use crate::targets::AnyTarget;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tidelock_core::batch::{Batch, BatchResponse, Circumstances, deliver};
+use tidelock_core::encode::Format;
+use tidelock_core::pipeline::Pipeline;
+use tidelock_core::settings::{PipelineSource, Settings};
+use tidelock_core::source::EnvelopeError;
+use tidelock_core::target::Target as _;
+use tidelock_lambda::{Environment, Fatal, Invocation};
+
+/// The parts of a sync function, made once.
+pub struct App {
+    function: String,
+    pipeline: Pipeline,
+    target: AnyTarget,
+    dead_letters: Option<AnyDeadLetters>,
+}
+
+impl App {
+    /// Makes the parts from the environment.
+    ///
+    /// # Errors
+    /// When settings are wrong (all problems at once) or a client cannot be made.
+    pub async fn start(environment: &Environment) -> Result<Self, Fatal> {
+        let variables = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Settings::read(variables);
+        let settings = settings.map_err(|problems| Fatal::new("Tidelock.Settings", problems.to_string()))?;
+        let pipeline = read_pipeline(settings.pipeline.as_ref())?;
+        let authentication = Authentication::new(&settings, environment);
+        let target = AnyTarget::start(&settings, &pipeline, &authentication, environment).await?;
+        let dead_letters =
+            settings.dead_letters.map(|address| AnyDeadLetters::new(address, &authentication)).transpose()?;
+        let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
+        Ok(Self { function, pipeline, target, dead_letters })
+    }
+
+    /// Takes one batch from bytes to answer.
+    ///
+    /// # Errors
+    /// When the payload is no event of the source, or the batch must come again as a whole.
+    pub async fn sync(
+        &self,
+        payload: &[u8],
+        invocation: &Invocation,
+        decode: impl Fn(&[u8], Format) -> Result<Batch, EnvelopeError>,
+    ) -> Result<BatchResponse, Fatal> {
+        let started = Instant::now();
+        let batch =
+            decode(payload, self.target.format()).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
+        let decoded = started.elapsed();
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let at = Circumstances { function: &self.function, now_ms, deadline: invocation.deadline };
+        let report = deliver(payload, &batch, &self.pipeline, &self.target, self.dead_letters.as_ref(), at).await;
+        let metrics = Metrics::new(&batch, &report, now_ms, decoded, started.elapsed());
+        emit(&self.function, &invocation.request_id, &metrics);
+        report.answer.map_err(|why| Fatal::new("Tidelock.Batch", why))
+    }
+}
+
+fn read_pipeline(source: Option<&PipelineSource>) -> Result<Pipeline, Fatal> {
+    let problem = |text: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {text}"));
+    let text = match source {
+        None => return Ok(Pipeline::default()),
+        Some(PipelineSource::Text(text)) => text.clone(),
+        Some(PipelineSource::Path(path)) => {
+            std::fs::read_to_string(path).map_err(|error| problem(format!("`{path}` cannot be read: {error}")))?
+        }
+    };
+    Pipeline::parse(&text).map_err(|problems| problem(problems.join("; ")))
+}

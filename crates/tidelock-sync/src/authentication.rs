@@ -1,0 +1,81 @@
+//! Credentials of a function, with or without AWS in the build.
+
+use tidelock_core::credentials::{AwsKeys, Login};
+use tidelock_core::settings::{Secret, Settings, TargetAddress};
+use tidelock_lambda::Environment;
+
+#[cfg(feature = "aws")]
+use std::rc::Rc;
+
+/// What credentials are made from.
+pub(crate) struct Authentication {
+    #[cfg(feature = "aws")]
+    pub(crate) sdk: Rc<tidelock_aws::Sdk>,
+    pub(crate) secret: Option<String>,
+    pub(crate) fixed: Option<Login>,
+    pub(crate) keys: Option<AwsKeys>,
+}
+
+impl Authentication {
+    pub(crate) fn new(settings: &Settings, environment: &Environment) -> Self {
+        let fixed = match &settings.target {
+            TargetAddress::OpenSearch(endpoint) => endpoint.user.clone(),
+            _ => None,
+        };
+        let keys = environment.get("AWS_ACCESS_KEY_ID").zip(environment.get("AWS_SECRET_ACCESS_KEY"));
+        Self {
+            #[cfg(feature = "aws")]
+            sdk: Rc::default(),
+            secret: settings.secret.clone(),
+            fixed: fixed.map(|(user, password)| Login::Password { user, password }),
+            keys: keys.map(|(id, secret)| AwsKeys {
+                access_key_id: id.to_owned(),
+                secret_access_key: Secret::new(secret),
+                session_token: environment.get("AWS_SESSION_TOKEN").map(Secret::new),
+            }),
+        }
+    }
+
+    /// The credentials for a client.
+    #[cfg(feature = "aws")]
+    #[cfg_attr(
+        not(any(feature = "opensearch", feature = "mongodb")),
+        expect(dead_code, reason = "no target asks for credentials")
+    )]
+    pub(crate) fn credentials(&self) -> tidelock_aws::AwsCredentials {
+        tidelock_aws::AwsCredentials::new(
+            Rc::clone(&self.sdk),
+            self.secret.clone(),
+            self.fixed.clone(),
+            self.keys.clone(),
+        )
+    }
+
+    /// The credentials for a client: without AWS in the build, those of the URL and the environment alone.
+    #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
+    pub(crate) fn credentials(&self) -> WithoutAws {
+        WithoutAws { secret: self.secret.is_some(), fixed: self.fixed.clone(), keys: self.keys.clone() }
+    }
+}
+
+/// Credentials of a build without AWS.
+#[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
+pub(crate) struct WithoutAws {
+    secret: bool,
+    fixed: Option<Login>,
+    keys: Option<AwsKeys>,
+}
+
+#[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
+impl tidelock_core::credentials::Credentials for WithoutAws {
+    async fn login(&self, _refresh: bool) -> Result<Option<Login>, String> {
+        if self.secret {
+            return Err("TIDELOCK_TARGET_SECRET needs a build with the feature `aws`".to_owned());
+        }
+        Ok(self.fixed.clone())
+    }
+
+    async fn aws_keys(&self) -> Result<AwsKeys, String> {
+        self.keys.clone().ok_or_else(|| "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set".to_owned())
+    }
+}

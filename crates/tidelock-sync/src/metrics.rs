@@ -1,0 +1,134 @@
+//! One line a batch: counts for a person, and metrics for CloudWatch in its
+//! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Duration;
+use tidelock_core::batch::{Batch as Decoded, Fate, Report};
+use tidelock_core::target::Done;
+
+/// What became of a batch, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Batch {
+    records: usize,
+    applied: usize,
+    stale: usize,
+    filtered: usize,
+    parked: usize,
+    retry: usize,
+    /// Records that another of the same key stood for.
+    coalesced: usize,
+    /// Age of the oldest change, by the source's time.
+    oldest_age_ms: i64,
+    /// Time spent at the target and the queue.
+    target_ms: u64,
+    /// Time from bytes to answer.
+    total_ms: u64,
+    /// Of what was parked or is to be retried: how many, and an example of each cause.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    failures: BTreeMap<&'static str, Cause>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Cause {
+    count: usize,
+    example: String,
+    action: &'static str,
+}
+
+impl Batch {
+    pub(crate) fn new(batch: &Decoded, report: &Report, now_ms: i64, decoded: Duration, total: Duration) -> Self {
+        let count = |wanted: fn(&Fate) -> bool| report.fates.iter().filter(|fate| wanted(fate)).count();
+        let applied = count(|fate| matches!(fate, Fate::Done(Done::Applied)));
+        let stale = count(|fate| matches!(fate, Fate::Done(Done::Stale)));
+        let oldest = batch.slots.iter().map(|slot| slot.at).filter(|&at| at > 0).min();
+        let failures = report.failures.iter().map(|(&code, (count, failure))| {
+            (code, Cause { count: *count, example: failure.detail.clone(), action: failure.cause.action() })
+        });
+        Self {
+            records: batch.slots.len(),
+            applied,
+            stale,
+            filtered: count(|fate| matches!(fate, Fate::Filtered)),
+            parked: count(|fate| matches!(fate, Fate::Parked(_))),
+            retry: count(|fate| matches!(fate, Fate::Failed(_) | Fate::Pending)),
+            coalesced: (applied + stale).saturating_sub(report.operations),
+            oldest_age_ms: oldest.map_or(0, |at| (now_ms - at).max(0)),
+            target_ms: u64::try_from(total.saturating_sub(decoded).as_millis()).unwrap_or(u64::MAX),
+            total_ms: u64::try_from(total.as_millis()).unwrap_or(u64::MAX),
+            failures: failures.collect(),
+        }
+    }
+}
+
+/// The metrics' declaration; the values stand beside it.
+const METRICS: &str = concat!(
+    r#""CloudWatchMetrics":[{"Namespace":"Tidelock","Dimensions":[["Function"]],"Metrics":["#,
+    r#"{"Name":"Records","Unit":"Count"},{"Name":"Applied","Unit":"Count"},{"Name":"Stale","Unit":"Count"},"#,
+    r#"{"Name":"Filtered","Unit":"Count"},{"Name":"Parked","Unit":"Count"},{"Name":"Retry","Unit":"Count"},"#,
+    r#"{"Name":"OldestAgeMs","Unit":"Milliseconds"},{"Name":"TargetMs","Unit":"Milliseconds"}]}]"#
+);
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(rename = "Function")]
+    function: &'a str,
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
+    #[serde(flatten)]
+    batch: &'a Batch,
+}
+
+fn line(function: &str, request_id: &str, batch: &Batch, now_ms: u128) -> String {
+    let values = serde_json::to_string(&Line { function, request_id, batch }).unwrap_or_default();
+    let values = values.strip_prefix('{').unwrap_or_default();
+    format!("{{\"_aws\":{{\"Timestamp\":{now_ms},{METRICS}}},{values}\n")
+}
+
+/// Prints the line.
+pub(crate) fn emit(function: &str, request_id: &str, batch: &Batch) {
+    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    // A log that cannot be written must not fail the batch.
+    let _ = std::io::stdout().lock().write_all(line(function, request_id, batch, now_ms).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use tidelock_core::batch::{Circumstances, deliver};
+    use tidelock_core::encode::Format;
+    use tidelock_core::pipeline::Pipeline;
+    use tidelock_core::source::dynamodb::decode;
+
+    #[test]
+    fn a_line_holds_every_declared_metric() {
+        let event = br#"{"Records":[{},{"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
+            "dynamodb":{"ApproximateCreationDateTime":10,"Keys":{"k":{"S":"c"}},"SequenceNumber":"6"}}]}"#;
+        let batch = decode(event, Format::Json).expect("an event");
+        let at = Circumstances { function: "f", now_ms: 0, deadline: Instant::now() };
+        let target = crate::stdout::StdoutTarget;
+        let none = None::<&crate::letters::AnyDeadLetters>;
+        let future = deliver(event, &batch, &Pipeline::default(), &target, none, at);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(report) = std::pin::pin!(future).poll(&mut context) else {
+            panic!("waits for nothing")
+        };
+        let metrics = Batch::new(&batch, &report, 15_000, Duration::ZERO, Duration::from_millis(3));
+        let value: serde_json::Value = serde_json::from_str(&line("f", "r", &metrics, 15_000)).expect("JSON");
+        let declared = value["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("a list");
+        assert_eq!(declared.len(), 8);
+        for metric in declared {
+            assert!(value[metric["Name"].as_str().expect("text")].is_number(), "{metric}");
+        }
+        assert_eq!((&value["Records"], &value["Applied"], &value["Retry"]), (&2.into(), &1.into(), &1.into()));
+        assert_eq!((&value["OldestAgeMs"], &value["TargetMs"]), (&5_000.into(), &3.into()));
+        assert_eq!(value["Function"], "f");
+        assert!(
+            value["Failures"]["not_parked"]["action"].is_string()
+                || value["Failures"]["malformed_record"]["action"].is_string()
+        );
+    }
+}

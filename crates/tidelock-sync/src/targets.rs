@@ -1,0 +1,170 @@
+//! The targets of this build behind one type.
+
+use crate::authentication::Authentication;
+use crate::stdout::StdoutTarget;
+use std::time::Instant;
+use tidelock_core::encode::Format;
+use tidelock_core::pipeline::Pipeline;
+use tidelock_core::settings::{Settings, TargetAddress};
+use tidelock_core::target::{Operation, Outcome, Target};
+use tidelock_lambda::{Environment, Fatal};
+
+#[cfg(all(feature = "opensearch", feature = "aws"))]
+type OpenSearchCredentials = tidelock_aws::AwsCredentials;
+#[cfg(all(feature = "opensearch", not(feature = "aws")))]
+type OpenSearchCredentials = crate::authentication::WithoutAws;
+#[cfg(feature = "opensearch")]
+type OpenSearch = tidelock_opensearch::OpenSearchTarget<tidelock_opensearch::HttpTransport<OpenSearchCredentials>>;
+
+/// Any target that this build has.
+pub(crate) enum AnyTarget {
+    #[cfg(feature = "opensearch")]
+    OpenSearch(Box<OpenSearch>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(tidelock_sqlite::SqliteTarget),
+    Stdout(StdoutTarget),
+}
+
+fn refused(problem: impl Into<String>) -> Fatal {
+    Fatal::new("Tidelock.Settings", problem)
+}
+
+#[cfg(not(all(feature = "opensearch", feature = "mongodb", feature = "sqlite")))]
+fn not_built(kind: &str, feature: &str) -> Fatal {
+    refused(format!(
+        "TIDELOCK_TARGET: this build has no {kind} target; build the function with the feature `{feature}`"
+    ))
+}
+
+impl AnyTarget {
+    #[cfg_attr(
+        not(all(feature = "opensearch", feature = "mongodb")),
+        expect(unused_variables, reason = "only remote targets authenticate and connect")
+    )]
+    pub(crate) async fn start(
+        settings: &Settings,
+        pipeline: &Pipeline,
+        authentication: &Authentication,
+        environment: &Environment,
+    ) -> Result<Self, Fatal> {
+        match &settings.target {
+            #[cfg(feature = "opensearch")]
+            TargetAddress::OpenSearch(endpoint) => open_search(settings, endpoint, authentication, environment).await,
+            #[cfg(not(feature = "opensearch"))]
+            TargetAddress::OpenSearch(_) => Err(not_built("OpenSearch", "opensearch")),
+            TargetAddress::MongoDb(_) => Err(not_built("MongoDB", "mongodb")),
+            #[cfg(feature = "sqlite")]
+            TargetAddress::Sqlite(path) => {
+                let target = tidelock_sqlite::SqliteTarget::open(path);
+                Ok(Self::Sqlite(target.map_err(|error| refused(format!("TIDELOCK_TARGET: {error}")))?))
+            }
+            #[cfg(not(feature = "sqlite"))]
+            TargetAddress::Sqlite(_) => Err(not_built("SQLite", "sqlite")),
+            TargetAddress::Stdout => Ok(Self::Stdout(StdoutTarget)),
+        }
+    }
+}
+
+#[cfg(feature = "opensearch")]
+async fn open_search(
+    settings: &Settings,
+    endpoint: &tidelock_core::settings::Endpoint,
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<AnyTarget, Fatal> {
+    use tidelock_opensearch::{HttpConfig, HttpTransport, OpenSearchConfig, OpenSearchTarget};
+    let login = authentication.secret.is_some() || authentication.fixed.is_some();
+    let scheme = scheme(&endpoint.host, settings.auth, login, environment.get("AWS_REGION")).map_err(refused)?;
+    let ca_pem = settings.ca_file.as_ref().map(|path| {
+        std::fs::read(path)
+            .map_err(|error| refused(format!("TIDELOCK_TARGET_CA_FILE: `{path}` cannot be read: {error}")))
+    });
+    let config = HttpConfig {
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        tls: endpoint.tls,
+        ca_pem: ca_pem.transpose()?,
+        scheme,
+        gzip: settings.gzip,
+    };
+    let transport =
+        HttpTransport::new(config, authentication.credentials()).map_err(|error| refused(error.to_string()))?;
+    transport.warm().await;
+    let sizes = OpenSearchConfig { bulk_bytes: settings.bulk_bytes, in_flight: settings.in_flight };
+    Ok(AnyTarget::OpenSearch(Box::new(OpenSearchTarget::new(transport, sizes))))
+}
+
+/// How requests are authenticated: as told, or as host and secret suggest.
+#[cfg(feature = "opensearch")]
+fn scheme(
+    host: &str,
+    auth: tidelock_core::settings::Auth,
+    login: bool,
+    region: Option<&str>,
+) -> Result<tidelock_opensearch::Scheme, String> {
+    use tidelock_core::settings::Auth;
+    use tidelock_opensearch::Scheme;
+    // SEARCH-DOMAIN.REGION.es.amazonaws.com, COLLECTION.REGION.aoss.amazonaws.com
+    let own = |service: &str| {
+        host.split_once(&format!(".{service}.amazonaws.com")).map(|(front, _)| front.rsplit('.').next())
+    };
+    let sign = |service: &'static str| {
+        let named = own(service).flatten().or(region);
+        let named = named
+            .ok_or("TIDELOCK_TARGET_AUTH: signing needs AWS_REGION, which Lambda sets and you must set elsewhere")?;
+        Ok(Scheme::SigV4 { service, region: named.to_owned() })
+    };
+    match auth {
+        Auth::None => Ok(Scheme::None),
+        Auth::Basic | Auth::ApiKey => Ok(Scheme::Login),
+        Auth::SigV4 => sign("es"),
+        Auth::SigV4Serverless => sign("aoss"),
+        Auth::Auto if login => Ok(Scheme::Login),
+        Auth::Auto if own("es").is_some() => sign("es"),
+        Auth::Auto if own("aoss").is_some() => sign("aoss"),
+        Auth::Auto | Auth::MongoDbAws => Ok(Scheme::None),
+    }
+}
+
+impl Target for AnyTarget {
+    fn format(&self) -> Format {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.format(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.format(),
+            Self::Stdout(target) => target.format(),
+        }
+    }
+
+    async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.apply(operations, deadline).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.apply(operations, deadline).await,
+            Self::Stdout(target) => target.apply(operations, deadline).await,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "opensearch"))]
+mod tests {
+    use super::*;
+    use tidelock_core::settings::Auth;
+    use tidelock_opensearch::Scheme;
+
+    #[test]
+    fn schemes() {
+        let signed = |service, region: &str| Ok(Scheme::SigV4 { service, region: region.to_owned() });
+        let domain = "search-x-abc.eu-west-1.es.amazonaws.com";
+        let collection = "abc.us-east-1.aoss.amazonaws.com";
+        assert_eq!(scheme(domain, Auth::Auto, false, Some("us-east-1")), signed("es", "eu-west-1"));
+        assert_eq!(scheme(domain, Auth::Auto, true, None), Ok(Scheme::Login));
+        assert_eq!(scheme(domain, Auth::None, true, None), Ok(Scheme::None));
+        assert_eq!(scheme(collection, Auth::Auto, false, None), signed("aoss", "us-east-1"));
+        assert_eq!(scheme("localhost", Auth::Auto, false, Some("us-east-1")), Ok(Scheme::None));
+        assert_eq!(scheme("localhost", Auth::SigV4, false, Some("us-east-1")), signed("es", "us-east-1"));
+        assert!(scheme("localhost", Auth::SigV4, false, None).expect_err("no region").contains("AWS_REGION"));
+    }
+}
