@@ -1,1 +1,18 @@
-//! Integration tests.
+//! Integration tests: the built, unchanged functions, driven as Lambda drives them, against real servers.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `TIDELOCK_TEST_BOOTSTRAPS` | folder with `NAME/bootstrap`, as `cargo lambda build` lays them out |
+//! | `TIDELOCK_TEST_OPENSEARCH` | URL of an OpenSearch without a login |
+//! | `TIDELOCK_TEST_DYNAMODB` | URL of a DynamoDB with streams |
+//! | `TIDELOCK_TEST_AWS` | URL of SQS and Secrets Manager |
+//! | `TIDELOCK_REQUIRE_SERVICES=1` | a missing one is a failure; otherwise its tests say that they are skipped |
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+mod dead_letters;
+mod faults;
+mod opensearch;
+mod start;
+mod stream;

@@ -1,2 +1,254 @@
-//! Benchmarks.
-fn main() {}
+//! Measures the built functions as whole processes: a Runtime API feeds them, stubs stand for their targets, and their
+//! processor time and memory are read from outside. Handlers in Node and Python run beside them in the same rounds.
+
+mod bars;
+mod chart;
+mod corpus;
+mod end_to_end;
+mod function;
+mod http;
+mod image;
+mod measure;
+mod mongodb;
+mod opensearch;
+mod random;
+mod report;
+mod results;
+mod runtime_api;
+mod subjects;
+mod tls;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use corpus::{Batch, Corpus, Shape, Step};
+use function::Result;
+use measure::Effort;
+use results::{Conditions, Results};
+use subjects::{Places, Stubs, Subject};
+
+/// Measures the built functions as whole processes, without changing them.
+#[derive(Debug, Parser)]
+#[command(name = "tidelock-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: What,
+    /// Rounds in which the subjects take turns; figures are medians over them.
+    #[arg(long, global = true)]
+    rounds: Option<usize>,
+    /// Few rounds of few records: shows that everything runs, not how fast.
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Only subjects whose name contains this text.
+    #[arg(long, global = true, default_value = "")]
+    only: String,
+    /// The function to measure.
+    #[arg(long, global = true, default_value = "target/lambda/dynamodb-sync/bootstrap")]
+    function: PathBuf,
+    /// The cache folder that benches/peers/install.sh has installed the handlers into [default: ~/.cache/tidelock].
+    #[arg(long, global = true, env = "TIDELOCK_CACHE")]
+    cache: Option<PathBuf>,
+    /// Folder for results and logs.
+    #[arg(long, global = true, default_value = "target/bench")]
+    output: PathBuf,
+    #[command(flatten)]
+    corpus: CorpusArguments,
+}
+
+#[derive(Debug, Args)]
+struct CorpusArguments {
+    /// Seed of the generated changes.
+    #[arg(long, global = true, default_value_t = 1)]
+    seed: u64,
+    /// Share of REMOVE among the changes.
+    #[arg(long, global = true, default_value_t = 0.1)]
+    deletes: f64,
+    /// Share of the changes that fall on ten hot keys [default: 0; 0.2 end to end].
+    #[arg(long, global = true)]
+    hot: Option<f64>,
+    /// Distance of neighbouring sequence numbers.
+    #[arg(long, global = true, value_enum, default_value_t = Step::Wide)]
+    step: Step,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Everything; end to end only when a server is named.
+    All(ServerArguments),
+    /// Processor time per record and batch size.
+    Cpu,
+    /// Init and first invocation of fresh processes.
+    Cold,
+    /// Peak memory of fresh processes.
+    Memory,
+    /// Size of the artifacts and of their zip files.
+    Size,
+    /// Changes per second into a real OpenSearch beside the ceiling.
+    EndToEnd(ServerArguments),
+    /// Prints one event of the corpus.
+    Event {
+        /// Records of the event.
+        #[arg(long, default_value_t = 500)]
+        records: usize,
+    },
+    /// Writes the last results into the page and its chart.
+    Report {
+        /// The page, with markers around its tables; the chart goes beside it.
+        #[arg(long, default_value = "docs/performance.md")]
+        page: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServerArguments {
+    /// `http://HOST:PORT` of an OpenSearch that nothing else uses: the indices `bench` and `tidelock-fences` are deleted.
+    #[arg(long, env = "TIDELOCK_TEST_OPENSEARCH")]
+    opensearch: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidelock-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let file = cli.output.join("results.json");
+    let mut results = Results::load(&file)?;
+    match &cli.command {
+        What::Event { records } => return print_event(cli, *records),
+        What::Report { page } => return write_report(&results, page),
+        _ => {}
+    }
+    measure(cli, &places(cli)?, &mut results, &file)?;
+    println!("{}", report::tables(&results));
+    eprintln!("results in {}", file.display());
+    Ok(())
+}
+
+/// Runs what the command asks for. Every part is saved when it is done: a later one may fail.
+fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Result<()> {
+    let shape = shape(cli, 0.0)?;
+    let effort = effort(cli);
+    let found = conditions();
+    results.conditions = Conditions { opensearch: std::mem::take(&mut results.conditions.opensearch), ..found };
+    let stubs = Stubs::start(places)?;
+    let all = matches!(cli.command, What::All(_));
+    let bundled = chosen(cli, &stubs, places)?;
+    // A bundle differs from its sources only in cold starts and sizes.
+    let plain = bundled.iter().filter(|subject| subject.id != subjects::NODE_BUNDLED).cloned().collect::<Vec<_>>();
+    if all || matches!(cli.command, What::Cpu) {
+        results.cpu = measure::cpu(&plain, places, &shape, effort)?;
+        results.save(file)?;
+    }
+    if all || matches!(cli.command, What::Cold) {
+        let starts = if cli.quick { 3 } else { 3 * effort.rounds };
+        results.cold = measure::cold(&bundled, places, &shape, starts)?;
+        results.save(file)?;
+    }
+    if all || matches!(cli.command, What::Memory) {
+        results.memory = measure::memory(&plain, places, &shape, effort)?;
+        results.save(file)?;
+    }
+    if all || matches!(cli.command, What::Size) {
+        results.size = measure::size(&bundled)?;
+        results.save(file)?;
+    }
+    match &cli.command {
+        What::EndToEnd(server) | What::All(server) => match &server.opensearch {
+            Some(url) => end_to_end(cli, places, url, effort, results)?,
+            None if all => eprintln!("end to end is left out: TIDELOCK_TEST_OPENSEARCH names no server"),
+            None => return Err("name a server: --opensearch http://HOST:PORT or TIDELOCK_TEST_OPENSEARCH".into()),
+        },
+        _ => {}
+    }
+    results.save(file)
+}
+
+fn end_to_end(cli: &Cli, places: &Places, url: &str, effort: Effort, results: &mut Results) -> Result<()> {
+    let server = end_to_end::Server::new(url)?;
+    results.conditions.opensearch = server.version()?;
+    results.end_to_end = end_to_end::run(places, &server, &shape(cli, 0.2)?, effort.records, effort.rounds)?;
+    Ok(())
+}
+
+/// Subjects that are there and asked for.
+fn chosen(cli: &Cli, stubs: &Stubs, places: &Places) -> Result<Vec<Subject>> {
+    let (present, absent) = stubs.subjects(places);
+    for text in absent {
+        eprintln!("left out: {text}");
+    }
+    let chosen = present.into_iter().filter(|subject| subject.id.contains(&cli.only)).collect::<Vec<_>>();
+    if chosen.is_empty() {
+        return Err("nothing to measure: build the functions, or run benches/peers/install.sh".into());
+    }
+    Ok(chosen)
+}
+
+fn places(cli: &Cli) -> Result<Places> {
+    let cache = match &cli.cache {
+        Some(folder) => folder.clone(),
+        None => std::env::home_dir()
+            .ok_or("there is no home folder; name the cache folder with --cache")?
+            .join(".cache/tidelock"),
+    };
+    Ok(Places { function: cli.function.clone(), peers: cache.join("bench-peers"), output: cli.output.clone() })
+}
+
+fn shape(cli: &Cli, hot: f64) -> Result<Shape> {
+    let CorpusArguments { seed, deletes, hot: asked, step } = &cli.corpus;
+    let hot_share = asked.unwrap_or(hot);
+    if !(0.0..=0.9).contains(&hot_share) || !(0.0..=0.4).contains(deletes) {
+        return Err("--hot goes from 0 to 0.9, --deletes from 0 to 0.4".into());
+    }
+    Ok(Shape { seed: *seed, delete_share: *deletes, hot_share, step: *step, ..Shape::default() })
+}
+
+fn effort(cli: &Cli) -> Effort {
+    let (rounds, records, single_invokes) = if cli.quick { (3, 5_000, 200) } else { (7, 20_000, 1_000) };
+    Effort { rounds: cli.rounds.unwrap_or(rounds).max(1), records, single_invokes }
+}
+
+fn print_event(cli: &Cli, records: usize) -> Result<()> {
+    let corpus = Corpus::generate(&Shape { records, ..shape(cli, 0.0)? });
+    let event = corpus.events(Batch::Records(records)).pop().ok_or("an event needs at least one record")?;
+    Ok(std::io::stdout().write_all(&event.body)?)
+}
+
+fn write_report(results: &Results, page: &Path) -> Result<()> {
+    let text = fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
+    let new =
+        report::replace(&text, &report::tables(results)).map_err(|error| format!("{}: {error}", page.display()))?;
+    fs::write(page, new)?;
+    let chart = chart::draw(results).ok_or("there are no results to draw; measure first")?;
+    Ok(fs::write(page.with_extension("svg"), chart)?)
+}
+
+fn conditions() -> Conditions {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processor = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map(|name| name.trim_matches([' ', '\t', ':']).to_owned());
+    let version = |program: &str| {
+        let output = Command::new(program).arg("--version").output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    Conditions {
+        processor: processor.filter(|name| !name.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.into()),
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        kernel: read("/proc/sys/kernel/osrelease").trim().into(),
+        node: format!("Node {}", version("node").trim_start_matches('v')),
+        python: version("python3"),
+        opensearch: String::new(),
+        load: read("/proc/loadavg").split(' ').take(2).collect::<Vec<_>>().join(" and "),
+    }
+}

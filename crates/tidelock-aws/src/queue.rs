@@ -43,7 +43,8 @@ impl SqsDeadLetters {
                 Err(error) => return letters.iter().map(|_| Err(error.clone())).collect(),
             }
         }
-        let sent = self.client().await.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
+        let request = self.client().await.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let sent = Box::pin(request.send()).await;
         match sent {
             Ok(output) => {
                 let mut results = vec![Err("the queue did not answer for this letter".to_owned()); letters.len()];
@@ -54,13 +55,18 @@ impl SqsDeadLetters {
                 }
                 for failed in output.failed() {
                     if let Some(result) = failed.id().parse::<usize>().ok().and_then(|index| results.get_mut(index)) {
-                        *result = Err(format!("the queue refused the letter: {} {}", failed.code(), failed.message().unwrap_or_default()));
+                        *result = Err(format!(
+                            "the queue refused the letter: {} {}",
+                            failed.code(),
+                            failed.message().unwrap_or_default()
+                        ));
                     }
                 }
                 results
             }
             Err(error) => {
-                let text = format!("the queue could not be reached: {}", aws_sdk_sqs::error::DisplayErrorContext(&error));
+                let text =
+                    format!("the queue could not be reached: {}", aws_sdk_sqs::error::DisplayErrorContext(&error));
                 letters.iter().map(|_| Err(text.clone())).collect()
             }
         }
@@ -71,7 +77,11 @@ fn entry(index: usize, letter: &Letter) -> Result<SendMessageBatchRequestEntry, 
     let attribute = |value: &str| {
         // Attributes must not be empty.
         let value = if value.is_empty() { "unknown" } else { value };
-        MessageAttributeValue::builder().data_type("String").string_value(value).build().map_err(|error| error.to_string())
+        MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(value)
+            .build()
+            .map_err(|error| error.to_string())
     };
     SendMessageBatchRequestEntry::builder()
         .id(index.to_string())
@@ -101,7 +111,9 @@ impl DeadLetters for SqsDeadLetters {
             rest = later;
             match tokio::time::timeout_at(deadline.into(), self.send(now)).await {
                 Ok(sent) => results.extend(sent),
-                Err(_) => results.extend(now.iter().map(|_| Err("the queue did not answer within the invocation's time".to_owned()))),
+                Err(_) => results.extend(
+                    now.iter().map(|_| Err("the queue did not answer within the invocation's time".to_owned())),
+                ),
             }
         }
         results

@@ -15,8 +15,10 @@ impl Sdk {
     pub async fn config(&self) -> &SdkConfig {
         self.config
             .get_or_init(|| async {
-                let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
-                aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+                let http = Builder::new()
+                    .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+                    .build_https();
+                Box::pin(aws_config::defaults(BehaviorVersion::latest()).http_client(http).load()).await
             })
             .await
     }

@@ -43,8 +43,11 @@ impl Credentials for AwsCredentials {
             return Ok(Some(login));
         }
         let client = Client::new(self.sdk.config().await);
-        let value = client.get_secret_value().secret_id(name).send().await.map_err(|error| {
-            format!("the secret `{name}` cannot be read: {}", aws_sdk_secretsmanager::error::DisplayErrorContext(&error))
+        let value = Box::pin(client.get_secret_value().secret_id(name).send()).await.map_err(|error| {
+            format!(
+                "the secret `{name}` cannot be read: {}",
+                aws_sdk_secretsmanager::error::DisplayErrorContext(&error)
+            )
         })?;
         let text = value.secret_string().ok_or_else(|| format!("the secret `{name}` holds no text"))?;
         let login = login_from_secret(text).map_err(|problem| format!("the secret `{name}` {problem}"))?;
@@ -57,7 +60,8 @@ impl Credentials for AwsCredentials {
             return Ok(keys.clone());
         }
         let provider = self.sdk.config().await.credentials_provider().ok_or("there are no AWS credentials")?;
-        let found = provider.provide_credentials().await.map_err(|error| format!("there are no AWS credentials: {error}"))?;
+        let found =
+            provider.provide_credentials().await.map_err(|error| format!("there are no AWS credentials: {error}"))?;
         Ok(AwsKeys {
             access_key_id: found.access_key_id().to_owned(),
             secret_access_key: Secret::new(found.secret_access_key()),

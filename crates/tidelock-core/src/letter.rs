@@ -69,9 +69,18 @@ struct TargetPlace<'a> {
 /// `payload` is the event the batch was decoded from, `into` where the change was to go, `now_ms` the time in milliseconds
 /// since 1970.
 #[must_use]
-pub fn letter(payload: &[u8], batch: &Batch, slot: &Slot, failure: &Failure, into: Option<&str>, function: &str, now_ms: i64) -> Letter {
+pub fn letter(
+    payload: &[u8],
+    batch: &Batch,
+    slot: &Slot,
+    failure: &Failure,
+    into: Option<&str>,
+    function: &str,
+    now_ms: i64,
+) -> Letter {
     let origin = batch.origin(slot);
-    let position = slot.position.clone().and_then(|range| payload.get(range)).and_then(|text| std::str::from_utf8(text).ok());
+    let position =
+        slot.position.clone().and_then(|range| payload.get(range)).and_then(|text| std::str::from_utf8(text).ok());
     let raw = payload.get(slot.raw.clone()).unwrap_or_default();
     let stream = origin.map_or("", |origin| origin.arn.as_str());
     let key = batch.key(slot);
@@ -147,7 +156,12 @@ pub fn timestamp(ms: i64) -> String {
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 #[cfg(test)]

@@ -83,8 +83,12 @@ impl Pipeline {
             {
                 problems.push(format!("routes[{index}].to: `{to}` must be a plain name"));
             }
-            if let Some(first) = file.routes.iter().take(index).position(|earlier| matches(&earlier.from, &route.from)) {
-                problems.push(format!("routes[{index}].from: `{}` is never reached: routes[{first}] matches it", route.from));
+            if let Some(first) = file.routes.iter().take(index).position(|earlier| matches(&earlier.from, &route.from))
+            {
+                problems.push(format!(
+                    "routes[{index}].from: `{}` is never reached: routes[{first}] matches it",
+                    route.from
+                ));
             }
         }
         if problems.is_empty() { Ok(Self { file: Some(file) }) } else { Err(problems) }
@@ -107,7 +111,9 @@ impl Pipeline {
                 None => Place { name: name.to_owned(), literal: true },
             }),
             (None, UnmatchedPolicy::Filter) => Routed::Filtered,
-            (None, UnmatchedPolicy::Error) => Routed::Refused(Failure::new(Cause::Unmatched, format!("no route matches `{name}`"))),
+            (None, UnmatchedPolicy::Error) => {
+                Routed::Refused(Failure::new(Cause::Unmatched, format!("no route matches `{name}`")))
+            }
         }
     }
 }

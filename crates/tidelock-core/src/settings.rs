@@ -39,7 +39,10 @@ pub const ALL: &[Setting] = &[
         name: "TIDELOCK_DEAD_LETTERS",
         meaning: "queue for records that can never be applied as they are: an SQS queue's URL, or file:PATH outside Lambda",
     },
-    Setting { name: "TIDELOCK_BULK_BYTES", meaning: "most bytes of one bulk request, 65536 to 100000000; default 5000000" },
+    Setting {
+        name: "TIDELOCK_BULK_BYTES",
+        meaning: "most bytes of one bulk request, 65536 to 100000000; default 5000000",
+    },
     Setting { name: "TIDELOCK_IN_FLIGHT", meaning: "bulk requests at a time, 1 to 16; default 4" },
     Setting { name: "TIDELOCK_BULK_GZIP", meaning: "true or false (default): compress bulk requests to OpenSearch" },
 ];
@@ -163,7 +166,12 @@ pub struct Problems(pub Vec<String>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in the settings: {}", if self.0.len() == 1 { "one problem" } else { "several problems" }, self.0.join("; "))
+        write!(
+            f,
+            "{} in the settings: {}",
+            if self.0.len() == 1 { "one problem" } else { "several problems" },
+            self.0.join("; ")
+        )
     }
 }
 
@@ -221,19 +229,28 @@ impl Settings {
         };
         let secret = take("TIDELOCK_TARGET_SECRET");
         if let Some(target) = &target {
-            problems.extend(check_auth(target, auth, secret.is_some()).map(|problem| format!("TIDELOCK_TARGET_AUTH: {problem}")));
+            problems.extend(
+                check_auth(target, auth, secret.is_some()).map(|problem| format!("TIDELOCK_TARGET_AUTH: {problem}")),
+            );
         }
         let dead_letters = take("TIDELOCK_DEAD_LETTERS").and_then(|value| match dead_letter_address(&value) {
             Some(address) => Some(address),
             None => {
-                problems.push(format!("TIDELOCK_DEAD_LETTERS: `{value}` is neither an SQS queue's URL (https://…) nor file:PATH"));
+                problems.push(format!(
+                    "TIDELOCK_DEAD_LETTERS: `{value}` is neither an SQS queue's URL (https://…) nor file:PATH"
+                ));
                 None
             }
         });
-        let mut number = |name: &str, default: usize, allowed: std::ops::RangeInclusive<usize>| match given.remove(name) {
+        let mut number = |name: &str, default: usize, allowed: std::ops::RangeInclusive<usize>| match given.remove(name)
+        {
             None => default,
             Some(text) => text.parse().ok().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
-                problems.push(format!("{name}: `{text}` is not a whole number from {} to {}", allowed.start(), allowed.end()));
+                problems.push(format!(
+                    "{name}: `{text}` is not a whole number from {} to {}",
+                    allowed.start(),
+                    allowed.end()
+                ));
                 default
             }),
         };
@@ -249,7 +266,8 @@ impl Settings {
         };
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
         let pipeline = given.remove("TIDELOCK_PIPELINE").map(|text| {
-            let inline = text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:");
+            let inline =
+                text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:");
             if inline { PipelineSource::Text(text) } else { PipelineSource::Path(text) }
         });
         match target {
@@ -270,7 +288,11 @@ fn target_address(text: &str) -> Result<TargetAddress, String> {
         return Ok(TargetAddress::MongoDb(Secret::new(text)));
     }
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return if path.is_empty() { Err("sqlite: needs a path".to_owned()) } else { Ok(TargetAddress::Sqlite(path.to_owned())) };
+        return if path.is_empty() {
+            Err("sqlite: needs a path".to_owned())
+        } else {
+            Ok(TargetAddress::Sqlite(path.to_owned()))
+        };
     }
     if text == "stdout:" {
         return Ok(TargetAddress::Stdout);
@@ -287,7 +309,8 @@ fn target_address(text: &str) -> Result<TargetAddress, String> {
 fn endpoint(tls: bool, rest: &str) -> Result<Endpoint, String> {
     let (user, place) = match rest.rsplit_once('@') {
         Some((user, place)) => {
-            let (name, password) = user.split_once(':').ok_or("the user before @ has no password (USER:PASSWORD@HOST)")?;
+            let (name, password) =
+                user.split_once(':').ok_or("the user before @ has no password (USER:PASSWORD@HOST)")?;
             (Some((percent_decoded(name), Secret::new(percent_decoded(password)))), place)
         }
         None => (None, rest),
@@ -300,7 +323,8 @@ fn endpoint(tls: bool, rest: &str) -> Result<Endpoint, String> {
     let (host, port) = match place.get(after_address..).and_then(|tail| tail.rfind(':')) {
         Some(colon) => {
             let (host, port) = place.split_at(after_address + colon);
-            let port = port.trim_start_matches(':').parse().map_err(|_| "the port is no number from 1 to 65535".to_owned())?;
+            let port =
+                port.trim_start_matches(':').parse().map_err(|_| "the port is no number from 1 to 65535".to_owned())?;
             (host, port)
         }
         None => (place, if tls { 443 } else { 80 }),
@@ -337,12 +361,16 @@ fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String
         (TargetAddress::OpenSearch(endpoint), Auth::Basic) if needs_login(endpoint) => {
             Some("basic needs TIDELOCK_TARGET_SECRET, or USER:PASSWORD@ in TIDELOCK_TARGET".to_owned())
         }
-        (TargetAddress::OpenSearch(_), Auth::ApiKey) if !secret => Some("apikey needs TIDELOCK_TARGET_SECRET".to_owned()),
+        (TargetAddress::OpenSearch(_), Auth::ApiKey) if !secret => {
+            Some("apikey needs TIDELOCK_TARGET_SECRET".to_owned())
+        }
         (TargetAddress::OpenSearch(_), Auth::MongoDbAws) => Some("mongodb-aws is for MongoDB targets".to_owned()),
         (TargetAddress::OpenSearch(_), _) | (TargetAddress::MongoDb(_), Auth::MongoDbAws) => None,
         (TargetAddress::MongoDb(_), Auth::Basic) => None,
         (TargetAddress::MongoDb(_), _) => Some("MongoDB targets know auto, none, basic and mongodb-aws".to_owned()),
-        (TargetAddress::Sqlite(_) | TargetAddress::Stdout, _) => Some("this target knows only auto and none".to_owned()),
+        (TargetAddress::Sqlite(_) | TargetAddress::Stdout, _) => {
+            Some("this target knows only auto and none".to_owned())
+        }
     }
 }
 
@@ -417,7 +445,15 @@ mod tests {
         let full = endpoint("opensearch+http://me:p%40ss@[::1]:9200/");
         assert_eq!((full.tls, full.host.as_str(), full.port), (false, "[::1]", 9200));
         assert_eq!(full.user, Some(("me".to_owned(), Secret::new("p@ss"))));
-        for wrong in ["", "http://x", "opensearch+https://", "opensearch+https://h:0", "opensearch+https://h/path", "sqlite:", "opensearch+http://h:x"] {
+        for wrong in [
+            "",
+            "http://x",
+            "opensearch+https://",
+            "opensearch+https://h:0",
+            "opensearch+https://h/path",
+            "sqlite:",
+            "opensearch+http://h:x",
+        ] {
             assert!(target_address(wrong).is_err(), "{wrong}");
         }
     }
@@ -445,7 +481,11 @@ mod tests {
             ("stdout:", "basic", false),
             ("stdout:", "none", true),
         ] {
-            assert_eq!(read(&[("TIDELOCK_TARGET", target), ("TIDELOCK_TARGET_AUTH", auth)]).is_ok(), fits, "{target} {auth}");
+            assert_eq!(
+                read(&[("TIDELOCK_TARGET", target), ("TIDELOCK_TARGET_AUTH", auth)]).is_ok(),
+                fits,
+                "{target} {auth}"
+            );
         }
     }
 }

@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_label() {
-        for text in ["", "2015-05-11", "2015-13-11T21:21:33.291", "2011-12-31T23:59:59.999", "2015-05-11T21:21:33,291"] {
+        for text in ["", "2015-05-11", "2015-13-11T21:21:33.291", "2011-12-31T23:59:59.999", "2015-05-11T21:21:33,291"]
+        {
             assert_eq!(StreamLabel::parse(text), None, "{text}");
         }
         assert_eq!(label("2012-01-01T00:00:00.000").seconds, 0);
@@ -237,7 +238,12 @@ mod tests {
     #[test]
     fn judges_on_the_stored_value_alone() {
         let version = Version { space: "s", label: "b", exact: "5", coarse: 1, at: 10_000 };
-        let mark = |space: &str, label: &str, exact: &str, at| Mark { space: space.into(), label: label.into(), exact: exact.into(), at };
+        let mark = |space: &str, label: &str, exact: &str, at| Mark {
+            space: space.into(),
+            label: label.into(),
+            exact: exact.into(),
+            at,
+        };
         for (stored, judgement) in [
             (None, Judgement::Foreign),
             (Some(mark("other", "b", "9", 0)), Judgement::Foreign),

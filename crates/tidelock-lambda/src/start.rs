@@ -81,7 +81,9 @@ pub fn run<H: Handler + 'static>() -> ExitCode {
     let environment = environment();
     init_logs(&environment);
     if environment.get("AWS_LAMBDA_RUNTIME_API").is_none() {
-        tracing::error!("this is a Lambda function: AWS_LAMBDA_RUNTIME_API is not set; run it by `tidelock dev`, `cargo lambda watch` or in Lambda");
+        tracing::error!(
+            "this is a Lambda function: AWS_LAMBDA_RUNTIME_API is not set; run it by `tidelock dev`, `cargo lambda watch` or in Lambda"
+        );
         return ExitCode::FAILURE;
     }
     // One thread: a second would cost more than the little there is to overlap.
@@ -93,7 +95,8 @@ pub fn run<H: Handler + 'static>() -> ExitCode {
         }
     };
     runtime.block_on(async {
-        let handler = match H::start(&environment).await {
+        // Boxed, as below: the clients' futures are deep, and the compiler lays each out whole.
+        let handler = match Box::pin(H::start(&environment)).await {
             Ok(handler) => Rc::new(handler),
             Err(fatal) => {
                 tracing::error!(kind = fatal.kind, "{}", fatal.message);
@@ -105,9 +108,10 @@ pub fn run<H: Handler + 'static>() -> ExitCode {
         let service = service_fn(move |event: LambdaEvent<()>| {
             let (handler, payload) = (Rc::clone(&handler), taken.take(&event.context.request_id));
             async move {
-                let invocation = Invocation { deadline: work_until(event.context.deadline), request_id: event.context.request_id };
-                handler.handle(payload, invocation).await.map_err(|fatal| {
-                    tracing::error!(kind = fatal.kind, "{}", fatal.message);
+                let invocation =
+                    Invocation { deadline: work_until(event.context.deadline), request_id: event.context.request_id };
+                Box::pin(handler.handle(payload, invocation)).await.map_err(|fatal| {
+                    // The runtime logs it.
                     Diagnostic { error_type: fatal.kind.to_owned(), error_message: fatal.message }
                 })
             }

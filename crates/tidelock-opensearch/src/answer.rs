@@ -132,7 +132,13 @@ mod tests {
 
     #[test]
     fn what_is_no_answer() {
-        for body in [&b""[..], b"<html>", br#"{"items":[{"index":{"status":"x"}}]}"#, br#"{"items":{}}"#, br#"{"items":[{"index":{"status":200}}"#] {
+        for body in [
+            &b""[..],
+            b"<html>",
+            br#"{"items":[{"index":{"status":"x"}}]}"#,
+            br#"{"items":{}}"#,
+            br#"{"items":[{"index":{"status":200}}"#,
+        ] {
             assert!(items(body, 1).is_err(), "{}", String::from_utf8_lossy(body));
         }
         assert_eq!(items(b"{}", 1), Ok(Vec::new()));

@@ -114,8 +114,11 @@ mod tests {
         let mut body = Vec::new();
         push_action(&mut body, &operations[0], &operations[0].key.text_id(), Guard::External);
         push_action(&mut body, &operations[1], "c", Guard::CompareAndSet(Seen { seq_no: 3, primary_term: 1 }));
-        let lines: Vec<serde_json::Value> =
-            String::from_utf8(body.clone()).expect("UTF-8").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines: Vec<serde_json::Value> = String::from_utf8(body.clone())
+            .expect("UTF-8")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
         assert_eq!(lines[0]["index"]["_id"], "a\"b");
         assert_eq!(lines[0]["index"]["version"], (1i64 << 32) | (1 << 26) | (1 << 25));
         assert_eq!(lines[0]["index"]["version_type"], "external");

@@ -8,19 +8,27 @@ use tidelock_core::cause::Cause;
 pub(crate) fn classify(status: u16, kind: &str, reason: &str) -> Cause {
     match kind {
         "cluster_block_exception" => Cause::Blocked,
-        "es_rejected_execution_exception" | "rejected_execution_exception" | "circuit_breaking_exception" => Cause::Throttled,
-        "unavailable_shards_exception" | "no_shard_available_action_exception" | "process_cluster_event_timeout_exception"
-        | "master_not_discovered_exception" | "cluster_manager_not_discovered_exception" | "node_closed_exception"
-        | "primary_missing_action_exception" | "shard_not_in_primary_mode_exception" | "receive_timeout_transport_exception" => {
-            Cause::Unavailable
+        "es_rejected_execution_exception" | "rejected_execution_exception" | "circuit_breaking_exception" => {
+            Cause::Throttled
         }
+        "unavailable_shards_exception"
+        | "no_shard_available_action_exception"
+        | "process_cluster_event_timeout_exception"
+        | "master_not_discovered_exception"
+        | "cluster_manager_not_discovered_exception"
+        | "node_closed_exception"
+        | "primary_missing_action_exception"
+        | "shard_not_in_primary_mode_exception"
+        | "receive_timeout_transport_exception" => Cause::Unavailable,
         "index_not_found_exception" | "index_closed_exception" | "no_shard_found_exception" => Cause::TargetMissing,
         "invalid_index_name_exception" => Cause::InvalidTargetName,
         "security_exception" if status == 401 => Cause::Unauthenticated,
         "security_exception" => Cause::Forbidden,
         "strict_dynamic_mapping_exception" => Cause::MappingConflict,
         "mapper_parsing_exception" | "document_parsing_exception" => {
-            if reason.contains("is defined as a field in mapping") || reason.contains("_id") && reason.contains("metadata field") {
+            if reason.contains("is defined as a field in mapping")
+                || reason.contains("_id") && reason.contains("metadata field")
+            {
                 Cause::ReservedField
             } else if reason.contains("depth") {
                 Cause::NestedTooDeeply
@@ -44,8 +52,12 @@ pub(crate) fn classify(status: u16, kind: &str, reason: &str) -> Cause {
             }
         }
         "version_conflict_engine_exception" => Cause::LostRace,
-        "parse_exception" | "json_parse_exception" | "x_content_parse_exception" | "parsing_exception"
-        | "action_request_validation_exception" | "not_x_content_exception" => Cause::InvalidDocument,
+        "parse_exception"
+        | "json_parse_exception"
+        | "x_content_parse_exception"
+        | "parsing_exception"
+        | "action_request_validation_exception"
+        | "not_x_content_exception" => Cause::InvalidDocument,
         _ => by_status(status),
     }
 }
@@ -73,7 +85,12 @@ mod tests {
     #[test]
     fn every_row() {
         for (status, kind, reason, cause) in [
-            (429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]", Cause::Blocked),
+            (
+                429,
+                "cluster_block_exception",
+                "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]",
+                Cause::Blocked,
+            ),
             (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)]", Cause::Blocked),
             (429, "es_rejected_execution_exception", "", Cause::Throttled),
             (429, "circuit_breaking_exception", "", Cause::Throttled),
@@ -86,7 +103,12 @@ mod tests {
             (400, "document_parsing_exception", "failed to parse", Cause::MappingConflict),
             (400, "strict_dynamic_mapping_exception", "", Cause::MappingConflict),
             (400, "illegal_argument_exception", "Limit of total fields [1000] has been exceeded", Cause::FieldLimit),
-            (400, "illegal_argument_exception", "mapper [a] cannot be changed from type [long] to [float]", Cause::MappingConflict),
+            (
+                400,
+                "illegal_argument_exception",
+                "mapper [a] cannot be changed from type [long] to [float]",
+                Cause::MappingConflict,
+            ),
             (400, "illegal_argument_exception", "Document contains at least one immense term", Cause::InvalidDocument),
             (400, "", "", Cause::UnexpectedAnswer),
             (401, "", "", Cause::Unauthenticated),
@@ -103,7 +125,13 @@ mod tests {
 
     #[test]
     fn what_an_operator_must_mend_is_never_parked() {
-        for (status, kind) in [(403, "cluster_block_exception"), (429, "cluster_block_exception"), (404, "index_not_found_exception"), (401, ""), (403, "")] {
+        for (status, kind) in [
+            (403, "cluster_block_exception"),
+            (429, "cluster_block_exception"),
+            (404, "index_not_found_exception"),
+            (401, ""),
+            (403, ""),
+        ] {
             assert_eq!(classify(status, kind, "").disposition(), Disposition::Retry, "{status} {kind}");
         }
     }

@@ -25,6 +25,9 @@ use tokio_rustls::TlsConnector;
 /// The longest a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest that start-up waits for a first connection.
+const WARM_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Bodies below this gain nothing from compression.
 const GZIP_FROM: usize = 4_096;
 
@@ -88,7 +91,8 @@ impl<C: Credentials> HttpTransport<C> {
     pub fn new(config: HttpConfig, credentials: C) -> Result<Self, TlsError> {
         let bare = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = if config.tls {
-            let name = ServerName::try_from(bare).map_err(|_| TlsError(format!("`{}` is no name a certificate can have", config.host)))?;
+            let name = ServerName::try_from(bare)
+                .map_err(|_| TlsError(format!("`{}` is no name a certificate can have", config.host)))?;
             Some((tls_connector(config.ca_pem.as_deref())?, name))
         } else {
             None
@@ -97,6 +101,14 @@ impl<C: Credentials> HttpTransport<C> {
         let authority =
             if config.port == default_port { config.host.clone() } else { format!("{}:{}", config.host, config.port) };
         Ok(Self { config, authority, tls, credentials, idle: RefCell::default(), login: RefCell::default() })
+    }
+
+    /// Opens a connection ahead of the first request, so that no invocation pays for the handshake. A failure is left to the
+    /// first request to report.
+    pub async fn warm(&self) {
+        if let Ok(lane) = self.lane(&self.authority, Instant::now() + WARM_TIMEOUT).await {
+            self.idle.borrow_mut().push(lane);
+        }
     }
 
     async fn connect(&self) -> Result<Lane, String> {
@@ -123,7 +135,13 @@ impl<C: Credentials> HttpTransport<C> {
     }
 
     /// The request as it goes over the wire.
-    async fn build(&self, request: &Request, body: &Bytes, gzipped: bool, refresh: bool) -> Result<http::Request<Full<Bytes>>, Failure> {
+    async fn build(
+        &self,
+        request: &Request,
+        body: &Bytes,
+        gzipped: bool,
+        refresh: bool,
+    ) -> Result<http::Request<Full<Bytes>>, Failure> {
         let mut built = http::Request::builder()
             .method(request.method)
             .uri(request.path.as_str())
@@ -132,9 +150,9 @@ impl<C: Credentials> HttpTransport<C> {
         if gzipped {
             built = built.header(header::CONTENT_ENCODING, "gzip");
         }
-        let mut built = built
-            .body(Full::new(body.clone()))
-            .map_err(|error| Failure::new(Cause::InvalidTargetName, format!("no request can be made of it: {error}")))?;
+        let mut built = built.body(Full::new(body.clone())).map_err(|error| {
+            Failure::new(Cause::InvalidTargetName, format!("no request can be made of it: {error}"))
+        })?;
         let unauthenticated = |why: String| Failure::new(Cause::Unauthenticated, format!("{}: {why}", self.authority));
         match &self.config.scheme {
             Scheme::None => {}
@@ -144,7 +162,9 @@ impl<C: Credentials> HttpTransport<C> {
                     Some(header) => header,
                     None => {
                         let login = self.credentials.login(refresh).await.map_err(unauthenticated)?;
-                        let login = login.ok_or_else(|| unauthenticated("there is no login; set TIDELOCK_TARGET_SECRET".to_owned()))?;
+                        let login = login.ok_or_else(|| {
+                            unauthenticated("there is no login; set TIDELOCK_TARGET_SECRET".to_owned())
+                        })?;
                         let header = login_header(&login).map_err(unauthenticated)?;
                         self.login.replace(Some(header.clone()));
                         header
@@ -186,7 +206,12 @@ impl<C: Credentials> HttpTransport<C> {
         Failure::new(Cause::TimedOut, format!("{}: no answer within the invocation's time", self.authority))
     }
 
-    async fn over(&self, mut lane: Lane, request: http::Request<Full<Bytes>>, deadline: Instant) -> Result<Response, Broken> {
+    async fn over(
+        &self,
+        mut lane: Lane,
+        request: http::Request<Full<Bytes>>,
+        deadline: Instant,
+    ) -> Result<Response, Broken> {
         let answer = async {
             lane.sender.ready().await?;
             let response = lane.sender.send_request(request).await?;
@@ -232,7 +257,8 @@ fn tls_connector(ca_pem: Option<&[u8]>) -> Result<TlsConnector, TlsError> {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE is no PEM file: {error:?}")))?;
+                let certificate = certificate
+                    .map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE is no PEM file: {error:?}")))?;
                 roots.add(certificate).map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE: {error}")))?;
             }
             if roots.is_empty() {
@@ -258,7 +284,8 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 
 impl<C: Credentials> Transport for HttpTransport<C> {
     async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Failure> {
-        let compressed = if self.config.gzip && request.body.len() >= GZIP_FROM { gzip(&request.body).ok() } else { None };
+        let compressed =
+            if self.config.gzip && request.body.len() >= GZIP_FROM { gzip(&request.body).ok() } else { None };
         let gzipped = compressed.is_some();
         let body = compressed.unwrap_or_else(|| request.body.clone());
         let built = self.build(&request, &body, gzipped, false).await?;

@@ -11,7 +11,8 @@ const PROPERTY: &str = r#"{"properties":{"_tidelock":{"type":"object","enabled":
 /// What is wrong with a name, by the engine's own
 /// [rules](https://docs.opensearch.org/latest/api-reference/index-apis/create-index/#index-naming-restrictions).
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    let forbidden = |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ',' | '#' | ':') || c.is_whitespace();
+    let forbidden =
+        |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ',' | '#' | ':') || c.is_whitespace();
     let problem = if name.is_empty() || name.len() > 255 {
         "it must have 1 to 255 bytes"
     } else if name.chars().any(char::is_uppercase) {
@@ -23,7 +24,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     } else {
         return Ok(());
     };
-    Err(format!("`{name}` cannot be an index: {problem}; route the source to another name in TIDELOCK_PIPELINE (routes: from, to)"))
+    Err(format!(
+        "`{name}` cannot be an index: {problem}; route the source to another name in TIDELOCK_PIPELINE (routes: from, to)"
+    ))
 }
 
 /// A name as part of a path.

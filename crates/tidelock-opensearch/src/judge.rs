@@ -74,7 +74,8 @@ fn stored(doc: Doc) -> Stored {
         (false, ..) => Stored::Nothing,
         (true, Some(seq_no), Some(primary_term)) => {
             // A mark of another form than ours is as good as none: the live change takes the document over.
-            let mark = doc.source.and_then(|mut source| serde_json::from_value(source.get_mut("_tidelock")?.take()).ok());
+            let mark =
+                doc.source.and_then(|mut source| serde_json::from_value(source.get_mut("_tidelock")?.take()).ok());
             Stored::Document(Seen { seq_no, primary_term }, mark)
         }
         (true, ..) => Stored::Unknown("unexpected_answer".to_owned(), "a document without _seq_no".to_owned()),

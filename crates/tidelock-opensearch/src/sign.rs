@@ -31,11 +31,15 @@ pub enum Scheme {
 pub(crate) fn login_header(login: &Login) -> Result<HeaderValue, String> {
     let text = match login {
         Login::Password { user, password } => {
-            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose())))
+            format!(
+                "Basic {}",
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose()))
+            )
         }
         Login::ApiKey(key) => format!("ApiKey {}", key.expose()),
     };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| "the login holds characters that no header can carry".to_owned())?;
+    let mut value =
+        HeaderValue::from_str(&text).map_err(|_| "the login holds characters that no header can carry".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -100,12 +104,16 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature="
         ), "{authorization}");
         // Computed from the specification by an independent implementation (Python's hmac and hashlib).
-        assert!(authorization.ends_with("726c5c4879a6b4ccbbd3b24edbd6b8826d34f87450fbbf4e85546fc7ba9c1642"), "{authorization}");
+        assert!(
+            authorization.ends_with("726c5c4879a6b4ccbbd3b24edbd6b8826d34f87450fbbf4e85546fc7ba9c1642"),
+            "{authorization}"
+        );
     }
 
     #[test]
     fn logins() {
-        let basic = login_header(&Login::Password { user: "me".into(), password: Secret::new("pw") }).expect("a header");
+        let basic =
+            login_header(&Login::Password { user: "me".into(), password: Secret::new("pw") }).expect("a header");
         assert_eq!(basic, "Basic bWU6cHc=");
         assert!(basic.is_sensitive());
         assert_eq!(login_header(&Login::ApiKey(Secret::new("k"))).expect("a header"), "ApiKey k");

@@ -116,7 +116,8 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         let size = action_size(operation, id);
         if size > self.config.bulk_bytes {
-            let detail = format!("the document has about {size} bytes; a bulk request may have {}", self.config.bulk_bytes);
+            let detail =
+                format!("the document has about {size} bytes; a bulk request may have {}", self.config.bulk_bytes);
             return Err(Failure::new(Cause::DocumentTooLarge, detail));
         }
         Ok(size)
@@ -125,7 +126,8 @@ impl<T: Transport> OpenSearchTarget<T> {
     /// Sends one request's operations until each has an outcome.
     async fn chunk(&self, index: &str, work: &Work<'_>, chunk: Chunk) -> Outcomes {
         let mut outcomes = Vec::with_capacity(chunk.members.len());
-        let first = chunk.members.into_iter().map(|index| Pending { index, guard: Guard::External, attempts: 0, races: 0 });
+        let first =
+            chunk.members.into_iter().map(|index| Pending { index, guard: Guard::External, attempts: 0, races: 0 });
         let mut parts = vec![first.collect::<Vec<_>>()];
         let mut pauses = 0;
         while let Some(part) = parts.pop() {
@@ -154,7 +156,8 @@ impl<T: Transport> OpenSearchTarget<T> {
                 let conflicts = std::mem::take(&mut rest.conflicts);
                 self.judge(index, work, conflicts, &mut rest, &mut outcomes).await;
             }
-            let (wait, give_up): (Vec<_>, Vec<_>) = rest.later.into_iter().partition(|(_, failure)| worth_waiting(failure.cause));
+            let (wait, give_up): (Vec<_>, Vec<_>) =
+                rest.later.into_iter().partition(|(_, failure)| worth_waiting(failure.cause));
             outcomes.extend(give_up.into_iter().map(|(pending, failure)| (pending.index, Err(failure))));
             if !wait.is_empty() {
                 if pause(pauses, work.deadline).await {
@@ -170,7 +173,9 @@ impl<T: Transport> OpenSearchTarget<T> {
     }
 
     async fn send(&self, index: &str, work: &Work<'_>, part: &[Pending]) -> Result<Response, Failure> {
-        let size = part.iter().filter_map(|pending| work.operations.get(pending.index).map(|operation| action_size(operation, work.id(pending.index))));
+        let size = part.iter().filter_map(|pending| {
+            work.operations.get(pending.index).map(|operation| action_size(operation, work.id(pending.index)))
+        });
         let mut body = Vec::with_capacity(size.sum());
         for pending in part {
             if let Some(operation) = work.operations.get(pending.index) {
@@ -188,7 +193,8 @@ impl<T: Transport> OpenSearchTarget<T> {
 
     /// Takes the items of a 200 answer in, by position.
     fn take_items(&self, response: &Response, part: Vec<Pending>, rest: &mut Rest, outcomes: &mut Outcomes) {
-        let unexpected = |detail: String| Failure::new(Cause::UnexpectedAnswer, format!("{}: {detail}", self.transport.place()));
+        let unexpected =
+            |detail: String| Failure::new(Cause::UnexpectedAnswer, format!("{}: {detail}", self.transport.place()));
         let found = match items(&response.body, part.len()) {
             Ok(found) if found.len() == part.len() => found,
             Ok(found) => {
@@ -240,16 +246,28 @@ impl<T: Transport> OpenSearchTarget<T> {
     fn whole(&self, response: &Response) -> Failure {
         let place = self.transport.place();
         match whole_error(&response.body) {
-            Some((kind, reason)) => Failure::new(classify(response.status, &kind, &reason), format!("{place}: {kind} ({}): {reason}", response.status)),
+            Some((kind, reason)) => Failure::new(
+                classify(response.status, &kind, &reason),
+                format!("{place}: {kind} ({}): {reason}", response.status),
+            ),
             None => {
-                let text = String::from_utf8_lossy(response.body.get(..response.body.len().min(200)).unwrap_or_default()).into_owned();
+                let text =
+                    String::from_utf8_lossy(response.body.get(..response.body.len().min(200)).unwrap_or_default())
+                        .into_owned();
                 Failure::new(by_status(response.status), format!("{place}: status {}: {text}", response.status))
             }
         }
     }
 
     /// Judges refused operations on what is stored.
-    async fn judge(&self, index: &str, work: &Work<'_>, conflicts: Vec<Pending>, rest: &mut Rest, outcomes: &mut Outcomes) {
+    async fn judge(
+        &self,
+        index: &str,
+        work: &Work<'_>,
+        conflicts: Vec<Pending>,
+        rest: &mut Rest,
+        outcomes: &mut Outcomes,
+    ) {
         let ids: Vec<&str> = conflicts.iter().map(|pending| work.id(pending.index)).collect();
         let request = Request {
             method: "POST",
@@ -258,8 +276,12 @@ impl<T: Transport> OpenSearchTarget<T> {
             body: Bytes::from(judge::request(&ids)),
         };
         let stored = match self.transport.send(request, work.deadline).await {
-            Ok(response) if response.status == 200 => judge::read(&response.body, conflicts.len())
-                .ok_or_else(|| Failure::new(Cause::UnexpectedAnswer, format!("{}: the _mget answer cannot be read", self.transport.place()))),
+            Ok(response) if response.status == 200 => judge::read(&response.body, conflicts.len()).ok_or_else(|| {
+                Failure::new(
+                    Cause::UnexpectedAnswer,
+                    format!("{}: the _mget answer cannot be read", self.transport.place()),
+                )
+            }),
             Ok(response) => {
                 let mut failure = self.whole(&response);
                 if failure.cause.disposition() == Disposition::Park {
@@ -283,7 +305,9 @@ impl<T: Transport> OpenSearchTarget<T> {
                     let failure = Failure::new(Cause::Unavailable, format!("{kind}: {reason}"));
                     rest.later.push((pending, failure));
                 }
-                Stored::Nothing if operation.write == Write::Delete => outcomes.push((pending.index, Ok(Done::Applied))),
+                Stored::Nothing if operation.write == Write::Delete => {
+                    outcomes.push((pending.index, Ok(Done::Applied)))
+                }
                 Stored::Nothing => {
                     pending.guard = Guard::External;
                     let detail = format!("`{}` was deleted with a version that is not lower", work.id(pending.index));
@@ -294,7 +318,10 @@ impl<T: Transport> OpenSearchTarget<T> {
                     Judgement::Replay => outcomes.push((pending.index, Ok(Done::Applied))),
                     Judgement::OrderConflict => {
                         let newer = mark.map_or(String::new(), |mark| format!("{} {}", mark.label, mark.exact));
-                        let detail = format!("stored is {newer}, this is {} {}", operation.version.label, operation.version.exact);
+                        let detail = format!(
+                            "stored is {newer}, this is {} {}",
+                            operation.version.label, operation.version.exact
+                        );
                         outcomes.push((pending.index, Err(Failure::new(Cause::OrderConflict, detail))));
                     }
                     Judgement::Newer | Judgement::Foreign => {
@@ -315,7 +342,15 @@ impl<T: Transport> OpenSearchTarget<T> {
 
 /// Whether a moment's patience may help; what an operator must mend is reported at once.
 fn worth_waiting(cause: Cause) -> bool {
-    matches!(cause, Cause::Throttled | Cause::Unavailable | Cause::Unreachable | Cause::TimedOut | Cause::UnexpectedAnswer | Cause::Tombstone)
+    matches!(
+        cause,
+        Cause::Throttled
+            | Cause::Unavailable
+            | Cause::Unreachable
+            | Cause::TimedOut
+            | Cause::UnexpectedAnswer
+            | Cause::Tombstone
+    )
 }
 
 /// Waits with full jitter before the next attempt; `false` when there is no time left for one.
@@ -335,7 +370,8 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
     }
 
     async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
-        let work = Work { operations, ids: operations.iter().map(|operation| operation.key.text_id()).collect(), deadline };
+        let work =
+            Work { operations, ids: operations.iter().map(|operation| operation.key.text_id()).collect(), deadline };
         let mut outcomes: Vec<Option<Outcome>> = vec![None; operations.len()];
         let mut indices: Vec<(&str, Vec<(usize, usize)>)> = Vec::new();
         for (position, operation) in operations.iter().enumerate() {

@@ -53,7 +53,8 @@ impl FileDeadLetters {
     fn append(&self, letters: &[Letter]) -> std::io::Result<()> {
         let mut lines = String::new();
         for letter in letters {
-            lines.push_str(&letter.body);
+            // A line break in JSON is white space between tokens; a record may come with some.
+            lines.push_str(&letter.body.replace(['\n', '\r'], " "));
             lines.push('\n');
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;

@@ -124,7 +124,13 @@ impl<'b> Delivery<'b> {
 
     /// The position a slot is retried from: its own, or that of the nearest record before it that has one.
     fn retry_point(&self, slot: usize) -> Option<(Sequence, usize)> {
-        self.batch.slots.get(..=slot)?.iter().enumerate().rev().find_map(|(index, slot)| slot.sequence.map(|s| (s, index)))
+        self.batch
+            .slots
+            .get(..=slot)?
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(index, slot)| slot.sequence.map(|s| (s, index)))
     }
 
     /// The lowest position that must come again: `None` when there is none, `Some(None)` when it has no number, so that only
@@ -152,7 +158,8 @@ impl<'b> Delivery<'b> {
             let point = self.retry_point(slot).map(|(sequence, _)| sequence);
             limit.zip(point).is_some_and(|(limit, point)| point >= limit)
         };
-        let refused = |fate: &Fate| matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park);
+        let refused =
+            |fate: &Fate| matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park);
         (0..self.fates.len()).filter(|&slot| self.fates.get(slot).is_some_and(refused) && !comes_again(slot)).collect()
     }
 
@@ -162,10 +169,16 @@ impl<'b> Delivery<'b> {
             None => Ok(BatchResponse::success()),
             Some(Some((_, slot))) => {
                 let position = self.batch.slots.get(slot).and_then(|slot| slot.position.clone());
-                let position = position.and_then(|range| payload.get(range)).and_then(|text| std::str::from_utf8(text).ok());
-                position.and_then(BatchResponse::retry_from).ok_or_else(|| "a record to retry has no readable position".to_owned())
+                let position =
+                    position.and_then(|range| payload.get(range)).and_then(|text| std::str::from_utf8(text).ok());
+                position
+                    .and_then(BatchResponse::retry_from)
+                    .ok_or_else(|| "a record to retry has no readable position".to_owned())
             }
-            Some(None) => Err("a record to retry has no sequence number, nor has any before it, so the whole batch must come again".to_owned()),
+            Some(None) => Err(
+                "a record to retry has no sequence number, nor has any before it, so the whole batch must come again"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -239,7 +252,12 @@ fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {
     failures
 }
 
-async fn park<D: DeadLetters>(payload: &[u8], delivery: &mut Delivery<'_>, dead_letters: Option<&D>, at: Circumstances<'_>) {
+async fn park<D: DeadLetters>(
+    payload: &[u8],
+    delivery: &mut Delivery<'_>,
+    dead_letters: Option<&D>,
+    at: Circumstances<'_>,
+) {
     let slots = delivery.to_park();
     if slots.is_empty() {
         return;
@@ -252,7 +270,8 @@ async fn park<D: DeadLetters>(payload: &[u8], delivery: &mut Delivery<'_>, dead_
             let sizes = letters.iter().map(|letter| letter.body.len()).collect();
             (letters.into_iter().filter(|letter| letter.body.len() <= MAX_LETTER_BYTES).collect(), sizes)
         };
-        let mut stored = if fitting.is_empty() { Vec::new() } else { queue.park(&fitting, at.deadline).await }.into_iter();
+        let mut stored =
+            if fitting.is_empty() { Vec::new() } else { queue.park(&fitting, at.deadline).await }.into_iter();
         results.extend(sizes.into_iter().map(|size| {
             if size > MAX_LETTER_BYTES {
                 return Err(format!("the letter has {size} bytes, a message at most {MAX_LETTER_BYTES}"));
@@ -261,7 +280,8 @@ async fn park<D: DeadLetters>(payload: &[u8], delivery: &mut Delivery<'_>, dead_
         }));
     }
     for (position, slot) in slots.into_iter().enumerate() {
-        let result = results.get(position).cloned().unwrap_or_else(|| Err("TIDELOCK_DEAD_LETTERS is not set".to_owned()));
+        let result =
+            results.get(position).cloned().unwrap_or_else(|| Err("TIDELOCK_DEAD_LETTERS is not set".to_owned()));
         if let Some(fate) = delivery.fates.get_mut(slot)
             && let Fate::Failed(failure) = fate
         {

@@ -51,10 +51,18 @@ impl Plan {
         members.sort_unstable_by(|&(a_group, a), &(b_group, b)| {
             a_group.cmp(&b_group).then_with(|| version_order(batch, a).cmp(&version_order(batch, b))).then(a.cmp(&b))
         });
-        let mut plan = Self { order: members.iter().map(|&(_, slot)| slot).collect(), groups: Vec::with_capacity(groups.len()), routes };
+        let mut plan = Self {
+            order: members.iter().map(|&(_, slot)| slot).collect(),
+            groups: Vec::with_capacity(groups.len()),
+            routes,
+        };
         let mut from = 0;
         for run in members.chunk_by(|a, b| a.0 == b.0) {
-            let origin = run.last().and_then(|&(_, slot)| batch.slots.get(slot)).and_then(|slot| slot.origin).unwrap_or_default();
+            let origin = run
+                .last()
+                .and_then(|&(_, slot)| batch.slots.get(slot))
+                .and_then(|slot| slot.origin)
+                .unwrap_or_default();
             plan.groups.push(Group { members: from..from + run.len(), origin });
             from += run.len();
         }

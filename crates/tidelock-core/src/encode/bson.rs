@@ -156,7 +156,8 @@ impl Sink for BsonSink {
 
     #[inline]
     fn name(&mut self, name: RawStr<'_>) -> Written {
-        let text = unescape(name).ok_or_else(|| Fault::new(Cause::InvalidValue, "name with an invalid escape sequence"))?;
+        let text =
+            unescape(name).ok_or_else(|| Fault::new(Cause::InvalidValue, "name with an invalid escape sequence"))?;
         if text.as_bytes().contains(&0) {
             return Err(Fault::new(Cause::UnrepresentableValue, "BSON has no field names with a NUL character"));
         }
@@ -169,7 +170,8 @@ impl Sink for BsonSink {
 
     #[inline]
     fn text(&mut self, text: RawStr<'_>) -> Written {
-        let text = unescape(text).ok_or_else(|| Fault::new(Cause::InvalidValue, "text with an invalid escape sequence"))?;
+        let text =
+            unescape(text).ok_or_else(|| Fault::new(Cause::InvalidValue, "text with an invalid escape sequence"))?;
         self.element(STRING);
         push_string(&mut self.out, &text);
         Ok(())
@@ -180,7 +182,10 @@ impl Sink for BsonSink {
         // The type is known only with the value.
         let at = self.element(NULL);
         let kind = push_number(&mut self.out, text).ok_or_else(|| {
-            Fault::new(Cause::UnrepresentableValue, "the number has no exact form in BSON: Decimal128 holds 34 digits and exponents from -6176 to 6111")
+            Fault::new(
+                Cause::UnrepresentableValue,
+                "the number has no exact form in BSON: Decimal128 holds 34 digits and exponents from -6176 to 6111",
+            )
         })?;
         self.retype(at, kind);
         Ok(())

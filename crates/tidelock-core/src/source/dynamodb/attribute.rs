@@ -97,7 +97,11 @@ pub(super) fn tag<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
 
 #[inline]
 pub(super) fn end_tag(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-    if cursor.more(b'}')? { Err(stop(Cause::UnknownType, "an attribute value with more than one type")) } else { Ok(()) }
+    if cursor.more(b'}')? {
+        Err(stop(Cause::UnknownType, "an attribute value with more than one type"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A string where the type asks for one.
@@ -145,7 +149,9 @@ fn value<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, level: u32) -> Result<(
         b"BOOL" => match cursor.skip()? {
             b"true" => sink.boolean(true),
             b"false" => sink.boolean(false),
-            other => return Err(stop(Cause::InvalidValue, format!("`{}` is neither true nor false", shortened(other)))),
+            other => {
+                return Err(stop(Cause::InvalidValue, format!("`{}` is neither true nor false", shortened(other))));
+            }
         },
         b"NULL" => match cursor.skip()? {
             b"true" => sink.null(),
@@ -170,7 +176,8 @@ fn map<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, level: u32) -> Result<(),
         loop {
             let name = cursor.name()?;
             sink.name(name)?;
-            value(cursor, sink, level + 1).map_err(|stop| at(stop, || String::from_utf8_lossy(name.raw).into_owned()))?;
+            value(cursor, sink, level + 1)
+                .map_err(|stop| at(stop, || String::from_utf8_lossy(name.raw).into_owned()))?;
             if !cursor.more(b'}')? {
                 break;
             }

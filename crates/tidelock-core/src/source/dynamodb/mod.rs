@@ -39,8 +39,9 @@ fn walk_event<'p, S: Sink>(payload: &'p [u8], decoder: &mut RecordDecoder<'p, S>
         message: format!("the event cannot be read ({error}); nothing of it was applied"),
     };
     let not_an_event = || EnvelopeError {
-        message: "not a DynamoDB Streams event: there is no `Records` array; is this function mapped to the right source?"
-            .to_owned(),
+        message:
+            "not a DynamoDB Streams event: there is no `Records` array; is this function mapped to the right source?"
+                .to_owned(),
     };
     let mut cursor = Cursor::new(payload);
     if cursor.peek() != Some(b'{') {

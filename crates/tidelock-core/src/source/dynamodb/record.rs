@@ -184,7 +184,10 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             partial.origin = Some(self.batch.origins.len());
             self.batch.origins.push(new);
         } else {
-            partial.fail(Cause::InvalidSource, format!("`{}` is not the ARN of a DynamoDB stream", String::from_utf8_lossy(arn)));
+            partial.fail(
+                Cause::InvalidSource,
+                format!("`{}` is not the ARN of a DynamoDB stream", String::from_utf8_lossy(arn)),
+            );
         }
         Ok(())
     }
@@ -272,7 +275,8 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
         let mut first = true;
         loop {
             let raw_name = cursor.name()?;
-            let name = unescape(raw_name).ok_or_else(|| stop(Cause::MissingKey, "a key's name has an invalid escape"))?;
+            let name =
+                unescape(raw_name).ok_or_else(|| stop(Cause::MissingKey, "a key's name has an invalid escape"))?;
             let key_fault = |detail: String| stop(Cause::MissingKey, format!("key `{name}`: {detail}"));
             let kind = match tag(cursor)? {
                 b"S" => KeyKind::Text,
@@ -287,9 +291,9 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
                 KeyKind::Text => std::borrow::Cow::Borrowed(text.as_bytes()),
                 KeyKind::Number => canonical_number(text.as_bytes())
                     .ok_or_else(|| key_fault(format!("`{}` is no number", shortened(text.as_bytes()))))?,
-                KeyKind::Binary => {
-                    base64_bytes(text.as_bytes()).ok_or_else(|| key_fault("binary that is not base64".to_owned()))?.into()
-                }
+                KeyKind::Binary => base64_bytes(text.as_bytes())
+                    .ok_or_else(|| key_fault("binary that is not base64".to_owned()))?
+                    .into(),
             };
             self.check_key(&name, kind, &value)?;
             let last = !cursor.more(b'}')?;
@@ -319,7 +323,10 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             return Err(stop(Cause::UnrepresentableValue, "BSON has no field names with a NUL character"));
         }
         if kind == KeyKind::Number && Number::parse(value).and_then(|number| decimal128(&number)).is_none() {
-            return Err(stop(Cause::UnrepresentableValue, format!("key `{name}`: the number has no exact form in BSON")));
+            return Err(stop(
+                Cause::UnrepresentableValue,
+                format!("key `{name}`: the number has no exact form in BSON"),
+            ));
         }
         Ok(())
     }

@@ -13,7 +13,9 @@ fn record(dynamodb: Value) -> Value {
 }
 
 fn image(image: Value) -> Value {
-    record(json!({"ApproximateCreationDateTime": 1588166528, "Keys": {"id": {"N": "1"}}, "NewImage": image, "SequenceNumber": "42"}))
+    record(
+        json!({"ApproximateCreationDateTime": 1588166528, "Keys": {"id": {"N": "1"}}, "NewImage": image, "SequenceNumber": "42"}),
+    )
 }
 
 fn decode_records(records: &[Value], format: Format) -> Batch {
@@ -38,7 +40,10 @@ fn document(value: Value) -> Result<Value, (Cause, String)> {
 fn cause(record: Value) -> Cause {
     let good = image(json!({"id": {"N": "1"}}));
     let batch = decode_records(&[good.clone(), record, good], Format::Json);
-    assert!(matches!(batch.slots[0].content, Content::Upsert(_)) && matches!(batch.slots[2].content, Content::Upsert(_)), "neighbours");
+    assert!(
+        matches!(batch.slots[0].content, Content::Upsert(_)) && matches!(batch.slots[2].content, Content::Upsert(_)),
+        "neighbours"
+    );
     match &batch.slots[1].content {
         Content::Failed(failure) => failure.cause,
         other => panic!("{other:?}"),
@@ -167,7 +172,16 @@ fn invalid_utf8_fails_its_record_alone() {
 
 #[test]
 fn what_is_no_event_is_an_error_that_says_so() {
-    for payload in ["", "[]", "{}", "null", r#"{"Records":{}}"#, r#"{"hello":"world"}"#, r#"{"Records":[{]}"#, r#"{"Records":[]} x"#] {
+    for payload in [
+        "",
+        "[]",
+        "{}",
+        "null",
+        r#"{"Records":{}}"#,
+        r#"{"hello":"world"}"#,
+        r#"{"Records":[{]}"#,
+        r#"{"Records":[]} x"#,
+    ] {
         assert!(decode(payload.as_bytes(), Format::Json).is_err(), "{payload}");
     }
     assert!(decode(br#"{"hello":1}"#, Format::Json).expect_err("no event").message.contains("Records"));
@@ -196,7 +210,9 @@ fn id_of_a_mongodb_document() {
     assert_eq!(same.documents, b"\x10a\0\x01\0\0\0");
     let wide = "12345678901234567890123456789012345678";
     let inexact = batch(json!({"id": {"N": wide}}), json!({"id": {"N": wide}}));
-    assert!(matches!(&inexact.slots[0].content, Content::Failed(failure) if failure.cause == Cause::UnrepresentableValue));
+    assert!(
+        matches!(&inexact.slots[0].content, Content::Failed(failure) if failure.cause == Cause::UnrepresentableValue)
+    );
 }
 
 fn attribute() -> impl Strategy<Value = Value> {
@@ -206,7 +222,8 @@ fn attribute() -> impl Strategy<Value = Value> {
         "-?[1-9][0-9]{0,20}\\.[0-9]{0,10}[1-9]".prop_map(|number| json!({"N": number})),
         any::<bool>().prop_map(|value| json!({"BOOL": value})),
         Just(json!({"NULL": true})),
-        proptest::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| json!({"B": crate::encode::base64_text(&bytes)})),
+        proptest::collection::vec(any::<u8>(), 0..20)
+            .prop_map(|bytes| json!({"B": crate::encode::base64_text(&bytes)})),
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
@@ -223,7 +240,9 @@ fn plain(value: &Value) -> Value {
         "N" => serde_json::from_str(inner.as_str().expect("text")).expect("number"),
         "NULL" => Value::Null,
         "L" => inner.as_array().expect("list").iter().map(plain).collect(),
-        "M" => Value::Object(inner.as_object().expect("map").iter().map(|(name, value)| (name.clone(), plain(value))).collect()),
+        "M" => Value::Object(
+            inner.as_object().expect("map").iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        ),
         _ => inner.clone(),
     }
 }
@@ -247,7 +266,8 @@ fn same_as_bson(attribute: &Value, bson: &bson::Bson) -> bool {
         }
         ("M", Bson::Document(b)) => {
             let a = inner.as_object().expect("map");
-            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| same_as_bson(value, other)))
+            a.len() == b.len()
+                && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| same_as_bson(value, other)))
         }
         _ => false,
     }
@@ -257,7 +277,8 @@ fn bson_document(elements: &[u8]) -> bson::Document {
     let mut bytes = i32::try_from(elements.len() + 5).expect("small").to_le_bytes().to_vec();
     bytes.extend_from_slice(elements);
     bytes.push(0);
-    bson::Document::try_from(bson::RawDocumentBuf::from_bytes(bytes).expect("a BSON document").as_ref()).expect("valid BSON")
+    bson::Document::try_from(bson::RawDocumentBuf::from_bytes(bytes).expect("a BSON document").as_ref())
+        .expect("valid BSON")
 }
 
 #[test]
@@ -275,8 +296,13 @@ fn decimal_digits() {
         assert_eq!(document.get("n").expect("n").to_string(), expected);
     }
     let refused = decode_records(&[image(json!({"n": {"N": "12345678901234567890123456789012345678"}}))], Format::Bson);
-    assert!(matches!(&refused.slots[0].content, Content::Failed(failure) if failure.cause == Cause::UnrepresentableValue));
-    let integers = decode_records(&[image(json!({"a": {"N": "2147483648"}, "b": {"N": "5.0"}, "c": {"N": "1E+3"}}))], Format::Bson);
+    assert!(
+        matches!(&refused.slots[0].content, Content::Failed(failure) if failure.cause == Cause::UnrepresentableValue)
+    );
+    let integers = decode_records(
+        &[image(json!({"a": {"N": "2147483648"}, "b": {"N": "5.0"}, "c": {"N": "1E+3"}}))],
+        Format::Bson,
+    );
     let document = bson_document(&integers.documents);
     assert_eq!(document, bson::doc! {"a": 2_147_483_648_i64, "b": 5, "c": 1000});
 }

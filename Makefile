@@ -1,0 +1,44 @@
+# Every target works from a bare clone: the scripts install what they need into $TIDELOCK_CACHE (~/.cache/tidelock), see scripts/.
+
+.DEFAULT_GOAL := help
+export CARGO_LAMBDA_GLOBAL := $(CURDIR)/cargo-lambda.toml
+ifdef TARGET
+export TARGET
+endif
+
+.PHONY: help build demo test check bench lint fmt services-up services-down clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build every function for Lambda: target/lambda/NAME/bootstrap
+	@scripts/install-prerequisites.sh
+	@scripts/build.sh
+
+demo: ## Run a pipeline on this machine; TARGET=… chooses where the documents go
+	@scripts/demo.sh
+
+test: ## Run all tests on real servers; FILTER=name runs some
+	@scripts/test.sh $(FILTER)
+
+check: ## Run the unit tests of the core: seconds, no server
+	@cargo test -p tidelock-core
+
+bench: ## Measure the built functions; ARGS=… chooses what
+	@scripts/bench.sh $(ARGS)
+
+lint: ## Check formatting, clippy, dependencies, templates and scripts
+	@scripts/lint.sh
+
+fmt: ## Format the Rust code
+	@cargo fmt --all
+
+services-up: ## Start the test servers and print their TIDELOCK_TEST_* variables
+	@scripts/install-prerequisites.sh
+	@scripts/services/all.sh up
+
+services-down: ## Stop the servers that services-up started
+	@scripts/services/all.sh stop
+
+clean: ## Remove what was built
+	@cargo clean

@@ -1,0 +1,100 @@
+//! What the project promises of its own speed, judged on a run's results.
+
+use crate::measure::USUAL;
+use crate::results::Results;
+use crate::subjects::{NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_SIGV4};
+
+/// One promise, with what was measured where it was.
+#[derive(Debug)]
+pub(crate) struct Bar {
+    pub(crate) what: &'static str,
+    pub(crate) measured: Option<f64>,
+    pub(crate) limit: Option<f64>,
+    /// Whether the limit is a least value instead of a highest one.
+    pub(crate) least: bool,
+    pub(crate) unit: &'static str,
+    /// How the limit comes about, where it is not a plain number.
+    pub(crate) from: &'static str,
+}
+
+impl Bar {
+    fn most(what: &'static str, measured: Option<f64>, limit: impl Into<Option<f64>>, unit: &'static str) -> Self {
+        Self { what, measured, limit: limit.into(), least: false, unit, from: "" }
+    }
+
+    fn from(self, from: &'static str) -> Self {
+        Self { from, ..self }
+    }
+
+    /// Whether the promise is kept, if it was measured.
+    pub(crate) fn met(&self) -> Option<bool> {
+        let (measured, limit) = (self.measured?, self.limit?);
+        Some(if self.least { measured >= limit } else { measured <= limit })
+    }
+}
+
+/// A function's CPU per record must not exceed this share of the handler's that it is compared with.
+const SHARE_OF_PEER: f64 = 1.0 / 12.0;
+
+/// Every promise, in the order of the table.
+pub(crate) fn judge(results: &Results) -> Vec<Bar> {
+    let cpu = |subject: &str| results.cpu_of(subject, USUAL).map(|row| row.micros_per_record);
+    let memory = |batch: &str| results.memory_of(TIDELOCK, batch).map(|row| row.megabytes);
+    let share = |peer: &str| cpu(peer).map(|micros| micros * SHARE_OF_PEER);
+    let signed = cpu(TIDELOCK_SIGV4).zip(cpu(TIDELOCK)).map(|(signed, plain)| signed - plain);
+    let single = results.cpu_of(TIDELOCK, "1").map(|row| row.micros_per_invoke);
+    let cold = results.cold_of(TIDELOCK);
+    let zip = results.size_of(TIDELOCK).map(|row| row.zip_bytes as f64 / 1e6);
+    let ratio = results.end_to_end.iter().find(|row| row.subject == TIDELOCK && row.connections == 1);
+    vec![
+        Bar::most("CPU per record, OpenSearch, batch 500", cpu(TIDELOCK), share(NODE), "µs")
+            .from("1/12 of the Node handler's"),
+        Bar::most("HTTPS and SigV4 on top of it", signed, 0.8, "µs"),
+        Bar::most("CPU per record, MongoDB, batch 500", cpu(TIDELOCK_MONGODB), share(PYTHON_MONGODB), "µs")
+            .from("1/12 of the pymongo handler's"),
+        Bar::most("CPU per invocation, batch 1", single, 80.0, "µs"),
+        Bar::most("peak memory, batch 500", memory(USUAL), 18.0, "MB"),
+        Bar::most("peak memory, 6 MB events", memory("6 MB"), 40.0, "MB"),
+        Bar::most("init", cold.map(|row| row.init_ms), 5.0, "ms"),
+        Bar::most("first invocation, batch 500", cold.map(|row| row.first_invoke_ms), 8.0, "ms"),
+        Bar::most("zip", zip, 5.0, "MB"),
+        Bar { least: true, ..Bar::most("share of the ceiling, one connection", ratio.map(|row| row.ratio), 0.9, "") },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Cpu;
+
+    fn row(subject: &str, micros: f64) -> Cpu {
+        Cpu {
+            subject: subject.into(),
+            label: subject.into(),
+            batch: USUAL.into(),
+            rounds: 1,
+            records_per_round: 1,
+            micros_per_record: micros,
+            micros_per_invoke: micros,
+            lowest: micros,
+            highest: micros,
+        }
+    }
+
+    #[test]
+    fn the_function_is_judged_against_the_handler_of_the_same_run() {
+        let verdict = |function: f64| {
+            let results = Results { cpu: vec![row(TIDELOCK, function), row(NODE, 36.0)], ..Results::default() };
+            judge(&results)[0].met()
+        };
+        assert_eq!(verdict(2.9), Some(true));
+        assert_eq!(verdict(3.1), Some(false));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_judged() {
+        assert!(judge(&Results::default()).iter().all(|bar| bar.met().is_none()));
+        let results = Results { cpu: vec![row(TIDELOCK, 1.0)], ..Results::default() };
+        assert_eq!(judge(&results)[0].met(), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! What a run found, as kept in `results.json`.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::function::Result;
+
+/// All sections; a command replaces its own and leaves the others.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Results {
+    pub(crate) conditions: Conditions,
+    pub(crate) cpu: Vec<Cpu>,
+    pub(crate) cold: Vec<Cold>,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) size: Vec<Size>,
+    pub(crate) end_to_end: Vec<EndToEnd>,
+}
+
+/// The machine and the versions of what ran.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Conditions {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) node: String,
+    pub(crate) python: String,
+    pub(crate) opensearch: String,
+    /// Load average when the run began: other work disturbs wall time.
+    pub(crate) load: String,
+}
+
+/// Processor time of a warm function.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cpu {
+    pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) batch: String,
+    pub(crate) rounds: usize,
+    pub(crate) records_per_round: usize,
+    /// Medians over the rounds, in µs.
+    pub(crate) micros_per_record: f64,
+    pub(crate) micros_per_invoke: f64,
+    /// The rounds' lowest and highest µs per record.
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+/// A cold start and the first invocation after it; medians, in ms.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cold {
+    pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) starts: usize,
+    pub(crate) init_ms: f64,
+    pub(crate) init_cpu_ms: f64,
+    pub(crate) first_invoke_ms: f64,
+    pub(crate) first_invoke_cpu_ms: f64,
+}
+
+/// The most resident memory of a process that has seen the whole corpus; median, in MB of 10^6 bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) batch: String,
+    pub(crate) runs: usize,
+    pub(crate) megabytes: f64,
+}
+
+/// What is deployed, in bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Size {
+    pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) bytes: u64,
+    pub(crate) zip_bytes: u64,
+}
+
+/// Changes per second into a real target beside the ceiling of the same round; medians.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EndToEnd {
+    pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) connections: usize,
+    pub(crate) batch: String,
+    pub(crate) rounds: usize,
+    pub(crate) records: usize,
+    pub(crate) records_per_second: f64,
+    pub(crate) ceiling_records_per_second: f64,
+    /// Median of the rounds' ratios.
+    pub(crate) ratio: f64,
+    /// The rounds' lowest and highest ratio.
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+impl Results {
+    /// The results of earlier commands, or none.
+    ///
+    /// # Errors
+    /// A file that cannot be read as results.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        match fs::read(path) {
+            Ok(text) => Ok(serde_json::from_slice(&text)
+                .map_err(|error| format!("{}: {error}; delete it and measure again", path.display()))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(format!("{}: {error}", path.display()).into()),
+        }
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(fs::write(path, serde_json::to_vec_pretty(self)?)?)
+    }
+
+    pub(crate) fn cpu_of(&self, subject: &str, batch: &str) -> Option<&Cpu> {
+        self.cpu.iter().find(|row| row.subject == subject && row.batch == batch)
+    }
+
+    pub(crate) fn memory_of(&self, subject: &str, batch: &str) -> Option<&Memory> {
+        self.memory.iter().find(|row| row.subject == subject && row.batch == batch)
+    }
+
+    pub(crate) fn cold_of(&self, subject: &str) -> Option<&Cold> {
+        self.cold.iter().find(|row| row.subject == subject)
+    }
+
+    pub(crate) fn size_of(&self, subject: &str) -> Option<&Size> {
+        self.size.iter().find(|row| row.subject == subject)
+    }
+}
+
+/// The middle value; of an even number of values the mean of the two in the middle. Zero for none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
+    }
+}
+
+/// The lowest and the highest value. Zeros for none.
+pub(crate) fn range(values: &[f64]) -> (f64, f64) {
+    let lowest = values.iter().copied().min_by(f64::total_cmp);
+    let highest = values.iter().copied().max_by(f64::total_cmp);
+    (lowest.unwrap_or(0.0), highest.unwrap_or(0.0))
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values are exact")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_not_moved_by_one_outlier() {
+        assert_eq!(median(&[3.0, 1.0, 900.0]), 3.0);
+        assert_eq!(median(&[4.0, 2.0]), 3.0);
+        assert_eq!(median(&[]), 0.0);
+        assert_eq!(range(&[2.0, 1.0, 3.0]), (1.0, 3.0));
+    }
+}

@@ -1,0 +1,164 @@
+//! What is measured: the built function in its settings, and the handlers it is compared with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::function::{Launch, Result};
+use crate::http::{self, Listener};
+use crate::tls::Authority;
+use crate::{mongodb, opensearch};
+
+/// A function and one way of running it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// Stable name in the results.
+    pub(crate) id: &'static str,
+    /// Name in tables.
+    pub(crate) label: &'static str,
+    pub(crate) launch: Launch,
+    /// What is deployed: a file or a folder.
+    pub(crate) artifact: PathBuf,
+}
+
+pub(crate) const TIDELOCK: &str = "tidelock-opensearch";
+pub(crate) const TIDELOCK_SIGV4: &str = "tidelock-opensearch-https-sigv4";
+pub(crate) const TIDELOCK_MONGODB: &str = "tidelock-mongodb";
+pub(crate) const NODE: &str = "node-opensearch";
+pub(crate) const NODE_BUNDLED: &str = "node-opensearch-bundled";
+pub(crate) const PYTHON: &str = "python-opensearch";
+pub(crate) const PYTHON_MONGODB: &str = "python-mongodb";
+
+/// Index or collection that handlers write to; the function takes the table's name, which is the same.
+const DESTINATION: &str = "bench";
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The function's bootstrap.
+    pub(crate) function: PathBuf,
+    /// Folder into which `benches/peers/install.sh` installs.
+    pub(crate) peers: PathBuf,
+    /// Folder for results, logs and certificates.
+    pub(crate) output: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.output.join("logs")
+    }
+}
+
+/// The stubs that stand for the targets; they live as long as this value.
+#[derive(Debug)]
+pub(crate) struct Stubs {
+    plain: Listener,
+    tls: Listener,
+    mongodb: Listener,
+    authority_file: PathBuf,
+}
+
+impl Stubs {
+    pub(crate) fn start(places: &Places) -> Result<Self> {
+        fs::create_dir_all(&places.output)?;
+        let authority = Authority::new()?;
+        let authority_file = fs::canonicalize(&places.output)?.join("ca.pem");
+        fs::write(&authority_file, &authority.pem)?;
+        Ok(Self {
+            plain: opensearch::stub(http::plain())?,
+            tls: opensearch::stub(authority.accept())?,
+            mongodb: mongodb::stub()?,
+            authority_file,
+        })
+    }
+
+    /// Everything that is built or installed, against the stubs; the rest is named in the second list.
+    pub(crate) fn subjects(&self, places: &Places) -> (Vec<Subject>, Vec<String>) {
+        let host = self.plain.address().to_string();
+        let mongodb_url = format!("mongodb://{}/{DESTINATION}", self.mongodb.address());
+        let signed = format!("opensearch+https://localhost:{}", self.tls.address().port());
+        let authority = self.authority_file.display().to_string();
+        let all = vec![
+            tidelock(
+                places,
+                TIDELOCK,
+                "Tidelock → OpenSearch",
+                &[("TIDELOCK_TARGET", format!("opensearch+http://{host}"))],
+            ),
+            tidelock(
+                places,
+                TIDELOCK_SIGV4,
+                "Tidelock → OpenSearch, HTTPS and SigV4",
+                &[
+                    ("TIDELOCK_TARGET", signed),
+                    ("TIDELOCK_TARGET_AUTH", "sigv4".into()),
+                    ("TIDELOCK_TARGET_CA_FILE", authority),
+                ],
+            ),
+            node(places, NODE, "Node → OpenSearch", "handler.mjs", &host),
+            node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", &host),
+            python(
+                places,
+                PYTHON,
+                "Python → OpenSearch",
+                "opensearch_handler",
+                &[("OPENSEARCH_URL", format!("http://{host}")), ("OPENSEARCH_INDEX", DESTINATION.into())],
+            ),
+            tidelock(places, TIDELOCK_MONGODB, "Tidelock → MongoDB", &[("TIDELOCK_TARGET", mongodb_url.clone())]),
+            python(
+                places,
+                PYTHON_MONGODB,
+                "Python → MongoDB",
+                "mongodb_handler",
+                &[("MONGODB_URL", mongodb_url), ("MONGODB_COLLECTION", DESTINATION.into())],
+            ),
+        ];
+        let (present, absent) = all.into_iter().partition::<Vec<_>, _>(|subject| subject.artifact.exists());
+        (
+            present,
+            absent
+                .into_iter()
+                .map(|subject| format!("{}: {} is missing", subject.label, subject.artifact.display()))
+                .collect(),
+        )
+    }
+}
+
+/// The function with these settings.
+pub(crate) fn tidelock(places: &Places, id: &'static str, label: &'static str, settings: &[(&str, String)]) -> Subject {
+    Subject { id, label, launch: launch(id, &places.function, Vec::new(), settings), artifact: places.function.clone() }
+}
+
+/// The Node handler against an OpenSearch at `host`.
+pub(crate) fn node(places: &Places, id: &'static str, label: &'static str, handler: &str, host: &str) -> Subject {
+    let folder = places.peers.join("node");
+    let arguments = [folder.join("bootstrap.mjs"), folder.join(handler)].map(|path| path.display().to_string());
+    let settings = [("OPENSEARCH_URL", format!("http://{host}")), ("OPENSEARCH_INDEX", DESTINATION.into())];
+    let artifact = folder.join(if handler.starts_with("dist") { "dist" } else { "node_modules" });
+    Subject { id, label, launch: launch(id, Path::new("node"), arguments.into(), &settings), artifact }
+}
+
+fn python(
+    places: &Places,
+    id: &'static str,
+    label: &'static str,
+    module: &str,
+    settings: &[(&str, String)],
+) -> Subject {
+    let folder = places.peers.join(id);
+    let packages = folder.join("packages");
+    let interpreter = places.peers.join("python/bin/python");
+    let arguments =
+        [places.peers.join("python_bootstrap.py").display().to_string(), folder.display().to_string(), module.into()];
+    let mut launch = launch(id, &interpreter, arguments.into(), settings);
+    launch.settings.push(("PYTHONPATH".into(), packages.display().to_string()));
+    Subject { id, label, launch, artifact: packages }
+}
+
+fn launch(id: &str, program: &Path, arguments: Vec<String>, settings: &[(&str, String)]) -> Launch {
+    Launch {
+        name: id.into(),
+        program: program.into(),
+        arguments,
+        settings: settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    }
+}

@@ -1,0 +1,229 @@
+//! `update` and `delete` commands as raw BSON, written in one pass.
+//!
+//! Forms: [update](https://www.mongodb.com/docs/manual/reference/command/update/),
+//! [delete](https://www.mongodb.com/docs/manual/reference/command/delete/).
+
+use std::io::Write as _;
+use tidelock_core::encode::{MARK_FIELD, write_bson_key, write_bson_mark};
+use tidelock_core::key::Key;
+use tidelock_core::target::{Operation, Write};
+use tidelock_core::version::Version;
+
+const STRING: u8 = 0x02;
+const DOCUMENT: u8 = 0x03;
+const ARRAY: u8 = 0x04;
+const BOOLEAN: u8 = 0x08;
+const INT32: u8 = 0x10;
+
+/// Most bytes of a document that the server stores.
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most bytes of a command: the server takes a body of 16 MiB and 16 KiB, into which the driver puts session and database
+/// too. The 48 MB of a message are for document sequences, which a command of one's own cannot have.
+pub(crate) const MAX_COMMAND_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most statements of a command (`maxWriteBatchSize` of every server since 3.6).
+pub(crate) const MAX_STATEMENTS: usize = 100_000;
+
+/// What a statement does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Upsert,
+    Delete,
+}
+
+impl Kind {
+    pub(crate) fn of(write: Write<'_>) -> Self {
+        match write {
+            Write::Upsert(_) => Self::Upsert,
+            Write::Delete => Self::Delete,
+        }
+    }
+}
+
+/// On what condition a statement takes effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// What is stored has no version, or an older one of the same space. An upsert inserts where nothing is stored.
+    Older,
+    /// The document is there, and its `_tidelock` meets this operator expression (a BSON document).
+    Stored(Vec<u8>),
+}
+
+/// A command and how many of the statements it was to hold it does hold.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: usize,
+}
+
+/// Builds a command of as many statements as fit into `max_bytes`, at least one; `expected_bytes` sizes the buffer.
+pub(crate) fn build<'a>(
+    kind: Kind,
+    collection: &str,
+    statements: impl Iterator<Item = (&'a Operation<'a>, &'a Condition)>,
+    max_bytes: usize,
+    expected_bytes: usize,
+) -> Built {
+    let max_bytes = max_bytes.min(MAX_COMMAND_BYTES);
+    let mut out = Vec::with_capacity(expected_bytes.min(max_bytes));
+    let whole = open(&mut out);
+    let (name, list) = match kind {
+        Kind::Upsert => ("update", "updates"),
+        Kind::Delete => ("delete", "deletes"),
+    };
+    string(&mut out, name, collection);
+    boolean(&mut out, "ordered", false);
+    let concern = begin(&mut out, DOCUMENT, "writeConcern");
+    string(&mut out, "w", "majority");
+    close(&mut out, concern);
+    let array = begin(&mut out, ARRAY, list);
+    let mut count = 0;
+    for (operation, condition) in statements {
+        let start = out.len();
+        push_statement(&mut out, count, operation, condition);
+        // Two closing bytes follow.
+        if out.len() + 2 > max_bytes && count > 0 {
+            out.truncate(start);
+            break;
+        }
+        count += 1;
+        if count == MAX_STATEMENTS {
+            break;
+        }
+    }
+    close(&mut out, array);
+    close(&mut out, whole);
+    Built { bytes: out, count }
+}
+
+fn push_statement(out: &mut Vec<u8>, index: usize, operation: &Operation<'_>, condition: &Condition) {
+    let Operation { key, version, .. } = operation;
+    out.push(DOCUMENT);
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{index}\0");
+    let statement = open(out);
+    let filter = begin(out, DOCUMENT, "q");
+    write_bson_key(out, "_id", *key);
+    match condition {
+        Condition::Older => push_guard(out, version),
+        Condition::Stored(expression) => {
+            name(out, DOCUMENT, MARK_FIELD);
+            out.extend_from_slice(expression);
+        }
+    }
+    close(out, filter);
+    match operation.write {
+        Write::Upsert(elements) => {
+            let document = begin(out, DOCUMENT, "u");
+            push_document(out, *key, elements, version);
+            close(out, document);
+            boolean(out, "upsert", *condition == Condition::Older);
+        }
+        Write::Delete => {
+            name(out, INT32, "limit");
+            out.extend_from_slice(&1_i32.to_le_bytes());
+        }
+    }
+    close(out, statement);
+}
+
+fn push_document(out: &mut Vec<u8>, key: Key<'_>, elements: &[u8], version: &Version<'_>) {
+    write_bson_key(out, "_id", key);
+    out.extend_from_slice(elements);
+    write_bson_mark(out, version);
+}
+
+/// How many bytes the stored document will have.
+pub(crate) fn document_bytes(key: Key<'_>, elements: &[u8], version: &Version<'_>) -> usize {
+    let mut rest = Vec::with_capacity(256);
+    push_document(&mut rest, key, &[], version);
+    rest.len() + elements.len() + 5
+}
+
+/// About how many bytes a statement takes.
+pub(crate) fn statement_bytes(operation: &Operation<'_>) -> usize {
+    let Operation { key, version, .. } = operation;
+    let texts = 3 * version.space.len() + 3 * version.label.len() + 2 * version.exact.len();
+    let elements = match operation.write {
+        Write::Upsert(elements) => elements.len(),
+        Write::Delete => 0,
+    };
+    // The rest is names, lengths and types.
+    elements + texts + 2 * key.as_bytes().len() + 420
+}
+
+/// `$or`: no `_tidelock`; or the same space and an older label; or the same label too and an older number.
+fn push_guard(out: &mut Vec<u8>, version: &Version<'_>) {
+    let or = begin(out, ARRAY, "$or");
+
+    let absent = begin(out, DOCUMENT, "0");
+    let expression = begin(out, DOCUMENT, MARK_FIELD);
+    boolean(out, "$exists", false);
+    close(out, expression);
+    close(out, absent);
+
+    let label = begin(out, DOCUMENT, "1");
+    string(out, "_tidelock.space", version.space);
+    less_than(out, "_tidelock.label", version.label);
+    close(out, label);
+
+    let exact = begin(out, DOCUMENT, "2");
+    string(out, "_tidelock.space", version.space);
+    string(out, "_tidelock.label", version.label);
+    less_than(out, "_tidelock.exact", version.exact);
+    close(out, exact);
+
+    close(out, or);
+}
+
+fn less_than(out: &mut Vec<u8>, field: &str, text: &str) {
+    let expression = begin(out, DOCUMENT, field);
+    string(out, "$lt", text);
+    close(out, expression);
+}
+
+fn name(out: &mut Vec<u8>, kind: u8, name: &str) {
+    out.push(kind);
+    out.extend_from_slice(name.as_bytes());
+    out.push(0);
+}
+
+fn string(out: &mut Vec<u8>, field: &str, text: &str) {
+    name(out, STRING, field);
+    out.extend_from_slice(&length(text.len() + 1));
+    out.extend_from_slice(text.as_bytes());
+    out.push(0);
+}
+
+fn boolean(out: &mut Vec<u8>, field: &str, value: bool) {
+    name(out, BOOLEAN, field);
+    out.push(u8::from(value));
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8, field: &str) -> usize {
+    name(out, kind, field);
+    open(out)
+}
+
+fn open(out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[0; 4]);
+    out.len() - 4
+}
+
+fn close(out: &mut Vec<u8>, start: usize) {
+    out.push(0);
+    let length = length(out.len() - start);
+    if let Some(bytes) = out.get_mut(start..start + 4) {
+        bytes.copy_from_slice(&length);
+    }
+}
+
+fn length(length: usize) -> [u8; 4] {
+    // Documents are far below 2 GiB.
+    i32::try_from(length).unwrap_or(i32::MAX).to_le_bytes()
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

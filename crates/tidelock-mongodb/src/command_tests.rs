@@ -1,0 +1,162 @@
+//! The bytes are those that the bson crate writes for the same command.
+
+use super::*;
+use mongodb::bson::{Document, doc};
+use std::str::FromStr as _;
+use tidelock_core::batch::{Batch, Content};
+use tidelock_core::encode::Format;
+use tidelock_core::source::dynamodb;
+use tidelock_core::target::Place;
+
+const SPACE: &str = "dynamodb:eu-west-1:1:t";
+const LABEL: &str = "2026-01-01T00:00:00.000";
+
+fn batch(records: &[(&str, Option<&str>)]) -> Batch {
+    let record = |(key, image): &(&str, Option<&str>)| {
+        let image = image.map_or(String::new(), |image| format!(r#","NewImage":{image}"#));
+        let name = if image.is_empty() { "REMOVE" } else { "INSERT" };
+        format!(
+            r#"{{"eventName":"{name}","eventSourceARN":"arn:aws:dynamodb:eu-west-1:1:table/t/stream/{LABEL}","dynamodb":{{"ApproximateCreationDateTime":7,"SequenceNumber":"42","Keys":{key}{image}}}}}"#
+        )
+    };
+    let event = format!(r#"{{"Records":[{}]}}"#, records.iter().map(record).collect::<Vec<_>>().join(","));
+    dynamodb::decode(event.as_bytes(), Format::Bson).expect("an event")
+}
+
+fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation<'a>> {
+    let mut operations = Vec::new();
+    for slot in &batch.slots {
+        let write = match &slot.content {
+            Content::Upsert(range) => Write::Upsert(&batch.documents[range.clone()]),
+            Content::Delete => Write::Delete,
+            Content::Failed(failure) => panic!("{failure}"),
+        };
+        let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
+        operations.push(Operation { into, key, write, version });
+    }
+    operations
+}
+
+fn place() -> Place {
+    Place { name: "c".to_owned(), literal: true }
+}
+
+fn exact() -> String {
+    format!("{:0>40}", 42)
+}
+
+fn mark() -> Document {
+    doc! {"space": SPACE, "label": LABEL, "exact": exact(), "at": 7_000_i64}
+}
+
+fn guard() -> Vec<Document> {
+    vec![
+        doc! {"_tidelock": {"$exists": false}},
+        doc! {"_tidelock.space": SPACE, "_tidelock.label": {"$lt": LABEL}},
+        doc! {"_tidelock.space": SPACE, "_tidelock.label": LABEL, "_tidelock.exact": {"$lt": exact()}},
+    ]
+}
+
+fn bytes(document: &Document) -> Vec<u8> {
+    document.to_vec().expect("serializable")
+}
+
+fn whole(kind: Kind, operations: &[Operation<'_>], conditions: &[Condition]) -> Built {
+    build(kind, "c", operations.iter().zip(conditions), usize::MAX, 0)
+}
+
+#[test]
+fn an_update_command_is_the_one_that_bson_writes() {
+    let big = "12345678901234567890123456789012";
+    let batch = batch(&[
+        (r#"{"id":{"S":"a"}}"#, Some(r#"{"id":{"S":"a"},"n":{"N":"5"},"l":{"L":[{"BOOL":true},{"NULL":true}]}}"#)),
+        (&format!(r#"{{"id":{{"N":"{big}"}}}}"#), Some(r#"{"m":{"M":{"b":{"B":"AAE="}}}}"#)),
+        (r#"{"sk":{"N":"7000000000"},"pk":{"B":"AP8="}}"#, Some("{}")),
+    ]);
+    let into = place();
+    let operations = operations(&batch, &into);
+    let built = whole(Kind::Upsert, &operations, &[Condition::Older, Condition::Older, Condition::Older]);
+    let binary = |bytes: &[u8]| mongodb::bson::Binary {
+        subtype: mongodb::bson::spec::BinarySubtype::Generic,
+        bytes: bytes.to_vec(),
+    };
+    let decimal = mongodb::bson::Decimal128::from_str(big).expect("a decimal");
+    let composite = doc! {"pk": binary(&[0, 255]), "sk": 7_000_000_000_i64};
+    let expected = doc! {
+        "update": "c",
+        "ordered": false,
+        "writeConcern": {"w": "majority"},
+        "updates": [
+            {"q": {"_id": "a", "$or": guard()}, "u": {"_id": "a", "id": "a", "n": 5, "l": [true, null], "_tidelock": mark()}, "upsert": true},
+            {"q": {"_id": decimal, "$or": guard()}, "u": {"_id": decimal, "m": {"b": binary(&[0, 1])}, "_tidelock": mark()}, "upsert": true},
+            {"q": {"_id": composite.clone(), "$or": guard()}, "u": {"_id": composite, "_tidelock": mark()}, "upsert": true},
+        ],
+    };
+    assert_eq!(built.count, 3);
+    assert_eq!(Document::from_reader(built.bytes.as_slice()).expect("a document"), expected);
+    assert_eq!(built.bytes, bytes(&expected));
+}
+
+#[test]
+fn a_delete_command_and_compare_and_set_are_the_ones_that_bson_writes() {
+    let batch = batch(&[(r#"{"id":{"S":"a"}}"#, None), (r#"{"id":{"N":"1"}}"#, None)]);
+    let into = place();
+    let operations = operations(&batch, &into);
+    let found = doc! {"$eq": {"space": "other"}};
+    let built = whole(Kind::Delete, &operations, &[Condition::Older, Condition::Stored(bytes(&found))]);
+    let expected = doc! {
+        "delete": "c",
+        "ordered": false,
+        "writeConcern": {"w": "majority"},
+        "deletes": [
+            {"q": {"_id": "a", "$or": guard()}, "limit": 1},
+            {"q": {"_id": 1, "_tidelock": found}, "limit": 1},
+        ],
+    };
+    assert_eq!(built.bytes, bytes(&expected));
+
+    let batch = self::batch(&[(r#"{"id":{"S":"a"}}"#, Some("{}"))]);
+    let operations = self::operations(&batch, &into);
+    let missing = doc! {"$exists": false};
+    let built = whole(Kind::Upsert, &operations, &[Condition::Stored(bytes(&missing))]);
+    let update =
+        doc! {"q": {"_id": "a", "_tidelock": missing}, "u": {"_id": "a", "_tidelock": mark()}, "upsert": false};
+    let expected = doc! {"update": "c", "ordered": false, "writeConcern": {"w": "majority"}, "updates": [update]};
+    assert_eq!(built.bytes, bytes(&expected), "a compare-and-set never inserts");
+}
+
+#[test]
+fn a_command_is_cut_at_its_limit_and_holds_at_least_one_statement() {
+    let keys: Vec<String> = (0..1_200).map(|n| format!(r#"{{"id":{{"S":"key-{n}"}}}}"#)).collect();
+    let records: Vec<(&str, Option<&str>)> =
+        keys.iter().map(|key| (key.as_str(), Some(r#"{"text":{"S":"some text"}}"#))).collect();
+    let batch = batch(&records);
+    let into = place();
+    let operations = operations(&batch, &into);
+    for max_bytes in [1, 10_000, 65_536, 200_000] {
+        let mut rest = operations.as_slice();
+        while !rest.is_empty() {
+            let built = build(Kind::Upsert, "c", rest.iter().map(|one| (one, &Condition::Older)), max_bytes, 0);
+            assert!(built.count > 0);
+            assert!(built.bytes.len() <= max_bytes || built.count == 1, "{} bytes", built.bytes.len());
+            let command = Document::from_reader(built.bytes.as_slice()).expect("a document");
+            assert_eq!(command.get_array("updates").expect("updates").len(), built.count);
+            rest = &rest[built.count..];
+        }
+    }
+}
+
+#[test]
+fn sizes_are_known_before_building() {
+    let batch = batch(&[(r#"{"id":{"S":"a"}}"#, Some(r#"{"text":{"S":"some text"}}"#)), (r#"{"id":{"S":"b"}}"#, None)]);
+    let into = place();
+    let operations = operations(&batch, &into);
+    let Write::Upsert(elements) = operations[0].write else { panic!("an upsert") };
+    let stored = doc! {"_id": "a", "text": "some text", "_tidelock": mark()};
+    assert_eq!(document_bytes(operations[0].key, elements, &operations[0].version), bytes(&stored).len());
+    for operation in &operations {
+        let built = whole(Kind::of(operation.write), std::slice::from_ref(operation), &[Condition::Older]);
+        let about = statement_bytes(operation);
+        assert!(about.abs_diff(built.bytes.len()) < 200, "{about} {}", built.bytes.len());
+    }
+}

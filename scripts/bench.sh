@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Measures the built functions, against an OpenSearch of its own.
+# usage: bench.sh [BENCH_ARGUMENT…]        default: all
+set -euo pipefail
+# shellcheck source=scripts/environment.sh
+source "$(dirname "$0")/environment.sh"
+# shellcheck source=scripts/aws-environment.sh
+source "$REPOSITORY/scripts/aws-environment.sh"
+# shellcheck source=scripts/services/ports.sh
+source "$REPOSITORY/scripts/services/ports.sh"
+cd "$REPOSITORY"
+
+port=
+finish() {
+  local status=$?
+  trap '' INT TERM
+  if [ -n "$port" ]; then scripts/services/opensearch.sh stop "$port"; fi
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+scripts/install-prerequisites.sh
+scripts/build.sh
+cargo build --release -p tidelock-bench
+if [ -z "${TIDELOCK_TEST_OPENSEARCH:-}" ]; then
+  claim_port port 9210 9299
+  TIDELOCK_TEST_OPENSEARCH=$(scripts/services/opensearch.sh fresh "$port")
+  export TIDELOCK_TEST_OPENSEARCH
+fi
+export TIDELOCK_TEST_BOOTSTRAPS=$REPOSITORY/target/lambda
+if [ $# -eq 0 ]; then set -- all; fi
+target/release/tidelock-bench "$@"
