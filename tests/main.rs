@@ -16,3 +16,6 @@ mod faults;
 mod opensearch;
 mod start;
 mod stream;
+mod templates;
+mod tidy;
+mod walls;

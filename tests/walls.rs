@@ -1,8 +1,8 @@
 //! Dependency walls: which package may know which, and what a function may never link. Cargo itself is asked.
 
-use serde_json::Value;
+use crate::tidy::repository;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::process::Command;
 
 /// What functions are built for.
@@ -11,7 +11,7 @@ const PLATFORMS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux
 const CORE: &str = "tidelock-core";
 
 /// These put the others together. Every other package of `crates/` may know the core and none of its siblings.
-const ASSEMBLIES: [&str; 3] = ["tidelock-sync", "tidelock-local", "tidelock-cli"];
+const ASSEMBLIES: [&str; 4] = ["tidelock-sync", "tidelock-local", "tidelock-cli", "tidelock-demo"];
 
 /// Named one by one, so that none of them escapes its wall by being renamed or moved.
 const WALLED: [&str; 6] =
@@ -38,10 +38,6 @@ const NOT_IN_FUNCTIONS: [&str; 10] = [
 const ONCE_IN_FUNCTIONS: [&str; 2] = ["ring", "rustls"];
 
 const MAIN_LINES: usize = 40;
-
-fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
-}
 
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO")).args(arguments).current_dir(repository()).output().expect("cargo starts");
@@ -141,7 +137,8 @@ fn is_function(package: &Package) -> bool {
 }
 
 fn unwelcome_in_core(reach: &BTreeSet<&str>) -> Vec<String> {
-    let unwelcome = |name: &&str| NOT_IN_CORE.contains(name) || name.starts_with("aws-") || name.starts_with("tidelock");
+    let unwelcome =
+        |name: &&str| NOT_IN_CORE.contains(name) || name.starts_with("aws-") || name.starts_with("tidelock");
     reach.iter().copied().filter(unwelcome).map(str::to_owned).collect()
 }
 
@@ -156,7 +153,8 @@ fn unwelcome_in_a_function(tree: &str) -> Vec<String> {
         .map(|(name, version)| format!("links {name} {version}"))
         .collect();
     for once in ONCE_IN_FUNCTIONS {
-        let versions: Vec<&str> = linked.iter().filter(|(name, _)| *name == once).map(|&(_, version)| version).collect();
+        let versions: Vec<&str> =
+            linked.iter().filter(|(name, _)| *name == once).map(|&(_, version)| version).collect();
         if versions.len() != 1 {
             problems.push(format!("links {} versions of {once} instead of one: {versions:?}", versions.len()));
         }
@@ -223,8 +221,18 @@ fn functions_link_one_tls_library_and_no_local_tools() {
     for function in Graph::read().functions() {
         for platform in PLATFORMS {
             let tree = cargo(&[
-                "tree", "--locked", "--package", &function.name, "--target", platform, "--edges", "normal", "--prefix",
-                "none", "--format", "{p}",
+                "tree",
+                "--locked",
+                "--package",
+                &function.name,
+                "--target",
+                platform,
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--format",
+                "{p}",
             ]);
             assert!(tree.starts_with(&function.name) && tree.lines().count() > 100, "not a whole tree: {tree}");
             assert_eq!(unwelcome_in_a_function(&tree), Vec::<String>::new(), "{} on {platform}", function.name);
@@ -246,7 +254,8 @@ fn functions_are_built_without_sqlite() {
 fn functions_only_call_the_crates() {
     for function in Graph::read().functions() {
         let folder = repository().join(function.folder.as_deref().expect("a folder")).join("src");
-        let files: Vec<_> = std::fs::read_dir(&folder).expect("src/").map(|entry| entry.expect("a file").path()).collect();
+        let files: Vec<_> =
+            std::fs::read_dir(&folder).expect("src/").map(|entry| entry.expect("a file").path()).collect();
         assert_eq!(files, [folder.join("main.rs")], "logic belongs into crates/");
         let lines = std::fs::read_to_string(folder.join("main.rs")).expect("main.rs").lines().count();
         assert!(lines <= MAIN_LINES, "{}: main.rs has {lines} lines, {MAIN_LINES} are allowed", function.name);
@@ -267,19 +276,20 @@ fn a_panic_unwinds_in_release_builds() {
 #[test]
 fn a_breach_is_seen() {
     let package = |name: &str, features: Value| {
-        serde_json::json!({"id": name, "name": name, "source": null, "features": features,
+        json!({"id": name, "name": name, "source": null, "features": features,
             "manifest_path": format!("/r/crates/{name}/Cargo.toml")})
     };
     let uses = |name: &str, other: &str, kind: Value| {
-        serde_json::json!({"id": name, "deps": [{"pkg": other, "dep_kinds": [{"kind": kind}]}]})
+        let dependency = json!({"pkg": other, "dep_kinds": [{"kind": kind}]});
+        json!({"id": name, "deps": [dependency]})
     };
-    let graph = Graph::new(&serde_json::json!({
+    let graph = Graph::new(&json!({
         "workspace_root": "/r",
         "packages": [
-            package("tidelock-core", serde_json::json!({})),
-            package("helper", serde_json::json!({"default": ["a"], "a": ["x/sqlite"], "b": []})),
-            package("tokio", serde_json::json!({})),
-            package("rusqlite", serde_json::json!({})),
+            package("tidelock-core", json!({})),
+            package("helper", json!({"default": ["a"], "a": ["x/sqlite"], "b": []})),
+            package("tokio", json!({})),
+            package("rusqlite", json!({})),
         ],
         "resolve": {"nodes": [
             uses("tidelock-core", "helper", Value::Null),

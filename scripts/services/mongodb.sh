@@ -138,4 +138,6 @@ wipe() {
   rm -rf --one-file-system "${TREE:?}$DATA"
 }
 
-serve "mongodb://${AUTH:+tester:s3cret@}localhost:$PORT/?directConnection=true&retryWrites=false${AUTH:+&authSource=admin}${TLS:+&tls=true&tlsCAFile=$INSTANCE/ca.pem}"
+# The certificate's first name is what a client with TLS checks.
+HOST=${TLS:+localhost}
+serve "mongodb://${AUTH:+tester:s3cret@}${HOST:-127.0.0.1}:$PORT/?directConnection=true&retryWrites=false${AUTH:+&authSource=admin}${TLS:+&tls=true&tlsCAFile=$INSTANCE/ca.pem}"

@@ -71,8 +71,8 @@ impl Index {
     }
 
     pub(crate) async fn set(&self, settings: Value) {
-        let set = self.client.indices().put_settings(IndicesPutSettingsParts::Index(&[&self.name]));
-        checked(set.body(settings).send().await).await;
+        let (indices, names) = (self.client.indices(), [self.name.as_str()]);
+        checked(indices.put_settings(IndicesPutSettingsParts::Index(&names)).body(settings).send().await).await;
     }
 
     /// The mappings.
@@ -109,8 +109,9 @@ impl Index {
     /// All documents by id.
     pub(crate) async fn documents(&self) -> BTreeMap<String, Document> {
         checked(self.client.indices().refresh(IndicesRefreshParts::Index(&[&self.name])).send().await).await;
-        let search = self.client.search(SearchParts::Index(&[&self.name])).version(true).size(10_000);
-        let body = Exact::parse(&checked(search.body(json!({})).send().await).await);
+        let names = [self.name.as_str()];
+        let search = self.client.search(SearchParts::Index(&names)).version(true).size(10_000).body(json!({}));
+        let body = Exact::parse(&checked(search.send().await).await);
         let Some(Exact::List(hits)) = body.get("hits").and_then(|hits| hits.get("hits")) else { panic!("{body:?}") };
         let read = |hit: &Exact| {
             let Some(Exact::Text(id)) = hit.get("_id") else { panic!("{hit:?}") };
@@ -127,7 +128,8 @@ impl Index {
 
     /// How many documents a query finds.
     pub(crate) async fn count(&self, query: Value) -> usize {
-        let search = self.client.search(SearchParts::Index(&[&self.name])).body(json!({ "query": query }));
+        let names = [self.name.as_str()];
+        let search = self.client.search(SearchParts::Index(&names)).body(json!({ "query": query }));
         let body: Value = serde_json::from_str(&checked(search.send().await).await).unwrap();
         body["hits"]["hits"].as_array().unwrap().len()
     }

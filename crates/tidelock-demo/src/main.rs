@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidelock_local::mapping::{LocalMapping, MappingSettings, OnFailure, Pace, Step};
 use tidelock_local::runtime_api::{FunctionSettings, LogRing, LogSink, ProcessFunction};
-use tidelock_local::source::FileSource;
+use tidelock_local::source::file::FileSource;
 
 /// Runs the demonstration.
 #[derive(Debug, Parser)]

@@ -70,6 +70,11 @@ fn fail() -> Invocation {
     Invocation::FunctionError { error_type: "E".into(), message: "m".into(), raw: Bytes::new() }
 }
 
+/// A run that does not end is a failed test, not an endless one.
+async fn bounded<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.expect("the run does not end")
+}
+
 fn settings(batch_size: u32) -> MappingSettings {
     MappingSettings { batch_size, report_batch_item_failures: true, ..MappingSettings::default() }
 }
@@ -78,7 +83,7 @@ fn settings(batch_size: u32) -> MappingSettings {
 async fn a_file_is_delivered_in_batches_and_summed_up() {
     let (function, events) = scripted(|call, numbers| if call == 2 { report(numbers[1]) } else { ok() });
     let mut mapping = LocalMapping::new(settings(4), file(1..=10), function).unwrap().pace(Pace::fast());
-    let summary = mapping.run_until_idle().await.unwrap();
+    let summary = bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!(*events.lock().unwrap(), [vec![1, 2, 3, 4], vec![5, 6, 7, 8], vec![6, 7, 8], vec![9, 10]]);
     assert_eq!((summary.batches, summary.invocations, summary.records, summary.retried), (3, 4, 10, 1));
     assert_eq!((summary.bisected, summary.on_failure_records, summary.discarded), (0, 0, 0));
@@ -87,7 +92,7 @@ async fn a_file_is_delivered_in_batches_and_summed_up() {
     assert_eq!(summary.answers.len(), 4);
     assert_eq!(summary.answers[1].sent.records, 4);
     assert!(matches!(summary.answers[1].decision, Decision::Retry { done: 1, again: 3, .. }));
-    let again = mapping.run_until_idle().await.unwrap();
+    let again = bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!(again.invocations, 0, "what is finished is not delivered again");
 }
 
@@ -113,7 +118,7 @@ async fn without_reporting_the_answer_is_ignored() {
     let (function, events) = scripted(|_, numbers| report(numbers[0]));
     let settings = MappingSettings { report_batch_item_failures: false, ..settings(4) };
     let mut mapping = LocalMapping::new(settings, file(1..=4), function).unwrap();
-    assert_eq!(mapping.run_until_idle().await.unwrap().records, 4);
+    assert_eq!(bounded(mapping.run_until_idle()).await.unwrap().records, 4);
     assert_eq!(events.lock().unwrap().len(), 1);
 }
 
@@ -145,7 +150,7 @@ async fn discarded_batches_leave_an_on_failure_record() {
             };
             noted.lock().unwrap().push(line);
         });
-    let summary = mapping.run_until_idle().await.unwrap();
+    let summary = bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!(
         *events.lock().unwrap(),
         [vec![1, 2, 3, 4], vec![1, 2], vec![3, 4], vec![3], vec![3], vec![4], vec![5, 6]]
@@ -204,7 +209,7 @@ async fn records_are_not_skipped_when_their_on_failure_record_cannot_be_written(
         .unwrap()
         .on_failure(OnFailure::JsonLines("/nowhere/failures.jsonl".into()));
     for _ in 0..2 {
-        let error = mapping.run_until_idle().await.unwrap_err();
+        let error = bounded(mapping.run_until_idle()).await.unwrap_err();
         assert!(matches!(error, MappingError::OnFailure(_)));
         assert!(error.to_string().contains("/nowhere/failures.jsonl"), "{error}");
     }
@@ -274,7 +279,7 @@ async fn stopping_finishes_the_running_batch_and_begins_no_other() {
     let summary = mapping.run(stop.notified()).await.unwrap();
     assert!(summary.stopped);
     assert_eq!((summary.invocations, summary.records), (1, 2));
-    assert_eq!(mapping.run_until_idle().await.unwrap().records, 4, "a later run goes on from there");
+    assert_eq!(bounded(mapping.run_until_idle()).await.unwrap().records, 4, "a later run goes on from there");
 }
 
 #[tokio::test]
@@ -293,7 +298,7 @@ async fn a_batch_whose_run_was_dropped_comes_again() {
     let mut mapping = LocalMapping::new(settings(2), file(1..=4), function).unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(50), mapping.run_until_idle()).await.is_err());
     *hang.lock().unwrap() = false;
-    assert_eq!(mapping.run_until_idle().await.unwrap().records, 4);
+    assert_eq!(bounded(mapping.run_until_idle()).await.unwrap().records, 4);
 }
 
 #[tokio::test]
@@ -323,7 +328,7 @@ async fn change_streams_retry_whole_until_it_works() {
     let refused = LocalMapping::new(settings(10), source(), from_fn(|_| async { ok() })).err().unwrap();
     assert!(refused.to_string().contains("not a setting of DocumentDB mappings"), "{refused}");
     let mut mapping = LocalMapping::new(MappingSettings::default(), source(), function).unwrap().pace(Pace::fast());
-    assert_eq!(mapping.run_until_idle().await.unwrap().invocations, 4);
+    assert_eq!(bounded(mapping.run_until_idle()).await.unwrap().invocations, 4);
     assert!(calls.lock().unwrap().iter().all(|payload| payload == text));
 }
 
@@ -399,7 +404,7 @@ async fn parents_are_finished_before_their_children_begin() {
         .with("d-other", None, true, &[]);
     let froms = source.froms.clone();
     let mut mapping = LocalMapping::new(settings(1), source, function).unwrap().pace(Pace::fast());
-    let summary = mapping.run_until_idle().await.unwrap();
+    let summary = bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!(*events.lock().unwrap(), [[10], [11], [20], [21], [30]]);
     assert_eq!(summary.checkpoints["c-parent"], SequenceNumber::new("11"));
     let froms = froms.lock().unwrap();
@@ -419,7 +424,7 @@ async fn latest_skips_closed_shards_and_reads_new_ones_from_the_start() {
     source.shards[1].0.closed = false;
     let settings = MappingSettings { starting_position: StartingPosition::Latest, ..settings(10) };
     let mut mapping = LocalMapping::new(settings, source, function).unwrap().pace(Pace::fast());
-    mapping.run_until_idle().await.unwrap();
+    bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!(*events.lock().unwrap(), [[2]]);
     assert_eq!(froms.lock().unwrap()[0], ("open".to_owned(), ReadFrom::Latest));
     assert!(froms.lock().unwrap().iter().all(|(id, _)| id != "old"));
@@ -431,7 +436,7 @@ async fn a_source_that_never_answered_is_an_error_at_once() {
         let (function, _) = echo();
         let broken = Some(SourceError { message: "no such stream".into(), retryable });
         let mut mapping = LocalMapping::new(settings(1), Shards { broken, ..Shards::default() }, function).unwrap();
-        assert_eq!(mapping.run_until_idle().await.unwrap_err().to_string(), "no such stream");
+        assert_eq!(bounded(mapping.run_until_idle()).await.unwrap_err().to_string(), "no such stream");
     }
 }
 
@@ -461,7 +466,7 @@ async fn a_real_process_is_driven_end_to_end() {
     let function = ProcessFunction::new(settings).unwrap();
     // The scripted bootstrap answers with the event itself: an object without `batchItemFailures` is a success.
     let mut mapping = LocalMapping::new(self::settings(2), file(1..=6), function).unwrap();
-    let summary = mapping.run_until_idle().await.unwrap();
+    let summary = bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!((summary.invocations, summary.records), (3, 6));
     assert_eq!(mapping.function().idle_environments(), 1, "one environment served all");
 }

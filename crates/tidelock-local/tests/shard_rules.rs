@@ -268,6 +268,17 @@ fn batches_are_cut_to_six_megabytes() {
 }
 
 #[test]
+fn one_byte_too_many_is_too_many() {
+    let mut shard = ShardState::new(&settings(), &PACE, 14);
+    let half = 3 * 1024 * 1024;
+    // Two quotes each, a comma, a frame of 14 bytes: one byte over 6 MB.
+    shard.push([record(1, 1, at(0), half - 2), record(2, 2, at(0), half - 2 - 15 + 1)], at(0));
+    assert_eq!(invoke(&mut shard, at(0)), [1]);
+    shard.settle(0, Verdict::Done, at(0));
+    assert_eq!(invoke(&mut shard, at(0)), [2]);
+}
+
+#[test]
 fn lanes_keep_items_in_order_and_the_checkpoint_is_the_lowest_unfinished() {
     let settings = MappingSettings { parallelization_factor: 10, ..settings() };
     let mut shard = ShardState::new(&settings, &PACE, 14);

@@ -50,6 +50,9 @@ pub(crate) struct Run<'a, C> {
     pub(crate) no_sessions: Cell<bool>,
 }
 
+/// After so many failures of no known cause, and nothing else, no more are sought.
+const MAX_SUSPECTS: usize = 8;
+
 /// Time kept to answer: a twentieth of what is left, at most half a second.
 fn limit(deadline: Instant, now: Instant) -> Instant {
     let reserve = (deadline.saturating_duration_since(now) / 20).min(Duration::from_millis(500));
@@ -83,7 +86,8 @@ impl<'a, C: Credentials> Run<'a, C> {
         let mut groups: Vec<Group<'a>> = Vec::new();
         let mut by_namespace = HashMap::new();
         for (index, (operation, outcome)) in operations.iter().zip(&mut outcomes).enumerate() {
-            let checked = namespace(target, operation).and_then(|namespace| check_size(operation).map(|()| namespace));
+            let checked = namespace(target, operation)
+                .and_then(|namespace| check_id(operation).and_then(|()| check_size(operation)).map(|()| namespace));
             let (database, collection) = match checked {
                 Ok(namespace) => namespace,
                 Err(failure) => {
@@ -135,9 +139,13 @@ impl<'a, C: Credentials> Run<'a, C> {
         self.suspects.borrow_mut().push((operation, failure));
     }
 
-    /// Several operations fail for no known reason and none has passed: the fault lies not with single documents.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.passed.get() > 0
+    }
+
+    /// Many operations fail for no known reason and none has passed: the fault lies not with single documents.
     pub(crate) fn is_hopeless(&self) -> bool {
-        self.passed.get() == 0 && self.suspects.borrow().len() > 3
+        !self.has_passed() && self.suspects.borrow().len() > MAX_SUSPECTS
     }
 
     fn take_deferred(&self) -> Vec<Chunk> {
@@ -152,9 +160,8 @@ impl<'a, C: Credentials> Run<'a, C> {
     }
 
     fn finish(self) -> Vec<Outcome> {
-        let passed = self.passed.get() > 0;
         for (operation, failure) in self.suspects.take() {
-            let cause = if passed { Cause::TargetError } else { Cause::UnexpectedAnswer };
+            let cause = if self.has_passed() { Cause::TargetError } else { Cause::UnexpectedAnswer };
             self.settle(operation, Err(Failure::new(cause, failure.detail)));
         }
         let undecided = || Err(Failure::new(Cause::Deadline, "the time for this invocation was over before the write"));
@@ -173,6 +180,20 @@ fn namespace<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> 
             let hint = "name it in the route (to: DATABASE.COLLECTION) or in TIDELOCK_TARGET (mongodb://HOST/DATABASE)";
             Err(Failure::new(Cause::InvalidTargetName, format!("no database for collection `{name}`: {hint}")))
         }
+    }
+}
+
+/// An id with a field such as `$gt` would be a condition that other documents meet.
+fn check_id(operation: &Operation<'_>) -> Result<(), Failure> {
+    if operation.key.single().is_some() {
+        return Ok(());
+    }
+    match operation.key.parts().find(|part| part.name.starts_with('$')) {
+        Some(part) => {
+            let detail = format!("key attribute `{}`: no field of a MongoDB id may begin with $", part.name);
+            Err(Failure::new(Cause::InvalidId, detail))
+        }
+        None => Ok(()),
     }
 }
 

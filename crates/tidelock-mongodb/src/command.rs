@@ -144,13 +144,15 @@ pub(crate) fn document_bytes(key: Key<'_>, elements: &[u8], version: &Version<'_
 /// About how many bytes a statement takes.
 pub(crate) fn statement_bytes(operation: &Operation<'_>) -> usize {
     let Operation { key, version, .. } = operation;
-    let texts = 3 * version.space.len() + 3 * version.label.len() + 2 * version.exact.len();
-    let elements = match operation.write {
-        Write::Upsert(elements) => elements.len(),
-        Write::Delete => 0,
-    };
-    // The rest is names, lengths and types.
-    elements + texts + 2 * key.as_bytes().len() + 420
+    let guard = 2 * (version.space.len() + version.label.len()) + version.exact.len() + key.as_bytes().len();
+    // The numbers stand for names, lengths and types.
+    match operation.write {
+        Write::Upsert(elements) => {
+            let mark = version.space.len() + version.label.len() + version.exact.len();
+            elements.len() + guard + mark + key.as_bytes().len() + 400
+        }
+        Write::Delete => guard + 300,
+    }
 }
 
 /// `$or`: no `_tidelock`; or the same space and an older label; or the same label too and an older number.

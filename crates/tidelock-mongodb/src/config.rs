@@ -136,7 +136,6 @@ impl Address {
     /// # Errors
     /// When the names of a `mongodb+srv` address cannot be looked up, or the options contradict each other.
     pub(crate) async fn options(&self, login: Option<&Login>, selection: Duration) -> Result<ClientOptions, Error> {
-        let login = login.filter(|_| self.auth != Auth::None);
         let uri = self.uri.expose();
         let mut parsed = match login {
             Some(login) => {
@@ -147,7 +146,7 @@ impl Address {
                 credential.source.get_or_insert_with(|| "admin".to_owned());
                 parsed
             }
-            None if self.auth == Auth::None => ConnectionString::parse(with_user_info(uri, None))?,
+            None if self.wants_no_login() => ConnectionString::parse(with_user_info(uri, None))?,
             None => ConnectionString::parse(uri)?,
         };
         if let Some(path) = &self.ca_file {
@@ -168,6 +167,11 @@ impl Address {
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
         options.server_selection_timeout.get_or_insert(selection);
         Ok(options)
+    }
+
+    /// Whether no user is to be named, whoever knows one.
+    pub(crate) fn wants_no_login(&self) -> bool {
+        self.auth == Auth::None
     }
 
     /// Whether a user must be known, from wherever.
@@ -279,7 +283,7 @@ mod tests {
             assert_eq!(credential.source.as_deref(), Some(source), "{uri}");
         }
         let none = MongoDbConfig { auth: Auth::None, ..config("mongodb://old:pw@h/db") };
-        assert_eq!(options(&none, Some(&login())).credential, None);
+        assert_eq!(options(&none, None).credential, None);
         let basic = MongoDbConfig { auth: Auth::Basic, ..config("mongodb://h/db") };
         assert!(Address::new(&basic).expect("valid").needs_login());
     }

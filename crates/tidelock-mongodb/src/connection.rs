@@ -69,11 +69,12 @@ impl<C: Credentials> Connector<C> {
         // A client outlives the invocation, so that one with little time left must not make it impatient for good.
         let selection = SERVER_SELECTION.min(left.mul_f64(0.6)).max(Duration::from_millis(500));
         let building = async {
-            let login = match self.credentials.login(refresh).await {
-                Ok(login) => login,
-                Err(why) => {
-                    return Err(Trouble::new(Cause::Unauthenticated, format!("the secret cannot be read: {why}")));
-                }
+            let login = if self.address.wants_no_login() {
+                None
+            } else {
+                let unreadable =
+                    |why| Trouble::new(Cause::Unauthenticated, format!("the secret cannot be read: {why}"));
+                self.credentials.login(refresh).await.map_err(unreadable)?
             };
             if login.is_none() && self.address.needs_login() {
                 let text = "TIDELOCK_TARGET_AUTH is basic, but neither the secret nor TIDELOCK_TARGET names a user";

@@ -44,6 +44,14 @@ impl Item {
     pub(crate) fn new(operation: usize) -> Self {
         Self { operation, condition: Condition::Older, tries: 0, races: 0, failure: None }
     }
+
+    /// The failure to report: that time was over says less than what stood in the way before.
+    fn cause_of(&mut self, failure: &Failure) -> Failure {
+        match self.failure.take() {
+            Some(earlier) if matches!(failure.cause, Cause::Deadline | Cause::TimedOut) => earlier,
+            _ => failure.clone(),
+        }
+    }
 }
 
 /// Why a call has no result.
@@ -65,7 +73,7 @@ struct Round {
 
 impl Round {
     fn retry(&mut self, mut item: Item, failure: &Failure) {
-        item.failure = Some(failure.clone());
+        item.failure = Some(item.cause_of(failure));
         self.again.push(item);
         self.pause = true;
     }
@@ -176,9 +184,14 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                         self.fail(item, &failure);
                     }
                 }
+                if self.run.has_passed() {
+                    continue;
+                }
                 if self.run.is_hopeless() {
                     rest.drain(..).for_each(|item| self.fail(item, &failure));
                 }
+                // Others from all over, so that a few bad ones in a row do not speak for all.
+                rest.rotate_left(rest.len() / 2);
                 continue;
             }
             for item in rest.drain(..) {
@@ -416,10 +429,8 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         fits
     }
 
-    /// A deadline only says when it ended; what stood in the way says more.
-    fn fail(&self, item: Item, failure: &Failure) {
-        let earlier = item.failure.filter(|_| failure.cause == Cause::Deadline);
-        self.run.settle(item.operation, Err(earlier.unwrap_or_else(|| failure.clone())));
+    fn fail(&self, mut item: Item, failure: &Failure) {
+        self.run.settle(item.operation, Err(item.cause_of(failure)));
     }
 }
 

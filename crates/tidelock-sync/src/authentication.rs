@@ -8,6 +8,7 @@ use tidelock_lambda::Environment;
 use std::rc::Rc;
 
 /// What credentials are made from.
+#[cfg_attr(not(any(feature = "opensearch", feature = "mongodb")), expect(dead_code, reason = "no target asks for credentials"))]
 pub(crate) struct Authentication {
     #[cfg(feature = "aws")]
     pub(crate) sdk: Rc<tidelock_aws::Sdk>,

@@ -51,11 +51,7 @@ pub type Identify<'a> = &'a dyn Fn(&Value) -> Option<String>;
 
 /// Judges an invocation. `identified` turns an `itemIdentifier` into a sequence number; it is `None` where partial
 /// answers are not asked for, and then any response means success.
-pub fn judge(
-    invocation: &Invocation,
-    batch: &[&SequenceNumber],
-    identified: Option<Identify<'_>>,
-) -> Verdict {
+pub fn judge(invocation: &Invocation, batch: &[&SequenceNumber], identified: Option<Identify<'_>>) -> Verdict {
     let body = match (invocation, invocation.error()) {
         (_, Some((error_type, message))) => {
             return Verdict::Failed(Failure::Function { error_type: error_type.into(), message });
@@ -73,11 +69,7 @@ pub fn judge(
 }
 
 /// The index of the reported record with the lowest sequence number; `None` if none is reported.
-fn lowest_reported(
-    body: &[u8],
-    batch: &[&SequenceNumber],
-    identified: Identify<'_>,
-) -> Result<Option<usize>, String> {
+fn lowest_reported(body: &[u8], batch: &[&SequenceNumber], identified: Identify<'_>) -> Result<Option<usize>, String> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }

@@ -476,6 +476,7 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
             Some(destination) => Some(destination.write(&record, &self.id).map_err(MappingError::OnFailure)?),
             None => None,
         };
+        shard.state.skip(lane, now);
         run.last_activity = now;
         run.summary.on_failure_records += 1;
         run.summary.discarded += record.batch_size as u64;

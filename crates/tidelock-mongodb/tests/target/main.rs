@@ -1,0 +1,17 @@
+//! The target against a scripted server, and against real ones where there are any.
+//!
+//! Real servers: `TIDELOCK_TEST_FERRETDB` and `TIDELOCK_TEST_SECANTUSDB` (connection strings), `TIDELOCK_TEST_FERRETDB_TLS`
+//! with `TIDELOCK_TEST_FERRETDB_CA` (TLS and user `tester`). Without them these tests are skipped, unless
+//! `TIDELOCK_REQUIRE_SERVICES=1` says that they must run.
+
+mod answers;
+mod commands;
+mod events;
+mod guards;
+mod interruptions;
+mod lanes;
+mod login;
+mod scripted;
+mod servers;
+mod unique;
+mod values;

@@ -1,0 +1,101 @@
+//! The SAM templates in `infra/`: what they set is something the functions know, and what they promise holds.
+//!
+//! A template is named SOURCE-to-TARGET.yaml. One whose source, resource or right has no rule here fails, so that
+//! nothing is deployed unchecked. AWS's own rules are the business of cfn-lint and `sam validate` (scripts/lint.sh).
+
+mod broken;
+mod check;
+mod document;
+mod rules;
+
+use crate::tidy::repository;
+use check::problems;
+use document::{alternatives, keys, parse, texts};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tidelock_core::settings::Settings;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Name and text of every template.
+fn templates() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(repository().join("infra")).expect("infra/").map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| [".yaml", ".yml", ".json", ".template"].iter().any(|end| name.ends_with(end)));
+    names.sort();
+    assert!(!names.is_empty(), "infra/ has no templates");
+    names.into_iter().map(|name| (name.clone(), read(&format!("infra/{name}")))).collect()
+}
+
+/// The example values of `samconfig.toml`, by template.
+fn examples() -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut examples = BTreeMap::new();
+    let mut template = String::new();
+    for line in read("infra/samconfig.toml").lines().map(str::trim) {
+        let quoted = |text: &str| text.trim().trim_end_matches(',').trim_matches('"').to_owned();
+        if let Some(name) = line.strip_prefix("template_file =") {
+            template = quoted(name);
+        } else if let Some((name, value)) = quoted(line).split_once('=').filter(|_| line.starts_with('"')) {
+            examples.entry(template.clone()).or_insert_with(BTreeMap::new).insert(name.to_owned(), value.to_owned());
+        }
+    }
+    examples
+}
+
+#[test]
+fn templates_keep_their_promises() {
+    let found: Vec<String> = templates()
+        .iter()
+        .flat_map(|(name, text)| {
+            problems(name, text).into_iter().map(move |problem| format!("infra/{name}: {problem}"))
+        })
+        .collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_examples_make_a_function_that_starts() {
+    let examples = examples();
+    for (name, text) in templates() {
+        let template = parse(&text).expect("YAML");
+        let example = examples.get(&name).unwrap_or_else(|| panic!("infra/samconfig.toml has no example of {name}"));
+        let parameters = template["Parameters"].as_object().expect("parameters");
+        for given in example.keys() {
+            assert!(parameters.contains_key(given), "infra/samconfig.toml: {name} has no parameter {given}");
+        }
+        for (parameter, declaration) in parameters {
+            let given = example.contains_key(parameter) || !declaration["Default"].is_null();
+            assert!(given, "infra/samconfig.toml: {name} needs {parameter}");
+        }
+        let value = |value: &Value| {
+            let name = value["!Ref"].as_str().expect("a parameter or a resource");
+            let Some(declaration) = parameters.get(name) else {
+                return format!("https://sqs.us-east-1.amazonaws.com/{name}");
+            };
+            let default = &declaration["Default"];
+            example.get(name).cloned().unwrap_or_else(|| default.as_str().map_or(default.to_string(), str::to_owned))
+        };
+        let function = &template["Resources"]["SyncFunction"]["Properties"]["Environment"]["Variables"];
+        let variables: BTreeMap<String, String> =
+            keys(function).map(|key| (key.to_owned(), value(alternatives(&function[key])[0]))).collect();
+        assert!(variables.len() > 5, "{variables:?}");
+        Settings::read(variables.clone()).unwrap_or_else(|problems| panic!("infra/samconfig.toml, {name}: {problems}"));
+
+        let ways = &parameters["TargetAuth"]["AllowedValues"];
+        for way in texts(ways) {
+            let mut variables = variables.clone();
+            variables.insert("TIDELOCK_TARGET_AUTH".to_owned(), way.to_owned());
+            variables.insert("TIDELOCK_TARGET_SECRET".to_owned(), "a-secret".to_owned());
+            Settings::read(variables).unwrap_or_else(|problems| panic!("{name}, TargetAuth={way}: {problems}"));
+        }
+        if let Some((_, address)) = variables["TIDELOCK_TARGET"].split_once("mongodb://") {
+            let (_, path) = address.split_once('/').expect("a path");
+            assert!(
+                !path.starts_with('?') && !path.is_empty(),
+                "{name}: without a pipeline TargetUrl must name a database"
+            );
+        }
+    }
+}
