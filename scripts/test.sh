@@ -72,9 +72,9 @@ cargo_tests() {
 
 run_tests() {
   if [ -n "$FILTER" ]; then
-    cargo_tests -- "$FILTER"
+    cargo_tests --no-fail-fast -- "$FILTER"
   else
-    cargo_tests
+    cargo_tests --no-fail-fast
   fi
 }
 

@@ -12,6 +12,7 @@ use crate::support::index::Index;
 use crate::support::proxy::{Fault, Proxy, Seen};
 use crate::support::queue::{letters, reasons};
 use crate::support::{Folder, services};
+use serde_json::json;
 use std::time::Duration;
 
 /// A function whose requests pass a proxy, with its index and a file for letters.
@@ -33,9 +34,11 @@ impl Bench {
         Some(Self { sync: sync.timeout(Duration::from_secs(3)), index, proxy, folder })
     }
 
-    /// As [`Self::new`], with a script for bulk requests alone: all others are passed on.
+    /// As [`Self::new`], with a script for bulk requests alone, and with an index that is there already.
     async fn bulk(purpose: &str, script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static) -> Option<Self> {
-        Self::new(purpose, move |seen| if seen.bulk > 0 { script(seen) } else { Fault::None }).await
+        let bench = Self::new(purpose, move |seen| if seen.bulk > 0 { script(seen) } else { Fault::None }).await?;
+        bench.index.create(json!({"mappings": {"properties": {"_tidelock": {"type": "object", "enabled": false}}}})).await;
+        Some(bench)
     }
 }
 

@@ -42,7 +42,7 @@ async fn only_throttled_items_are_sent_again() {
 async fn an_item_that_stays_throttled_is_reported_and_its_neighbours_are_written() {
     let script = |_: &Seen| refuse(&["3", "5"], 429, busy());
     let Some(Bench { sync, index, proxy: _proxy, folder }) = Bench::bulk("one", script).await else { return };
-    let function = sync.timeout(Duration::from_millis(700)).start();
+    let function = sync.timeout(Duration::from_millis(1_500)).start();
     assert_eq!(function.answer(six()).await, Some(apart(3)));
     assert_eq!(function.metrics().await["Failures"]["throttled"]["count"], 2);
     let ids: Vec<String> = index.fields().await.into_keys().collect();
@@ -54,7 +54,7 @@ async fn an_item_that_stays_throttled_is_reported_and_its_neighbours_are_written
 async fn the_lowest_record_that_an_operation_stood_for_is_reported() {
     let script = |_: &Seen| refuse(&["1"], 503, json!({"type": "unavailable_shards_exception", "reason": "primary shard is not active"}));
     let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::bulk("stood", script).await else { return };
-    let function = sync.timeout(Duration::from_millis(700)).start();
+    let function = sync.timeout(Duration::from_millis(1_500)).start();
     let stream = Stream::of("mytable");
     let records = [
         stream.upsert(&apart(1), "2", "first"),
@@ -75,7 +75,7 @@ async fn the_lowest_record_that_an_operation_stood_for_is_reported() {
 async fn refused_records_that_come_again_are_not_parked_yet() {
     let script = |_: &Seen| refuse(&["3"], 429, busy());
     let Some(Bench { sync, index: _index, proxy: _proxy, folder }) = Bench::bulk("again", script).await else { return };
-    let function = sync.timeout(Duration::from_millis(700)).start();
+    let function = sync.timeout(Duration::from_millis(1_500)).start();
     let stream = Stream::of("mytable");
     let records = [
         stream.poison(&apart(1), "1"),
@@ -120,7 +120,7 @@ async fn an_answer_with_too_few_items_is_no_success() {
     assert_eq!(index.fields().await.into_values().next(), Some(named(1, "name")));
 
     let Some(Bench { sync, index: _index, proxy: _proxy, folder }) = Bench::bulk("shorter", |_| Fault::LoseItem).await else { return };
-    let function = sync.timeout(Duration::from_millis(700)).start();
+    let function = sync.timeout(Duration::from_millis(1_500)).start();
     assert_eq!(function.answer(six()).await, Some(apart(1)));
     let failures = &function.metrics().await["Failures"]["unexpected_answer"];
     assert!(failures["example"].as_str().unwrap().contains("5 items for 6 actions"), "{failures}");

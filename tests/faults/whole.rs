@@ -5,9 +5,10 @@ use crate::support::event::{Stream, apart, event, named};
 use crate::support::exact::Exact;
 use crate::support::function::{dynamodb_sync, target};
 use crate::support::index::Index;
-use crate::support::proxy::{Fault, error};
+use crate::support::proxy::{Fault, Seen, error};
 use crate::support::services;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hyper::StatusCode;
 use std::time::{Duration, Instant};
 
@@ -38,31 +39,34 @@ fn refusals() -> Vec<(&'static str, Fault)> {
 
 #[tokio::test]
 async fn a_burst_of_refusals_is_waited_out() {
-    for (_, fault) in refusals() {
+    join_all(refusals().into_iter().map(async |(_, fault)| {
         let name = format!("{fault:?}");
-        let script = move |bulk: &crate::support::proxy::Seen| if bulk.bulk <= 3 { fault.clone() } else { Fault::None };
+        let script = move |bulk: &Seen| if bulk.bulk <= 3 { fault.clone() } else { Fault::None };
         let Some(Bench { sync, index, proxy, folder }) = Bench::bulk("burst", script).await else { return };
         let function = sync.timeout(Duration::from_secs(20)).start();
         function.succeed(three()).await;
         assert_three(&index).await;
         assert_eq!(proxy.bulks().len(), 4, "{name}");
         assert_eq!(parked(&folder), [], "{name}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
 async fn what_does_not_pass_is_reported_and_never_parked() {
-    for (cause, fault) in refusals() {
+    join_all(refusals().into_iter().map(async |(cause, fault)| {
         let name = format!("{fault:?}");
-        let script = move |_: &crate::support::proxy::Seen| fault.clone();
-        let Some(Bench { sync, index, proxy: _proxy, folder }) = Bench::bulk("lasting", script).await else { return };
-        let function = sync.timeout(Duration::from_millis(700)).start();
+        let script = move |_: &Seen| fault.clone();
+        let Some(Bench { sync, index, proxy, folder }) = Bench::bulk("lasting", script).await else { return };
+        let function = sync.timeout(Duration::from_secs(2)).start();
         assert_eq!(function.answer(three()).await, Some(apart(1)), "{name}");
         let failures = &function.metrics().await["Failures"];
         assert_eq!(failures[cause]["count"], 3, "{name} {failures}");
         assert!(failures[cause]["example"].as_str().unwrap().starts_with("127.0.0.1:"), "{failures}");
+        assert!(proxy.bulks().len() >= 2, "{name}: tried once only");
         assert_eq!((index.fields().await.len(), parked(&folder).len()), (0, 0), "{name}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -73,7 +77,7 @@ async fn what_an_operator_must_mend_is_reported_at_once() {
         ("blocked", error(StatusCode::FORBIDDEN, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write]")),
         ("target_missing", error(StatusCode::NOT_FOUND, "index_not_found_exception", "no such index")),
     ] {
-        let script = move |_: &crate::support::proxy::Seen| fault.clone();
+        let script = move |_: &Seen| fault.clone();
         let Some(Bench { sync, index: _index, proxy, folder }) = Bench::bulk("mend", script).await else { return };
         let function = sync.timeout(Duration::from_secs(20)).start();
         assert_eq!(function.answer(three()).await, Some(apart(1)), "{cause}");
@@ -87,7 +91,7 @@ async fn what_an_operator_must_mend_is_reported_at_once() {
 async fn a_connection_cut_before_or_after_the_write_loses_and_doubles_nothing() {
     for fault in [Fault::CutBefore, Fault::CutAfter] {
         let name = format!("{fault:?}");
-        let script = move |bulk: &crate::support::proxy::Seen| if bulk.bulk <= 2 { fault.clone() } else { Fault::None };
+        let script = move |bulk: &Seen| if bulk.bulk <= 2 { fault.clone() } else { Fault::None };
         let Some(Bench { sync, index, proxy, folder }) = Bench::bulk("cut", script).await else { return };
         let function = sync.start();
         function.succeed(three()).await;
@@ -102,11 +106,11 @@ async fn a_connection_cut_before_or_after_the_write_loses_and_doubles_nothing() 
 
 #[tokio::test]
 async fn a_write_whose_answer_never_comes_is_reported_and_recognised_later() {
-    let script = |bulk: &crate::support::proxy::Seen| {
+    let script = |bulk: &Seen| {
         if bulk.ids().len() == 3 { Fault::CutAfter } else { Fault::None }
     };
     let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::bulk("lost", script).await else { return };
-    let function = sync.timeout(Duration::from_millis(700)).start();
+    let function = sync.timeout(Duration::from_millis(1_500)).start();
     assert_eq!(function.answer(three()).await, Some(apart(1)));
     assert_three(&index).await;
     let before = index.documents().await;
@@ -120,7 +124,7 @@ async fn a_write_whose_answer_never_comes_is_reported_and_recognised_later() {
 async fn preparing_the_index_meets_the_same_faults() {
     let first_two = |fault: Fault| {
         let count = std::sync::atomic::AtomicUsize::new(0);
-        move |seen: &crate::support::proxy::Seen| {
+        move |seen: &Seen| {
             let early = seen.bulk == 0 && count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2;
             if early { fault.clone() } else { Fault::None }
         }
@@ -132,7 +136,7 @@ async fn preparing_the_index_meets_the_same_faults() {
         assert_eq!(index.mapping().await["properties"]["_tidelock"]["enabled"], false);
     }
     // Without the right to see mappings the index is used as it is, and the log says what is missing.
-    let forbidden = |seen: &crate::support::proxy::Seen| match seen.bulk {
+    let forbidden = |seen: &Seen| match seen.bulk {
         0 => error(StatusCode::FORBIDDEN, "security_exception", "no permissions"),
         _ => Fault::None,
     };

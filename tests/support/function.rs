@@ -51,6 +51,12 @@ impl Sync {
         self
     }
 
+    /// Sets a variable to nothing, as templates do with parameters that are left out.
+    pub(crate) fn with_empty(mut self, name: &str) -> Self {
+        self.settings.environment.insert(name.to_owned(), String::new());
+        self
+    }
+
     /// Sends every table to one index.
     pub(crate) fn into(self, index: &str) -> Self {
         self.with("TIDELOCK_PIPELINE", &all_to(index))

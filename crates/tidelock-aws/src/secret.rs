@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidelock_core::credentials::{AwsKeys, Credentials, Login};
 use tidelock_core::settings::Secret;
+use tokio::sync::Mutex;
 
 /// A refused login is asked for anew at most this often: requests that fail side by side share one refresh.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
@@ -23,19 +24,22 @@ pub struct AwsCredentials {
     /// Keys from the environment, which outlive the environment in Lambda; elsewhere the SDK's provider chain is asked.
     keys: Option<AwsKeys>,
     cached: RefCell<Option<(Login, Instant)>>,
+    /// Held while the secret is read, so that whoever waits for it finds it in the cache.
+    reading: Mutex<()>,
 }
 
 impl AwsCredentials {
     /// See the fields.
     #[must_use]
     pub fn new(sdk: Rc<Sdk>, secret: Option<String>, fixed: Option<Login>, keys: Option<AwsKeys>) -> Self {
-        Self { sdk, secret, fixed, keys, cached: RefCell::default() }
+        Self { sdk, secret, fixed, keys, cached: RefCell::default(), reading: Mutex::default() }
     }
 }
 
 impl Credentials for AwsCredentials {
     async fn login(&self, refresh: bool) -> Result<Option<Login>, String> {
         let Some(name) = &self.secret else { return Ok(self.fixed.clone()) };
+        let _alone = self.reading.lock().await;
         let known = self.cached.borrow().clone();
         if let Some((login, read)) = known
             && (!refresh || read.elapsed() < REFRESH_INTERVAL)

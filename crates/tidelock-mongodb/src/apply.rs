@@ -42,6 +42,8 @@ pub(crate) struct Run<'a, C> {
     deferred: RefCell<Vec<(usize, Item)>>,
     /// Operations that fail again and again for no known reason.
     suspects: RefCell<Vec<(usize, Failure)>>,
+    /// What has stood in the way of a whole command last: it explains why others had no turn.
+    pub(crate) obstacle: RefCell<Option<Failure>>,
     /// How many operations have passed.
     passed: Cell<usize>,
     /// Which connection's login was refused, and whether there was another. At most one is asked for in a run.
@@ -114,6 +116,7 @@ impl<'a, C: Credentials> Run<'a, C> {
             outcomes: RefCell::new(outcomes),
             deferred: RefCell::default(),
             suspects: RefCell::default(),
+            obstacle: RefCell::default(),
             passed: Cell::new(0),
             refreshed: Mutex::new(None),
             no_sessions: Cell::new(false),

@@ -194,6 +194,9 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                 rest.rotate_left(rest.len() / 2);
                 continue;
             }
+            if trouble.is_transient() {
+                *self.run.obstacle.borrow_mut() = Some(failure.clone());
+            }
             for item in rest.drain(..) {
                 if trouble.is_transient() {
                     round.retry(item, &failure);
@@ -430,7 +433,13 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
     }
 
     fn fail(&self, mut item: Item, failure: &Failure) {
-        self.run.settle(item.operation, Err(item.cause_of(failure)));
+        let mut failure = item.cause_of(failure);
+        if failure.cause == Cause::Deadline
+            && let Some(obstacle) = self.run.obstacle.borrow().as_ref()
+        {
+            failure = obstacle.clone();
+        }
+        self.run.settle(item.operation, Err(failure));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Index names, and the mapping of the field that Tidelock adds.
 
+use crate::error::by_status;
 use crate::{Request, Transport};
 use bytes::Bytes;
 use std::time::Instant;
@@ -70,6 +71,11 @@ pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: I
         200 => transport.send(request("PUT", format!("/{path}/_mapping"), PROPERTY), deadline).await?,
         _ => found,
     };
+    if answer.status == 429 || answer.status >= 500 {
+        // Used as it is, the index would get a mapping of the mark that nobody can take back.
+        let detail = format!("{}: status {} while looking at index `{name}`", transport.place(), answer.status);
+        return Err(Failure::new(by_status(answer.status), detail));
+    }
     if !(200..300).contains(&answer.status) {
         tracing::warn!(
             index = name,

@@ -54,6 +54,8 @@ struct Pending {
     /// Server errors of this operation alone.
     attempts: u32,
     races: u32,
+    /// What the attempt before this one came to.
+    before: Option<Failure>,
 }
 
 /// One batch's operations with their ids.
@@ -78,7 +80,7 @@ struct Rest {
     now: Vec<Pending>,
     /// Refused by their guard.
     conflicts: Vec<Pending>,
-    /// How many items passed.
+    /// How many items passed, in this request and those before it.
     passed: usize,
 }
 
@@ -126,16 +128,32 @@ impl<T: Transport> OpenSearchTarget<T> {
     /// Sends one request's operations until each has an outcome.
     async fn chunk(&self, index: &str, work: &Work<'_>, chunk: Chunk) -> Outcomes {
         let mut outcomes = Vec::with_capacity(chunk.members.len());
-        let first =
-            chunk.members.into_iter().map(|index| Pending { index, guard: Guard::External, attempts: 0, races: 0 });
+        let first = chunk.members.into_iter().map(|index| Pending {
+            index,
+            guard: Guard::External,
+            attempts: 0,
+            races: 0,
+            before: None,
+        });
         let mut parts = vec![first.collect::<Vec<_>>()];
-        let mut pauses = 0;
+        let (mut pauses, mut passed) = (0, 0);
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            let mut rest = Rest::default();
+            // What passed in an earlier request was a neighbour too.
+            let mut rest = Rest { passed, ..Rest::default() };
             match self.send(index, work, &part).await {
+                // An attempt that the deadline cut short says less than the one before it.
+                Err(failure) if failure.cause == Cause::TimedOut => {
+                    rest.later = part
+                        .into_iter()
+                        .map(|mut pending| {
+                            let before = pending.before.take();
+                            (pending, before.unwrap_or_else(|| failure.clone()))
+                        })
+                        .collect();
+                }
                 Err(failure) => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
                 Ok(response) if response.status == 200 => self.take_items(&response, part, &mut rest, &mut outcomes),
                 Ok(response) => match self.whole(&response) {
@@ -152,6 +170,7 @@ impl<T: Transport> OpenSearchTarget<T> {
                     failure => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
                 },
             }
+            passed = rest.passed;
             if !rest.conflicts.is_empty() {
                 let conflicts = std::mem::take(&mut rest.conflicts);
                 self.judge(index, work, conflicts, &mut rest, &mut outcomes).await;
@@ -162,7 +181,9 @@ impl<T: Transport> OpenSearchTarget<T> {
             if !wait.is_empty() {
                 if pause(pauses, work.deadline).await {
                     pauses += 1;
-                    rest.now.extend(wait.into_iter().map(|(pending, _)| pending));
+                    rest.now.extend(
+                        wait.into_iter().map(|(pending, failure)| Pending { before: Some(failure), ..pending }),
+                    );
                 } else {
                     outcomes.extend(wait.into_iter().map(|(pending, failure)| (pending.index, Err(failure))));
                 }

@@ -60,6 +60,7 @@ impl Authentication {
 }
 
 /// Credentials of a build without AWS.
+#[derive(Debug)]
 #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
 pub(crate) struct WithoutAws {
     secret: bool,
@@ -78,5 +79,25 @@ impl tidelock_core::credentials::Credentials for WithoutAws {
 
     async fn aws_keys(&self) -> Result<AwsKeys, String> {
         self.keys.clone().ok_or_else(|| "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set".to_owned())
+    }
+}
+
+/// The credentials as the MongoDB target asks for them.
+#[cfg(feature = "mongodb")]
+#[derive(Debug)]
+pub(crate) struct MongoDbLogin(
+    #[cfg(feature = "aws")] pub(crate) tidelock_aws::AwsCredentials,
+    #[cfg(not(feature = "aws"))] pub(crate) WithoutAws,
+);
+
+#[cfg(feature = "mongodb")]
+impl tidelock_mongodb::Credentials for MongoDbLogin {
+    async fn login(&self, refresh: bool) -> Result<Option<tidelock_mongodb::Login>, String> {
+        use tidelock_core::credentials::Credentials as _;
+        match self.0.login(refresh).await? {
+            Some(Login::Password { user, password }) => Ok(Some(tidelock_mongodb::Login { username: user, password })),
+            Some(Login::ApiKey(_)) => Err("the secret holds an `apikey`; MongoDB needs `username` and `password`".to_owned()),
+            None => Ok(None),
+        }
     }
 }

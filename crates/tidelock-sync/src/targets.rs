@@ -16,10 +16,15 @@ type OpenSearchCredentials = crate::authentication::WithoutAws;
 #[cfg(feature = "opensearch")]
 type OpenSearch = tidelock_opensearch::OpenSearchTarget<tidelock_opensearch::HttpTransport<OpenSearchCredentials>>;
 
+#[cfg(feature = "mongodb")]
+type MongoDb = tidelock_mongodb::MongoDbTarget<crate::authentication::MongoDbLogin>;
+
 /// Any target that this build has.
 pub(crate) enum AnyTarget {
     #[cfg(feature = "opensearch")]
     OpenSearch(Box<OpenSearch>),
+    #[cfg(feature = "mongodb")]
+    MongoDb(Box<MongoDb>),
     #[cfg(feature = "sqlite")]
     Sqlite(tidelock_sqlite::SqliteTarget),
     Stdout(StdoutTarget),
@@ -52,6 +57,9 @@ impl AnyTarget {
             TargetAddress::OpenSearch(endpoint) => open_search(settings, endpoint, authentication, environment).await,
             #[cfg(not(feature = "opensearch"))]
             TargetAddress::OpenSearch(_) => Err(not_built("OpenSearch", "opensearch")),
+            #[cfg(feature = "mongodb")]
+            TargetAddress::MongoDb(uri) => mongodb(settings, uri, pipeline, authentication).await,
+            #[cfg(not(feature = "mongodb"))]
             TargetAddress::MongoDb(_) => Err(not_built("MongoDB", "mongodb")),
             #[cfg(feature = "sqlite")]
             TargetAddress::Sqlite(path) => {
@@ -94,6 +102,33 @@ async fn open_search(
     Ok(AnyTarget::OpenSearch(Box::new(OpenSearchTarget::new(transport, sizes))))
 }
 
+#[cfg(feature = "mongodb")]
+async fn mongodb(
+    settings: &Settings,
+    uri: &tidelock_core::settings::Secret,
+    pipeline: &Pipeline,
+    authentication: &Authentication,
+) -> Result<AnyTarget, Fatal> {
+    use crate::authentication::MongoDbLogin;
+    use tidelock_mongodb::{MongoDbConfig, MongoDbTarget};
+    let config = MongoDbConfig {
+        uri: uri.clone(),
+        auth: settings.auth,
+        ca_file: settings.ca_file.clone(),
+        bulk_bytes: settings.bulk_bytes,
+        in_flight: settings.in_flight,
+    };
+    let problems = config.check(pipeline);
+    if !problems.is_empty() {
+        return Err(refused(problems.join("; ")));
+    }
+    let login = MongoDbLogin(authentication.credentials());
+    let target = MongoDbTarget::new(config, login).map_err(|problems| refused(problems.join("; ")))?;
+    // A failure is left to the first batch to report.
+    let _ = Box::pin(target.connect(Instant::now() + std::time::Duration::from_secs(1))).await;
+    Ok(AnyTarget::MongoDb(Box::new(target)))
+}
+
 /// How requests are authenticated: as told, or as host and secret suggest.
 #[cfg(feature = "opensearch")]
 fn scheme(
@@ -131,6 +166,8 @@ impl Target for AnyTarget {
         match self {
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(target) => target.format(),
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.format(),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => target.format(),
             Self::Stdout(target) => target.format(),
@@ -141,6 +178,8 @@ impl Target for AnyTarget {
         match self {
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(target) => target.apply(operations, deadline).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.apply(operations, deadline).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => target.apply(operations, deadline).await,
             Self::Stdout(target) => target.apply(operations, deadline).await,

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// http://127.0.0.1:9000/2015-03-31/functions/NAME/invocations
     #[arg(long, value_name = "URL", help_heading = "Function (one of --function, --invoke-url)")]
     invoke_url: Option<String>,
-    /// The function's name. Default: the name of the bootstrap's folder
+    /// The function's name. Default: the executable's, or its folder's if it is called `bootstrap`
     #[arg(long, value_name = "NAME", help_heading = "Function (one of --function, --invoke-url)")]
     function_name: Option<String>,
     /// A variable of the function's environment; may be repeated

@@ -12,7 +12,7 @@ use super::logs::LogSink;
 pub struct FunctionSettings {
     /// The executable, such as `target/lambda/dynamodb-sync/bootstrap`.
     pub bootstrap: PathBuf,
-    /// The function's name. Default: the name of the bootstrap's folder.
+    /// The function's name. Default: the name of the executable, or of its folder if it is called `bootstrap`.
     pub name: String,
     /// MB, 128 to 10,240. Told to the function, not enforced. Default 1,024.
     pub memory_size: u32,
@@ -48,8 +48,9 @@ impl FunctionSettings {
     /// The defaults for a bootstrap.
     pub fn new(bootstrap: impl Into<PathBuf>) -> Self {
         let bootstrap = bootstrap.into();
-        let folder = bootstrap.parent().and_then(|folder| folder.file_name());
-        let name = folder.map_or_else(|| "function".into(), |name| name.to_string_lossy().into_owned());
+        let file = bootstrap.file_name().filter(|name| *name != "bootstrap");
+        let named = file.or_else(|| bootstrap.parent().and_then(|folder| folder.file_name()));
+        let name = named.map_or_else(|| "function".into(), |name| name.to_string_lossy().into_owned());
         Self {
             bootstrap,
             name,
@@ -136,6 +137,8 @@ mod tests {
     fn every_problem_is_reported_at_once() {
         let mut settings = FunctionSettings::new("/nowhere/orders-sync/bootstrap");
         assert_eq!(settings.name, "orders-sync");
+        assert_eq!(FunctionSettings::new("target/debug/orders-sync").name, "orders-sync");
+        assert_eq!(FunctionSettings::new("bootstrap").name, "function");
         settings.timeout = Duration::from_secs(901);
         settings.memory_size = 64;
         settings.concurrency = 0;

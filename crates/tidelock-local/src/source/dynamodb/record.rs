@@ -152,9 +152,10 @@ pub(super) fn to_event_record(record: &Record, stream_arn: &str) -> Result<Sourc
     })
 }
 
-/// Whether a record is surely older than a moment. Creation times are whole seconds, rounded down.
+/// Whether a record is surely older than a moment. Creation times are rounded down: to the second by DynamoDB, to the
+/// minute by DynamoDB Local.
 pub(super) fn is_before(created: Moment, moment: Moment) -> bool {
-    created.since_epoch().as_secs() < moment.since_epoch().as_secs()
+    created.since_epoch().as_secs() / 60 < moment.since_epoch().as_secs() / 60
 }
 
 #[cfg(test)]
