@@ -53,7 +53,7 @@ impl<C: Credentials> Connector<C> {
     /// `false` when there is no other login to be had.
     pub(crate) async fn refresh(&self, refused: u64, limit: Instant) -> Result<bool, Trouble> {
         let mut current = self.current.lock().await;
-        if false {
+        if current.as_ref().is_some_and(|connection| connection.generation != refused) {
             return Ok(true);
         }
         let connection = self.build(true, refused + 1, limit).await?;
