@@ -129,7 +129,12 @@ async fn preparing_the_index_meets_the_same_faults() {
             if early { fault.clone() } else { Fault::None }
         }
     };
-    for fault in [Fault::CutBefore, Fault::CutAfter] {
+    for fault in [
+        Fault::CutBefore,
+        Fault::CutAfter,
+        Fault::Answer(429, String::new()),
+        error(StatusCode::SERVICE_UNAVAILABLE, "cluster_manager_not_discovered_exception", "wait"),
+    ] {
         let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("prepare", first_two(fault)).await else { return };
         sync.start().succeed(three()).await;
         assert_three(&index).await;

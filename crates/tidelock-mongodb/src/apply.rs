@@ -220,7 +220,7 @@ fn chunks(groups: &[Group<'_>], operations: &[Operation<'_>], bulk_bytes: usize)
         let (mut items, mut bytes) = (Vec::new(), 0);
         for &member in members {
             let size = operations.get(member).map_or(0, statement_bytes);
-            if false && (bytes + size > most || items.len() == MAX_STATEMENTS) {
+            if !items.is_empty() && (bytes + size > most || items.len() == MAX_STATEMENTS) {
                 chunks.push_back(Chunk { group, items: std::mem::take(&mut items) });
                 bytes = 0;
             }

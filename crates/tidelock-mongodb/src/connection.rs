@@ -132,3 +132,41 @@ impl<C: Credentials> Connector<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tidelock_core::settings::{Auth, Secret};
+
+    struct Counting<'a>(&'a Cell<u32>);
+
+    impl Credentials for Counting<'_> {
+        async fn login(&self, _refresh: bool) -> Result<Option<Login>, String> {
+            self.0.set(self.0.get() + 1);
+            Ok(Some(Login { username: "user".to_owned(), password: Secret::new(format!("password-{}", self.0.get())) }))
+        }
+    }
+
+    #[test]
+    fn a_login_is_read_anew_once_for_all_who_were_refused() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let uri = Secret::new("mongodb://127.0.0.1:9/d");
+            let config = MongoDbConfig { uri, auth: Auth::Auto, ca_file: None, bulk_bytes: 1, in_flight: 1 };
+            let asked = Cell::new(0);
+            let connector = Connector::new(config, Counting(&asked)).expect("valid settings");
+            let limit = Instant::now() + Duration::from_secs(10);
+            for _ in 0..2 {
+                assert_eq!(connector.connection(limit).await.expect("a client").generation, 0);
+            }
+            for _ in 0..2 {
+                assert_eq!(connector.refresh(0, limit).await, Ok(true));
+                assert_eq!(connector.connection(limit).await.expect("a client").generation, 1);
+            }
+            assert_eq!(asked.get(), 2);
+            let failure = connector.describe(Cause::Unavailable, "password-1 password-2 words");
+            assert_eq!(failure.detail, "127.0.0.1:9: *** *** words", "both passwords are known");
+        });
+    }
+}

@@ -236,8 +236,12 @@ pub async fn deliver<T: Target, D: DeadLetters>(
             delivery.settle(*group, outcome);
         }
     }
-    let failures = summary(&delivery.fates);
+    let mut failures = summary(&delivery.fates);
     park(payload, &mut delivery, dead_letters, circumstances).await;
+    // Only now is it known which letters could not be stored, and why.
+    for (code, found) in summary(&delivery.fates) {
+        failures.entry(code).or_insert(found);
+    }
     let answer = delivery.answer(payload);
     Report { answer, failures, fates: delivery.fates, operations: sent }
 }

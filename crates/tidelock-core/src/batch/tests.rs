@@ -179,6 +179,10 @@ fn a_letter_that_is_not_stored_is_a_retry() {
     let ran = run_with(&[("a", "1", "x"), ("b", "2", "park"), ("c", "3", "park")], Scripted::default(), Some(queue));
     assert_eq!(ran.answer, "2");
     assert!(matches!(&ran.report.fates[1], Fate::Failed(failure) if failure.cause == Cause::NotParked));
+    // The log must say what is wrong with the queue, beside what was wrong with the records.
+    let (count, example) = &ran.report.failures["not_parked"];
+    assert_eq!((*count, example.detail.contains("no queue")), (2, true), "{example}");
+    assert_eq!(ran.report.failures.len(), 2);
 }
 
 #[test]

@@ -111,9 +111,14 @@ fn a_password_that_was_changed_while_the_function_ran() {
 
         let asked = RefCell::default();
         let rotated = Rotating { first: Some("outdated"), then: Some("s3cret"), asked: &asked };
+        let config = || MongoDbConfig { bulk_bytes: 65_536, ..config() };
         let target = MongoDbTarget::new(config(), rotated).expect("valid settings");
-        assert_eq!(apply(&target, &[Change::put("k", sequence, "v")]).await, [Ok(Done::Applied)]);
-        assert_eq!(apply(&target, &[Change::put("k", sequence + 1, "v")]).await, [Ok(Done::Applied)]);
+        // Several commands at a time meet the refusal.
+        let changes: Vec<_> = (0..400).map(|n| Change::put(&format!("k{n}"), sequence, &"x".repeat(500))).collect();
+        for _ in 0..2 {
+            let outcomes = apply(&target, &changes).await;
+            assert!(outcomes.iter().all(|outcome| *outcome == Ok(Done::Applied)), "{outcomes:?}");
+        }
         assert_eq!(*asked.borrow(), [false, true]);
 
         let asked = RefCell::default();

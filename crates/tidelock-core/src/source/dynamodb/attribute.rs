@@ -5,7 +5,7 @@
 
 use crate::cause::Cause;
 use crate::encode::{Fault, MARK_FIELD, Sink, is_base64};
-use crate::json::{Cursor, Malformed, RawStr, is_number};
+use crate::json::{Cursor, Malformed, RawStr, is_number, unescape};
 
 /// DynamoDB allows 32 levels.
 const MAX_LEVELS: u32 = 32;
@@ -55,12 +55,15 @@ pub(super) fn item<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, reserved: Res
     }
     loop {
         let name = cursor.name()?;
-        if name.raw == MARK_FIELD.as_bytes() {
+        // A sender may escape any character of a name.
+        let unescaped = if name.escaped { unescape(name) } else { None };
+        let plain = unescaped.as_deref().map_or(name.raw, str::as_bytes);
+        if plain == MARK_FIELD.as_bytes() {
             return Err(stop(Cause::ReservedField, format!("`{MARK_FIELD}` is the field that tidelock adds")));
         }
-        if name.raw == b"_id" && reserved.id_is_key {
+        if plain == b"_id" && reserved.id_is_key {
             cursor.skip()?;
-        } else if name.raw == b"_id" && reserved.id {
+        } else if plain == b"_id" && reserved.id {
             return Err(stop(Cause::ReservedField, "`_id` is the target's own field and not this item's only key"));
         } else {
             sink.name(name)?;
@@ -127,7 +130,7 @@ fn binary<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S) -> Result<(), Stop> {
     let text = quoted(cursor)?;
     if text.escaped {
         // A sender may escape the slash of base64; nothing else in it can be.
-        let plain = crate::json::unescape(text).filter(|plain| is_base64(plain.as_bytes()));
+        let plain = unescape(text).filter(|plain| is_base64(plain.as_bytes()));
         let plain = plain.ok_or_else(|| stop(Cause::InvalidValue, "binary that is not base64"))?;
         return Ok(sink.binary(plain.as_bytes())?);
     }

@@ -98,6 +98,19 @@ fn values_that_cannot_be_used_name_the_field() {
 }
 
 #[test]
+fn an_escaped_name_is_the_same_name() {
+    let event = |format| {
+        let text = image(json!({"#": {"S": "x"}})).to_string().replace('#', r"\u005ftidelock");
+        let payload = format!(r#"{{"Records":[{text}]}}"#);
+        decode(payload.as_bytes(), format).expect("an event")
+    };
+    for format in [Format::Json, Format::Bson] {
+        let batch = event(format);
+        assert!(matches!(&batch.slots[0].content, Content::Failed(failure) if failure.cause == Cause::ReservedField));
+    }
+}
+
+#[test]
 fn nesting_to_the_limit() {
     let nested = |levels: usize| (0..levels).fold(json!({"S": "x"}), |inner, _| json!({"L": [inner]}));
     assert!(document(json!({"a": nested(32)})).is_ok());
