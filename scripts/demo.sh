@@ -27,5 +27,5 @@ command -v cargo >/dev/null || { echo 'the demonstration needs Rust: https://rus
 # A target folder and features of its own, so that no Lambda build ever gets the embedded target.
 echo "building (the first time takes a few minutes) …"
 cargo build --quiet --target-dir target/demo -p tidelock-dynamodb-sync --no-default-features --features "$target"
-cargo build --quiet --target-dir target/demo -p tidelock-demo --features "$target"
+cargo build --quiet --target-dir target/demo -p tidelock-demo --no-default-features --features "$target"
 target/demo/debug/tidelock-demo --function target/demo/debug/dynamodb-sync --target "$url" --folder "$folder"

@@ -21,7 +21,11 @@ fn sync_and_index(purpose: &str) -> Option<(Sync, Index)> {
 /// A good record, poison, and a good record again.
 fn three() -> Bytes {
     let stream = Stream::of("mytable");
-    event(&[stream.upsert(&apart(1), "1", "one"), stream.poison(&apart(2), "2"), stream.upsert(&apart(3), "3", "three")])
+    event(&[
+        stream.upsert(&apart(1), "1", "one"),
+        stream.poison(&apart(2), "2"),
+        stream.upsert(&apart(3), "3", "three"),
+    ])
 }
 
 async fn assert_neighbours(index: &Index) {
@@ -80,8 +84,10 @@ async fn records_that_cannot_even_be_read_get_letters_with_their_text() {
     let records = [stream.upsert(&apart(1), "1", "one"), json!("no record"), no_arn, no_keys];
     function.succeed(event(&records)).await;
     let found = queue.take().await;
-    let mut seen: Vec<(String, String, Value)> =
-        found.iter().map(|message| (message.attributes.0.clone(), message.attributes.1.clone(), message.letter["record"].clone())).collect();
+    let mut seen: Vec<(String, String, Value)> = found
+        .iter()
+        .map(|message| (message.attributes.0.clone(), message.attributes.1.clone(), message.letter["record"].clone()))
+        .collect();
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = [
         ("invalid_source", "unknown", &records[2]),
@@ -135,7 +141,9 @@ fn answer(seen: &Seen, refused: impl Fn(&str) -> bool) -> Fault {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in request["Entries"].as_array().unwrap() {
         if refused(entry["MessageBody"].as_str().unwrap()) {
-            failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false, "Message": "try again"}));
+            failed.push(
+                json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false, "Message": "try again"}),
+            );
         } else {
             successful.push(json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": ""}));
         }
@@ -166,7 +174,13 @@ async fn a_letter_the_queue_refuses_keeps_its_record_coming() {
 async fn a_queue_that_fails_or_is_silent_keeps_the_record_coming() {
     for (name, fault) in [
         ("error", Fault::Answer(500, "{}".into())),
-        ("denied", Fault::Answer(403, json!({"__type": "AccessDeniedException", "message": "not allowed to sqs:SendMessage"}).to_string())),
+        (
+            "denied",
+            Fault::Answer(
+                403,
+                json!({"__type": "AccessDeniedException", "message": "not allowed to sqs:SendMessage"}).to_string(),
+            ),
+        ),
         ("empty", Fault::Answer(200, "{}".into())),
         ("cut", Fault::CutBefore),
         ("silent", Fault::Hold(Duration::from_secs(600))),
@@ -208,7 +222,8 @@ async fn letters_in_a_file_are_lines_of_json_whatever_the_records_look_like() {
     let function = sync.with("TIDELOCK_DEAD_LETTERS", &format!("file:{path}")).start();
     let stream = Stream::of("mytable");
     // Records as people write them, with line breaks.
-    let pretty = format!("{:#}", json!({"Records": [stream.upsert(&apart(1), "1", "one"), stream.poison(&apart(2), "2")]}));
+    let pretty =
+        format!("{:#}", json!({"Records": [stream.upsert(&apart(1), "1", "one"), stream.poison(&apart(2), "2")]}));
     function.succeed(pretty.into_bytes()).await;
     function.succeed(event(&[stream.poison(&apart(3), "3"), stream.upsert(&apart(4), "3", "three")])).await;
     let letters = letters(&path);

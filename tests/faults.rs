@@ -37,7 +37,10 @@ impl Bench {
     /// As [`Self::new`], with a script for bulk requests alone, and with an index that is there already.
     async fn bulk(purpose: &str, script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static) -> Option<Self> {
         let bench = Self::new(purpose, move |seen| if seen.bulk > 0 { script(seen) } else { Fault::None }).await?;
-        bench.index.create(json!({"mappings": {"properties": {"_tidelock": {"type": "object", "enabled": false}}}})).await;
+        bench
+            .index
+            .create(json!({"mappings": {"properties": {"_tidelock": {"type": "object", "enabled": false}}}}))
+            .await;
         Some(bench)
     }
 }

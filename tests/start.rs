@@ -121,7 +121,9 @@ async fn what_is_no_batch_fails_as_a_whole_and_the_function_lives_on() {
         (cut_off, "cannot be read"),
     ] {
         let invocation = function.invoke(payload.clone()).await;
-        let Invocation::FunctionError { error_type, message, .. } = &invocation else { panic!("{payload:?} {invocation:?}") };
+        let Invocation::FunctionError { error_type, message, .. } = &invocation else {
+            panic!("{payload:?} {invocation:?}")
+        };
         assert_eq!(error_type, "Tidelock.Event", "{payload:?}");
         assert!(message.contains(part), "{payload:?} {message}");
     }

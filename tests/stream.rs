@@ -169,7 +169,9 @@ async fn poison_never_harms_another_record() {
     let (Some(url), Some(dynamodb)) = (services::opensearch(), services::dynamodb()) else { return };
     let table = Table::create(&dynamodb, "poison", StreamViewType::NewAndOldImages).await;
     let (expected, poisoned) = write_poison(&table).await;
-    for (batch_size, parallelization_factor, with_queue) in [(100, 1, true), (7, 4, true), (100, 1, false), (7, 4, false)] {
+    for (batch_size, parallelization_factor, with_queue) in
+        [(100, 1, true), (7, 4, true), (100, 1, false), (7, 4, false)]
+    {
         let (index, folder) = (Index::new(&url, "poison"), Folder::new());
         let mapping = json!({"properties": {"id": {"type": "keyword"}, "age": {"type": "long"}}});
         index.create(json!({ "mappings": mapping })).await;
@@ -186,7 +188,11 @@ async fn poison_never_harms_another_record() {
             ..MappingSettings::default()
         };
         let summary = drain(&table, settings, &function).await;
-        assert_eq!(index.fields().await, expected, "batches of {batch_size}, {parallelization_factor} lanes, {with_queue}");
+        assert_eq!(
+            index.fields().await,
+            expected,
+            "batches of {batch_size}, {parallelization_factor} lanes, {with_queue}"
+        );
         let parked: BTreeSet<String> = letters(&path)
             .iter()
             .map(|letter| {

@@ -52,8 +52,12 @@ async fn an_item_that_stays_throttled_is_reported_and_its_neighbours_are_written
 
 #[tokio::test]
 async fn the_lowest_record_that_an_operation_stood_for_is_reported() {
-    let script = |_: &Seen| refuse(&["1"], 503, json!({"type": "unavailable_shards_exception", "reason": "primary shard is not active"}));
-    let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::bulk("stood", script).await else { return };
+    let script = |_: &Seen| {
+        refuse(&["1"], 503, json!({"type": "unavailable_shards_exception", "reason": "primary shard is not active"}))
+    };
+    let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::bulk("stood", script).await else {
+        return;
+    };
     let function = sync.timeout(Duration::from_millis(1_500)).start();
     let stream = Stream::of("mytable");
     let records = [
@@ -119,7 +123,10 @@ async fn an_answer_with_too_few_items_is_no_success() {
     assert_eq!(sent, [6, 6]);
     assert_eq!(index.fields().await.into_values().next(), Some(named(1, "name")));
 
-    let Some(Bench { sync, index: _index, proxy: _proxy, folder }) = Bench::bulk("shorter", |_| Fault::LoseItem).await else { return };
+    let Some(Bench { sync, index: _index, proxy: _proxy, folder }) = Bench::bulk("shorter", |_| Fault::LoseItem).await
+    else {
+        return;
+    };
     let function = sync.timeout(Duration::from_millis(1_500)).start();
     assert_eq!(function.answer(six()).await, Some(apart(1)));
     let failures = &function.metrics().await["Failures"]["unexpected_answer"];

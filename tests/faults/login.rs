@@ -82,7 +82,11 @@ async fn logins_from_a_secret() {
         (json!({"apikey": "a2V5"}), "ApiKey a2V5".to_owned()),
     ] {
         let Some(secret) = Secret::create(&text.to_string()).await else { return };
-        let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("secret", guarded(&Arc::new(Mutex::new(header)))).await else { return };
+        let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) =
+            Bench::new("secret", guarded(&Arc::new(Mutex::new(header)))).await
+        else {
+            return;
+        };
         let sync = sync.with("TIDELOCK_TARGET_SECRET", &secret.name);
         let function = sync.with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secret.proxy.url).start();
         for _ in 0..3 {
@@ -95,10 +99,15 @@ async fn logins_from_a_secret() {
 
 #[tokio::test]
 async fn a_secret_that_cannot_be_used_is_named_and_not_shown() {
-    for (text, part) in [(Some("hunter2"), "is not JSON"), (Some("{\"user\":\"hunter2\"}"), "has neither"), (None, "cannot be read")] {
+    for (text, part) in
+        [(Some("hunter2"), "is not JSON"), (Some("{\"user\":\"hunter2\"}"), "has neither"), (None, "cannot be read")]
+    {
         let Some(secret) = Secret::create(text.unwrap_or("x")).await else { return };
         let name = if text.is_some() { secret.name.clone() } else { unique("absent") };
-        let Some(Bench { sync, index: _index, proxy, folder: _folder }) = Bench::new("unusable", |_| Fault::None).await else { return };
+        let Some(Bench { sync, index: _index, proxy, folder: _folder }) = Bench::new("unusable", |_| Fault::None).await
+        else {
+            return;
+        };
         let sync = sync.with("TIDELOCK_TARGET_SECRET", &name);
         let function = sync.with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secret.proxy.url).start();
         assert_eq!(function.answer(one()).await, Some(apart(1)));
@@ -113,7 +122,9 @@ async fn a_secret_that_cannot_be_used_is_named_and_not_shown() {
 async fn a_rotated_secret_is_read_once_more_and_no_record_is_lost() {
     let Some(secret) = Secret::create(&json!({"username": "u", "password": "old"}).to_string()).await else { return };
     let expected = Arc::new(Mutex::new(basic("u", "old")));
-    let Some(Bench { sync, index, proxy: _proxy, folder }) = Bench::new("rotated", guarded(&expected)).await else { return };
+    let Some(Bench { sync, index, proxy: _proxy, folder }) = Bench::new("rotated", guarded(&expected)).await else {
+        return;
+    };
     let sync = sync.with("TIDELOCK_TARGET_SECRET", &secret.name).timeout(Duration::from_secs(10));
     let function = sync.with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secret.proxy.url).start();
     function.succeed(one()).await;

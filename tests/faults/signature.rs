@@ -64,7 +64,10 @@ fn verify(seen: &Seen, service: &str) -> Result<(), String> {
     let mut query: Vec<String> = query
         .split('&')
         .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').map_or_else(|| format!("{}=", encoded(pair)), |(a, b)| format!("{}={}", encoded(a), encoded(b))))
+        .map(|pair| {
+            pair.split_once('=')
+                .map_or_else(|| format!("{}=", encoded(pair)), |(a, b)| format!("{}={}", encoded(a), encoded(b)))
+        })
         .collect();
     query.sort();
     let mut canonical = format!("{}\n{}\n{}\n", seen.method, path.join("/"), query.join("&"));
@@ -92,7 +95,10 @@ fn checked(service: &'static str) -> impl Fn(&Seen) -> Fault + Send + Sync + 'st
 async fn every_request_is_signed_for_its_service() {
     for (auth, service) in [("sigv4", "es"), ("sigv4-serverless", "aoss")] {
         for gzip in ["false", "true"] {
-            let Some(Bench { sync, index, proxy, folder: _folder }) = Bench::new("signed", checked(service)).await else { return };
+            let Some(Bench { sync, index, proxy, folder: _folder }) = Bench::new("signed", checked(service)).await
+            else {
+                return;
+            };
             let function = sync
                 .with("TIDELOCK_TARGET_AUTH", auth)
                 .with("TIDELOCK_BULK_GZIP", gzip)
@@ -102,12 +108,15 @@ async fn every_request_is_signed_for_its_service() {
                 .start();
             let stream = Stream::of("mytable");
             let large = "x".repeat(10_000);
-            function.succeed(event(&[stream.upsert(&apart(1), "1", "one"), stream.upsert(&apart(2), "2", &large)])).await;
+            function
+                .succeed(event(&[stream.upsert(&apart(1), "1", "one"), stream.upsert(&apart(2), "2", &large)]))
+                .await;
             // Once more, so that the stored versions are asked for too.
             function.succeed(event(&[stream.upsert(&apart(0), "1", "old")])).await;
             assert_eq!(function.metrics().await["Stale"], 1, "{}", function.log());
             assert_eq!(index.get("1").await.unwrap().fields, named(1, "one"));
-            let paths: Vec<String> = proxy.seen().into_iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect();
+            let paths: Vec<String> =
+                proxy.seen().into_iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect();
             for part in ["GET /", "PUT /", "/_bulk?", "/_mget?"] {
                 assert!(paths.iter().any(|path| path.contains(part)), "{paths:?}");
             }
@@ -135,7 +144,9 @@ async fn names_that_need_escapes_are_signed_as_they_are_sent() {
 
 #[tokio::test]
 async fn a_wrong_key_is_refused_and_the_record_reported() {
-    let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("wrong", checked("es")).await else { return };
+    let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("wrong", checked("es")).await else {
+        return;
+    };
     let function = sync
         .with("TIDELOCK_TARGET_AUTH", "sigv4")
         .with("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

@@ -49,7 +49,11 @@ async fn one_document_that_sinks_a_whole_request_is_found_and_parked() {
 async fn requests_go_out_side_by_side_but_never_more_than_allowed() {
     for (in_flight, name) in [(4, ""), (1, "1"), (2, "2")] {
         // Held, so that they meet.
-        let Some(Bench { sync, index, proxy, folder: _folder }) = Bench::bulk("lanes", |_| Fault::Hold(Duration::from_millis(150))).await else { return };
+        let Some(Bench { sync, index, proxy, folder: _folder }) =
+            Bench::bulk("lanes", |_| Fault::Hold(Duration::from_millis(150))).await
+        else {
+            return;
+        };
         let function = sync.with("TIDELOCK_IN_FLIGHT", name).with("TIDELOCK_BULK_BYTES", "100000").start();
         function.succeed(event(&records(1..=10, &"x".repeat(60_000)))).await;
         assert_eq!(proxy.bulks().len(), 10);
@@ -75,7 +79,9 @@ async fn no_request_is_larger_than_allowed_and_what_fits_none_is_parked() {
 #[tokio::test]
 async fn bodies_are_compressed_where_that_is_asked_for() {
     for (gzip, compressed) in [("", false), ("false", false), ("true", true)] {
-        let Some(Bench { sync, index, proxy, folder: _folder }) = Bench::bulk("gzip", |_| Fault::None).await else { return };
+        let Some(Bench { sync, index, proxy, folder: _folder }) = Bench::bulk("gzip", |_| Fault::None).await else {
+            return;
+        };
         let function = sync.with("TIDELOCK_BULK_GZIP", gzip).start();
         function.succeed(event(&records(1..=50, "a name that comes again and again"))).await;
         function.succeed(event(&records(51..=51, "small"))).await;

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 fn three() -> Bytes {
     let stream = Stream::of("mytable");
-    event(&[(1, "1", "one"), (2, "2", "two"), (3, "3", "three")].map(|(n, id, name)| stream.upsert(&apart(n), id, name)))
+    event(
+        &[(1, "1", "one"), (2, "2", "two"), (3, "3", "three")].map(|(n, id, name)| stream.upsert(&apart(n), id, name)),
+    )
 }
 
 async fn assert_three(index: &Index) {
@@ -73,7 +75,10 @@ async fn what_does_not_pass_is_reported_and_never_parked() {
 async fn what_an_operator_must_mend_is_reported_at_once() {
     for (cause, fault) in [
         ("unauthenticated", Fault::Answer(401, "Unauthorized".into())),
-        ("forbidden", error(StatusCode::FORBIDDEN, "security_exception", "no permissions for [indices:data/write/bulk]")),
+        (
+            "forbidden",
+            error(StatusCode::FORBIDDEN, "security_exception", "no permissions for [indices:data/write/bulk]"),
+        ),
         ("blocked", error(StatusCode::FORBIDDEN, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write]")),
         ("target_missing", error(StatusCode::NOT_FOUND, "index_not_found_exception", "no such index")),
     ] {
@@ -135,7 +140,10 @@ async fn preparing_the_index_meets_the_same_faults() {
         Fault::Answer(429, String::new()),
         error(StatusCode::SERVICE_UNAVAILABLE, "cluster_manager_not_discovered_exception", "wait"),
     ] {
-        let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("prepare", first_two(fault)).await else { return };
+        let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("prepare", first_two(fault)).await
+        else {
+            return;
+        };
         sync.start().succeed(three()).await;
         assert_three(&index).await;
         assert_eq!(index.mapping().await["properties"]["_tidelock"]["enabled"], false);
@@ -145,7 +153,9 @@ async fn preparing_the_index_meets_the_same_faults() {
         0 => error(StatusCode::FORBIDDEN, "security_exception", "no permissions"),
         _ => Fault::None,
     };
-    let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("rights", forbidden).await else { return };
+    let Some(Bench { sync, index, proxy: _proxy, folder: _folder }) = Bench::new("rights", forbidden).await else {
+        return;
+    };
     let function = sync.start();
     function.succeed(three()).await;
     assert_three(&index).await;

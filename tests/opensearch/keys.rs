@@ -16,8 +16,20 @@ async fn composite_keys_never_meet() {
     let function = sync.into(index.name()).start();
     let stream = Stream::of("orders");
     let keys: Vec<(&str, &str)> = vec![
-        ("a|b", "c"), ("a", "b|c"), (r"a\|b", "c"), (r"a\", "b|c"), (r"a\\", "|bc"), ("a", r"\|b|c"), ("a|", "bc"), ("a", "|bc"),
-        ("\u{1}\"", "\n"), ("é", "👩\u{200d}👧"), ("/", "%2F"), ("a b", "?#"), (" ", "_"), (".", ".."),
+        ("a|b", "c"),
+        ("a", "b|c"),
+        (r"a\|b", "c"),
+        (r"a\", "b|c"),
+        (r"a\\", "|bc"),
+        ("a", r"\|b|c"),
+        ("a|", "bc"),
+        ("a", "|bc"),
+        ("\u{1}\"", "\n"),
+        ("é", "👩\u{200d}👧"),
+        ("/", "%2F"),
+        ("a b", "?#"),
+        (" ", "_"),
+        (".", ".."),
     ];
     let record = |(n, (pk, sk)): (u32, &(&str, &str))| {
         let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
@@ -29,9 +41,9 @@ async fn composite_keys_never_meet() {
     assert_eq!(stored.len(), keys.len(), "{stored:?}");
     assert!(index.get(r"a\|b|c").await.is_some() && index.get(r"a|b\|c").await.is_some());
     // All of them are found again under the same ids.
-    let removed = (100..).zip(&keys).map(|(n, (pk, sk))| {
-        stream.record("REMOVE", &apart(n), AT, json!({"sk": {"S": sk}, "pk": {"S": pk}}), None)
-    });
+    let removed = (100..)
+        .zip(&keys)
+        .map(|(n, (pk, sk))| stream.record("REMOVE", &apart(n), AT, json!({"sk": {"S": sk}, "pk": {"S": pk}}), None));
     function.succeed(event(&removed.collect::<Vec<_>>())).await;
     assert_eq!(index.fields().await.len(), 0);
 }
@@ -67,7 +79,12 @@ async fn a_key_may_have_512_bytes_and_no_more() {
         stream.record(name, &apart(n), AT, key.clone(), (name == "INSERT").then_some(key))
     };
     let over = format!("{longest}x");
-    let records = [record(1, &longest, "INSERT"), record(2, &over, "INSERT"), record(3, &over, "REMOVE"), record(4, "b", "INSERT")];
+    let records = [
+        record(1, &longest, "INSERT"),
+        record(2, &over, "INSERT"),
+        record(3, &over, "REMOVE"),
+        record(4, "b", "INSERT"),
+    ];
     function.succeed(event(&records)).await;
     let ids: Vec<String> = index.fields().await.into_keys().collect();
     assert_eq!(ids, ["b".to_owned(), longest]);

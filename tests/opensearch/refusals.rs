@@ -86,10 +86,7 @@ async fn a_refused_newest_change_leaves_the_one_before_it() {
         age(19, "4", number("4")),
     ];
     function.succeed(event(&records)).await;
-    assert_eq!(
-        index.fields().await,
-        expected([("1", json!({"id": 1, "age": 3})), ("4", json!({"id": 4, "age": 4}))])
-    );
+    assert_eq!(index.fields().await, expected([("1", json!({"id": 1, "age": 3})), ("4", json!({"id": 4, "age": 4}))]));
     assert_eq!(index.get("1").await.unwrap().exact(), apart(12));
     let parked: Vec<_> = reasons(&letters(&folder.path("letters")));
     let wanted = [("mapping_conflict", 13), ("mapping_conflict", 15), ("unknown_type", 17)];
@@ -133,10 +130,17 @@ async fn numbers_keep_every_digit_where_the_mapping_lets_them_in() {
     let function = sync.start();
     let stream = Stream::of("mytable");
     let numbers = [
-        "12345678901234567890123456789012345678", "-98765432109876543210.987654321098765432", "1E+125", "-1E-130",
-        "9.9999999999999999999999999999999999999E+125", "0.1", "18446744073709551615", "100",
+        "12345678901234567890123456789012345678",
+        "-98765432109876543210.987654321098765432",
+        "1E+125",
+        "-1E-130",
+        "9.9999999999999999999999999999999999999E+125",
+        "0.1",
+        "18446744073709551615",
+        "100",
     ];
-    let records = (0..).zip(numbers).map(|(n, number)| stream.item(&apart(n), &n.to_string(), AT, &json!({"n": {"N": number}})));
+    let records =
+        (0..).zip(numbers).map(|(n, number)| stream.item(&apart(n), &n.to_string(), AT, &json!({"n": {"N": number}})));
     function.succeed(event(&records.collect::<Vec<_>>())).await;
     let documents = index.fields().await;
     for (n, number) in (0..).zip(numbers) {

@@ -208,7 +208,8 @@ impl Places {
 }
 
 fn documents(expected: &[(&'static str, &'static str, Value)]) -> BTreeMap<(&'static str, String), Exact> {
-    let of = |(table, id, document): &(&'static str, &str, Value)| ((*table, (*id).to_owned()), document.clone().into());
+    let of =
+        |(table, id, document): &(&'static str, &str, Value)| ((*table, (*id).to_owned()), document.clone().into());
     expected.iter().map(of).collect()
 }
 

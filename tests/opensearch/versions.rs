@@ -34,7 +34,10 @@ async fn numbers_that_differ_in_the_last_digit_converge_in_every_order() {
     let index = Index::new(&url, "close");
     let Some(function) = start(&url, &index) else { return };
     let stream = Stream::of("mytable");
-    in_every_order(&function, |id| [(1, "one"), (2, "two"), (3, "three")].map(|(n, name)| stream.upsert(&close(n), id, name))).await;
+    in_every_order(&function, |id| {
+        [(1, "one"), (2, "two"), (3, "three")].map(|(n, name)| stream.upsert(&close(n), id, name))
+    })
+    .await;
     let documents = index.documents().await;
     assert_eq!(documents.len(), 6);
     for (id, found) in documents {
@@ -50,7 +53,11 @@ async fn numbers_as_real_streams_have_them_converge_in_every_order() {
     let Some(function) = start(&url, &index) else { return };
     let stream = Stream::of("mytable");
     in_every_order(&function, |id| {
-        [stream.upsert(&apart(1), id, "one"), stream.upsert(&apart(2), id, "two"), stream.upsert(&apart(3), id, "three")]
+        [
+            stream.upsert(&apart(1), id, "one"),
+            stream.upsert(&apart(2), id, "two"),
+            stream.upsert(&apart(3), id, "three"),
+        ]
     })
     .await;
     let documents = index.documents().await;
@@ -70,7 +77,11 @@ async fn an_item_removed_and_inserted_again_is_there_in_every_order() {
         let Some(function) = start(&url, &index) else { return };
         let stream = Stream::of("mytable");
         in_every_order(&function, |id| {
-            [stream.upsert(&numbers(1), id, "one"), stream.remove(&numbers(2), id), stream.upsert(&numbers(3), id, "three")]
+            [
+                stream.upsert(&numbers(1), id, "one"),
+                stream.remove(&numbers(2), id),
+                stream.upsert(&numbers(3), id, "three"),
+            ]
         })
         .await;
         let documents = index.documents().await;
@@ -216,8 +227,11 @@ async fn a_later_change_with_a_lower_number_is_parked() {
     let Some(sync) = dynamodb_sync(&target(&url)) else { return };
     let function = sync.into(index.name()).with("TIDELOCK_DEAD_LETTERS", &format!("file:{path}")).start();
     let stream = Stream::of("mytable");
-    function.succeed(event(&[stream.upsert_at(&close(9), "1", "high", AT), stream.upsert_at(&close(9), "2", "high", AT)])).await;
-    let (late, close_by) = (stream.upsert_at(&close(3), "1", "late", AT + 2), stream.upsert_at(&close(4), "2", "close", AT + 1));
+    function
+        .succeed(event(&[stream.upsert_at(&close(9), "1", "high", AT), stream.upsert_at(&close(9), "2", "high", AT)]))
+        .await;
+    let (late, close_by) =
+        (stream.upsert_at(&close(3), "1", "late", AT + 2), stream.upsert_at(&close(4), "2", "close", AT + 1));
     function.succeed(event(&[late.clone(), close_by])).await;
     // Within the clock's grain a lower number is simply older.
     assert_eq!(function.metrics().await["Stale"], 1);

@@ -108,9 +108,7 @@ impl Running {
 
     /// Waits until the log has a line that contains all of these.
     pub(crate) async fn logged(&self, parts: &[&str]) -> String {
-        let found = async || {
-            self.logs.lines().into_iter().find(|line| parts.iter().all(|part| line.contains(part)))
-        };
+        let found = async || self.logs.lines().into_iter().find(|line| parts.iter().all(|part| line.contains(part)));
         eventually(&format!("{parts:?} in the log:\n{}", self.log()), found).await
     }
 

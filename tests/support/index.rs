@@ -3,9 +3,7 @@
 use super::exact::Exact;
 use super::unique;
 use opensearch::http::transport::Transport;
-use opensearch::indices::{
-    IndicesCreateParts, IndicesGetMappingParts, IndicesPutSettingsParts, IndicesRefreshParts,
-};
+use opensearch::indices::{IndicesCreateParts, IndicesGetMappingParts, IndicesPutSettingsParts, IndicesRefreshParts};
 use opensearch::params::VersionType;
 use opensearch::{GetParts, IndexParts, OpenSearch, SearchParts};
 use serde_json::{Value, json};

@@ -101,7 +101,10 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// In front of the server at `upstream` (a URL).
-    pub(crate) async fn before(upstream: &str, script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static) -> Self {
+    pub(crate) async fn before(
+        upstream: &str,
+        script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static,
+    ) -> Self {
         Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script)).await
     }
 
@@ -245,7 +248,9 @@ async fn carry_out(state: &State, seen: &Seen) -> Answer {
             tokio::time::sleep(time).await;
             pass(state, seen).await
         }
-        Fault::Refuse(refused, status, error) => refuse(state, seen, &refused.into_iter().collect(), status, &error).await,
+        Fault::Refuse(refused, status, error) => {
+            refuse(state, seen, &refused.into_iter().collect(), status, &error).await
+        }
         Fault::LoseItem => {
             let mut answer = items(pass(state, seen).await?).await;
             answer["items"].as_array_mut().unwrap().pop();
@@ -266,8 +271,7 @@ async fn items(answer: Response<Full<Bytes>>) -> Value {
 /// Passes all other actions on and puts a refusal into the place of each of these.
 async fn refuse(state: &State, seen: &Seen, refused: &HashSet<String>, status: u16, error: &Value) -> Answer {
     let actions = seen.actions();
-    let rest: String =
-        actions.iter().filter(|(id, _)| !refused.contains(id)).map(|(_, text)| text.as_str()).collect();
+    let rest: String = actions.iter().filter(|(id, _)| !refused.contains(id)).map(|(_, text)| text.as_str()).collect();
     let mut passed = Vec::new();
     if !rest.is_empty() {
         let mut headers = seen.headers.clone();

@@ -75,7 +75,12 @@ impl Store {
             #[cfg(feature = "mongodb")]
             Self::MongoDb(collection) => {
                 use futures_util::TryStreamExt as _;
-                let all: Vec<_> = collection.find(mongodb::bson::doc! {}).sort(mongodb::bson::doc! {"_id": 1}).await?.try_collect().await?;
+                let all: Vec<_> = collection
+                    .find(mongodb::bson::doc! {})
+                    .sort(mongodb::bson::doc! {"_id": 1})
+                    .await?
+                    .try_collect()
+                    .await?;
                 let strip = |mut document: mongodb::bson::Document| {
                     document.remove("_tidelock");
                     let id = document.remove("_id").unwrap_or(mongodb::bson::Bson::Null);
@@ -146,8 +151,10 @@ mod open_search {
             let body = self.send("GET", "/_search?size=1000&_source_excludes=_tidelock").await?;
             let answer: serde_json::Value = serde_json::from_slice(&body)?;
             let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
-            let mut found: Vec<Stored> =
-                hits.iter().map(|hit| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].to_string())).collect();
+            let mut found: Vec<Stored> = hits
+                .iter()
+                .map(|hit| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].to_string()))
+                .collect();
             found.sort();
             Ok(found)
         }

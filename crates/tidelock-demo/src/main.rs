@@ -140,7 +140,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         let found = store.documents().await?;
         screen.documents(store.place(), &found);
-        let expected: Vec<_> = scene.expected.iter().map(|&(id, document)| (id.to_owned(), document.to_owned())).collect();
+        let expected: Vec<_> =
+            scene.expected.iter().map(|&(id, document)| (id.to_owned(), document.to_owned())).collect();
         if !documents::same(&found, &expected) {
             for line in logs.lines() {
                 eprintln!("{line}");

@@ -19,8 +19,12 @@ pub(crate) enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Insert(id, name, created) => write!(f, r#"INSERT {{"id":{id},"Name":"{name}","created_at":{created}}}"#),
-            Self::Modify(id, name, created) => write!(f, r#"MODIFY {{"id":{id},"Name":"{name}","created_at":{created}}}"#),
+            Self::Insert(id, name, created) => {
+                write!(f, r#"INSERT {{"id":{id},"Name":"{name}","created_at":{created}}}"#)
+            }
+            Self::Modify(id, name, created) => {
+                write!(f, r#"MODIFY {{"id":{id},"Name":"{name}","created_at":{created}}}"#)
+            }
             Self::Remove(id) => write!(f, r#"REMOVE {{"id":{id}}}"#),
             Self::Poison(id) => write!(f, r#"INSERT {{"id":{id},"Name":<a type that does not exist>}}"#),
         }
@@ -32,7 +36,9 @@ pub(crate) fn record(change: &Change, sequence: u64) -> Result<Box<RawValue>, se
     let (name, id, image) = match change {
         Change::Insert(id, name, created) | Change::Modify(id, name, created) => {
             let event = if matches!(change, Change::Insert(..)) { "INSERT" } else { "MODIFY" };
-            let image = format!(r#","NewImage":{{"id":{{"N":"{id}"}},"Name":{{"S":"{name}"}},"created_at":{{"N":"{created}"}}}}"#);
+            let image = format!(
+                r#","NewImage":{{"id":{{"N":"{id}"}},"Name":{{"S":"{name}"}},"created_at":{{"N":"{created}"}}}}"#
+            );
             (event, id, image)
         }
         Change::Remove(id) => ("REMOVE", id, String::new()),

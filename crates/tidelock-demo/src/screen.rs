@@ -30,12 +30,17 @@ impl Screen {
     pub(crate) fn step(&self, step: &Step<'_>) {
         match step {
             Step::Invoked(sent) => {
-                println!("   mapping   invokes dynamodb-sync with {} record(s), attempt {}", sent.records, sent.attempt);
+                println!(
+                    "   mapping   invokes dynamodb-sync with {} record(s), attempt {}",
+                    sent.records, sent.attempt
+                );
             }
             Step::Settled { invocation, decision, duration, .. } => {
                 let answer = match invocation {
                     Invocation::Response(body) => self.paint("36", &String::from_utf8_lossy(body)),
-                    other => self.paint("31", &other.error().map_or(String::new(), |(kind, text)| format!("{kind}: {text}"))),
+                    other => {
+                        self.paint("31", &other.error().map_or(String::new(), |(kind, text)| format!("{kind}: {text}")))
+                    }
                 };
                 println!("   function  answers {answer} ({:.1} ms)", duration.as_secs_f64() * 1000.0);
                 println!("   mapping   {}", decided(decision));
@@ -65,7 +70,10 @@ impl Screen {
     }
 
     pub(crate) fn end(&self) {
-        println!("\n{}", self.paint("1", "The target equals the table, but for the one record that could not be read."));
+        println!(
+            "\n{}",
+            self.paint("1", "The target equals the table, but for the one record that could not be read.")
+        );
     }
 }
 
@@ -77,6 +85,8 @@ fn decided(decision: &Decision) -> String {
             format!("{done} record(s) are done, {again} come again{how}")
         }
         Decision::Bisect { halves, .. } => format!("halves the batch: {} and {}", halves.0, halves.1),
-        Decision::Exhausted { done, discarded, .. } => format!("{done} record(s) are done, {discarded} have used up their attempts"),
+        Decision::Exhausted { done, discarded, .. } => {
+            format!("{done} record(s) are done, {discarded} have used up their attempts")
+        }
     }
 }

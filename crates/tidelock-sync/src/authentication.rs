@@ -8,7 +8,10 @@ use tidelock_lambda::Environment;
 use std::rc::Rc;
 
 /// What credentials are made from.
-#[cfg_attr(not(any(feature = "opensearch", feature = "mongodb")), expect(dead_code, reason = "no target asks for credentials"))]
+#[cfg_attr(
+    not(any(feature = "opensearch", feature = "mongodb")),
+    expect(dead_code, reason = "no target asks for credentials")
+)]
 pub(crate) struct Authentication {
     #[cfg(feature = "aws")]
     pub(crate) sdk: Rc<tidelock_aws::Sdk>,
@@ -96,7 +99,9 @@ impl tidelock_mongodb::Credentials for MongoDbLogin {
         use tidelock_core::credentials::Credentials as _;
         match self.0.login(refresh).await? {
             Some(Login::Password { user, password }) => Ok(Some(tidelock_mongodb::Login { username: user, password })),
-            Some(Login::ApiKey(_)) => Err("the secret holds an `apikey`; MongoDB needs `username` and `password`".to_owned()),
+            Some(Login::ApiKey(_)) => {
+                Err("the secret holds an `apikey`; MongoDB needs `username` and `password`".to_owned())
+            }
             None => Ok(None),
         }
     }

@@ -111,7 +111,8 @@ mod tests {
         let at = Circumstances { function: "f", now_ms: 0, deadline: Instant::now() };
         let target = crate::stdout::StdoutTarget;
         let none = None::<&crate::letters::AnyDeadLetters>;
-        let future = deliver(event, &batch, &Pipeline::default(), &target, none, at);
+        let pipeline = Pipeline::default();
+        let future = deliver(event, &batch, &pipeline, &target, none, at);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(report) = std::pin::pin!(future).poll(&mut context) else {
             panic!("waits for nothing")
