@@ -24,6 +24,7 @@ trap 'exit 143' TERM
 scripts/install-prerequisites.sh
 scripts/build.sh
 cargo build --release -p tidelock-bench
+benches/peers/install.sh
 if [ -z "${TIDELOCK_TEST_OPENSEARCH:-}" ]; then
   claim_port port 9210 9299
   TIDELOCK_TEST_OPENSEARCH=$(scripts/services/opensearch.sh fresh "$port")
@@ -32,3 +33,4 @@ fi
 export TIDELOCK_TEST_BOOTSTRAPS=$REPOSITORY/target/lambda
 if [ $# -eq 0 ]; then set -- all; fi
 target/release/tidelock-bench "$@"
+target/release/tidelock-bench report

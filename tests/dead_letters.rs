@@ -6,7 +6,9 @@ use crate::support::index::Index;
 use crate::support::proxy::{Fault, Proxy, Seen};
 use crate::support::queue::{Message, Queue, letters};
 use crate::support::{Folder, services};
+use base64::Engine as _;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -98,6 +100,24 @@ async fn records_that_cannot_even_be_read_get_letters_with_their_text() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_no_text_is_kept_byte_for_byte() {
+    let Some((sync, index)) = sync_and_index("bytes") else { return };
+    let folder = Folder::new();
+    let path = folder.path("letters");
+    let function = sync.with("TIDELOCK_DEAD_LETTERS", &format!("file:{path}")).start();
+    let stream = Stream::of("mytable");
+    let records = [stream.upsert(&apart(1), "1", "one"), stream.upsert(&apart(2), "2", "?"), stream.upsert(&apart(3), "3", "three")];
+    let bytes: Vec<u8> = event(&records).iter().map(|&byte| if byte == b'?' { 0xff } else { byte }).collect();
+    function.succeed(bytes).await;
+    assert_neighbours(&index).await;
+    let letters = letters(&path);
+    assert_eq!((letters.len(), &letters[0]["reason"]), (1, &json!("malformed_record")), "{letters:?}");
+    let kept = base64::engine::general_purpose::STANDARD.decode(letters[0]["record"]["base64"].as_str().unwrap()).unwrap();
+    let restored: Vec<u8> = kept.into_iter().map(|byte| if byte == 0xff { b'?' } else { byte }).collect();
+    assert_eq!(serde_json::from_slice::<Value>(&restored).unwrap(), records[1]);
+}
+
+#[tokio::test]
 async fn more_letters_than_one_request_takes() {
     let Some(queue) = Queue::create("many").await else { return };
     let Some((sync, index)) = sync_and_index("many") else { return };
@@ -133,6 +153,23 @@ async fn without_the_queue_the_record_is_reported_and_its_neighbours_are_written
     assert_eq!((&metrics["Parked"], &metrics["Retry"]), (&json!(0), &json!(1)));
     let problem = metrics["Failures"].to_string();
     assert!(problem.contains("not_parked") && problem.contains("NonExistentQueue"), "{problem}");
+}
+
+#[tokio::test]
+async fn letters_are_stored_although_another_record_is_retried_to_the_last_moment() {
+    let Some(url) = services::opensearch() else { return };
+    let Some(queue) = Queue::create("last").await else { return };
+    let index = Index::prepared(&url, "last").await;
+    let busy = json!({"type": "es_rejected_execution_exception", "reason": "queue full"});
+    let refused = Fault::Refuse(vec!["3".to_owned()], 429, busy);
+    let proxy = Proxy::before(&url, move |seen| if seen.bulk > 0 { refused.clone() } else { Fault::None }).await;
+    let Some(sync) = dynamodb_sync(&target(&proxy.url)) else { return };
+    let sync = sync.into(index.name()).with("TIDELOCK_DEAD_LETTERS", &queue.url).with("AWS_ENDPOINT_URL_SQS", &queue.service);
+    let function = sync.timeout(Duration::from_secs(3)).start();
+    let stream = Stream::of("mytable");
+    let records = [stream.poison(&apart(1), "1"), stream.upsert(&apart(2), "2", "two"), stream.upsert(&apart(3), "3", "three")];
+    assert_eq!(function.answer(event(&records)).await, Some(apart(3)));
+    assert_eq!(queue.take().await.len(), 1);
 }
 
 /// A queue's answer to the letters of a request, by their positions in it.
@@ -172,7 +209,7 @@ async fn a_letter_the_queue_refuses_keeps_its_record_coming() {
 
 #[tokio::test]
 async fn a_queue_that_fails_or_is_silent_keeps_the_record_coming() {
-    for (name, fault) in [
+    let faults = [
         ("error", Fault::Answer(500, "{}".into())),
         (
             "denied",
@@ -184,7 +221,8 @@ async fn a_queue_that_fails_or_is_silent_keeps_the_record_coming() {
         ("empty", Fault::Answer(200, "{}".into())),
         ("cut", Fault::CutBefore),
         ("silent", Fault::Hold(Duration::from_secs(600))),
-    ] {
+    ];
+    join_all(faults.into_iter().map(async |(name, fault)| {
         let Some((sync, index)) = sync_and_index("failing") else { return };
         let queue = Proxy::alone(move |_| fault.clone()).await;
         let timeout = Duration::from_secs(4);
@@ -197,7 +235,8 @@ async fn a_queue_that_fails_or_is_silent_keeps_the_record_coming() {
         let metrics = function.metrics().await;
         assert_eq!((&metrics["Parked"], &metrics["Retry"]), (&json!(0), &json!(1)), "{name} {metrics}");
         function.logged(&["not_parked"]).await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]

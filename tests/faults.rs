@@ -5,6 +5,7 @@ mod login;
 mod signature;
 mod sizes;
 mod time;
+mod tls;
 mod whole;
 
 use crate::support::function::{Sync, dynamodb_sync, target};
@@ -12,7 +13,6 @@ use crate::support::index::Index;
 use crate::support::proxy::{Fault, Proxy, Seen};
 use crate::support::queue::{letters, reasons};
 use crate::support::{Folder, services};
-use serde_json::json;
 use std::time::Duration;
 
 /// A function whose requests pass a proxy, with its index and a file for letters.
@@ -37,10 +37,7 @@ impl Bench {
     /// As [`Self::new`], with a script for bulk requests alone, and with an index that is there already.
     async fn bulk(purpose: &str, script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static) -> Option<Self> {
         let bench = Self::new(purpose, move |seen| if seen.bulk > 0 { script(seen) } else { Fault::None }).await?;
-        bench
-            .index
-            .create(json!({"mappings": {"properties": {"_tidelock": {"type": "object", "enabled": false}}}}))
-            .await;
+        bench.index.prepare().await;
         Some(bench)
     }
 }

@@ -76,6 +76,18 @@ async fn the_lowest_record_that_an_operation_stood_for_is_reported() {
 }
 
 #[tokio::test]
+async fn the_lowest_number_is_reported_and_not_the_first_text() {
+    let script = |_: &Seen| refuse(&["1", "2"], 503, json!({"type": "unavailable_shards_exception", "reason": "wait"}));
+    let Some(Bench { sync, index: _index, proxy: _proxy, folder: _folder }) = Bench::bulk("lowest", script).await else {
+        return;
+    };
+    let function = sync.timeout(Duration::from_millis(1_500)).start();
+    let stream = Stream::of("mytable");
+    let records = [stream.upsert("999", "1", "one"), stream.upsert("1000", "2", "two")];
+    assert_eq!(function.answer(event(&records)).await.as_deref(), Some("999"));
+}
+
+#[tokio::test]
 async fn refused_records_that_come_again_are_not_parked_yet() {
     let script = |_: &Seen| refuse(&["3"], 429, busy());
     let Some(Bench { sync, index: _index, proxy: _proxy, folder }) = Bench::bulk("again", script).await else { return };

@@ -48,9 +48,8 @@ async fn one_document_that_sinks_a_whole_request_is_found_and_parked() {
 #[tokio::test]
 async fn requests_go_out_side_by_side_but_never_more_than_allowed() {
     for (in_flight, name) in [(4, ""), (1, "1"), (2, "2")] {
-        // Held, so that they meet.
         let Some(Bench { sync, index, proxy, folder: _folder }) =
-            Bench::bulk("lanes", |_| Fault::Hold(Duration::from_millis(150))).await
+            Bench::bulk("lanes", move |_| Fault::Meet(in_flight)).await
         else {
             return;
         };
@@ -74,6 +73,19 @@ async fn no_request_is_larger_than_allowed_and_what_fits_none_is_parked() {
     let sizes: Vec<usize> = proxy.bulks().iter().map(|bulk| bulk.wire.len()).collect();
     assert!(sizes.iter().all(|&size| size <= 65_536), "{sizes:?}");
     assert!(sizes.len() <= 15, "filled, not one by one: {sizes:?}");
+}
+
+#[tokio::test]
+async fn the_largest_event_that_lambda_delivers() {
+    let Some(Bench { sync, index, proxy, folder }) = Bench::bulk("full", |_| Fault::None).await else { return };
+    let mut batch = records(1..=10_000, &"x".repeat(60));
+    batch[5_000] = Stream::of("mytable").poison(&apart(5_001), "5001");
+    let full = event(&batch);
+    assert!((4_000_000..6 * 1024 * 1024).contains(&full.len()), "{}", full.len());
+    sync.timeout(Duration::from_secs(60)).start().succeed(full).await;
+    assert_eq!(index.fields().await.len(), 9_999);
+    assert_eq!(parked(&folder), [("unknown_type".to_owned(), Some(apart(5_001)))]);
+    assert!(proxy.bulks().iter().all(|bulk| bulk.wire.len() <= 5_000_000), "the default limit");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::support::eventually;
 use crate::support::proxy::{Fault, Seen};
 use std::time::{Duration, Instant};
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 #[tokio::test]
 async fn a_late_answer_is_reported_and_nothing_is_written_afterwards() {

@@ -113,6 +113,20 @@ async fn a_blocked_index_is_waited_for_and_nothing_is_parked() {
 }
 
 #[tokio::test]
+async fn one_blocked_index_does_not_hold_up_another() {
+    let Some(Bench { sync, index: blocked, folder: _folder }) = Bench::new("one-blocked") else { return };
+    let Some(Bench { index: open, .. }) = Bench::new("one-open") else { return };
+    blocked.prepare().await;
+    blocked.set(json!({"index.blocks.write": true})).await;
+    let routes = json!([{"from": "blocked", "to": blocked.name()}, {"from": "open", "to": open.name()}]);
+    let function = sync.with("TIDELOCK_PIPELINE", &json!({"version": 1, "routes": routes}).to_string()).start();
+    let record = |n, table: &str| Stream::of(table).upsert(&apart(n), &n.to_string(), table);
+    let records = [record(1, "open"), record(2, "blocked"), record(3, "open"), record(4, "blocked")];
+    assert_eq!(function.answer(event(&records)).await, Some(apart(2)));
+    assert_eq!(open.fields().await.into_values().collect::<Vec<_>>(), [named(1, "open"), named(3, "open")]);
+}
+
+#[tokio::test]
 async fn a_delete_of_nothing_is_done() {
     let Some(Bench { sync, index, folder }) = Bench::new("absent") else { return };
     let function = sync.start();

@@ -37,8 +37,8 @@ fn large_item() -> Value {
 
 fn all_types() -> Value {
     json!({
-        "id": 10, "string": "John", "string_empty": "", "string_unicode": "Zürich 東京 مرحبا é 👩\u{200d}👧",
-        "string_escapes": "quote \" backslash \\ slash / tab \t newline \n return \r bell \u{7} nul \0 separators \u{2028} \u{2029}",
+        "id": 10, "string": "John", "string_empty": "", "string_unicode": "Zürich 東京 مرحبا e\u{301} 👩\u{200d}👧",
+        "string_escapes": "quote \" backslash \\ slash / tab \t newline \n return \r bell \u{7} nul \0 separators \u{2028}\u{2029}",
         "string_escaped": "é 🌊 <tag> /", "number": 42, "number_negative": -1.5,
         "binary": "AAUKDxQZHiMoLTI3PEFGS1BVWl9kaW5zeH2Ch4yRlpugpaqvtLm+w8jN0tfc4ebr8PX6/w==", "binary_empty": "",
         "bool_true": true, "bool_false": false, "null": null,
@@ -278,7 +278,7 @@ async fn without_a_queue_the_lowest_refused_record_is_reported_and_its_neighbour
 async fn the_everyday_story_ends_as_it_should_and_played_again_changes_nothing() {
     let Some(url) = services::opensearch() else { return };
     let Some(sync) = dynamodb_sync(&target(&url)) else { return };
-    let index = Index::new(&url, "story");
+    let index = Index::prepared(&url, "story").await;
     let function = sync.into(index.name()).timeout(std::time::Duration::from_secs(2)).start();
     for file in ["insert-three", "insert", "modify", "remove", "ttl-remove", "ttl-remove-capitalised"] {
         function.succeed(sample(file)).await;

@@ -93,7 +93,7 @@ async fn an_item_removed_and_inserted_again_is_there_in_every_order() {
 #[tokio::test]
 async fn an_insert_that_meets_a_remembered_delete_comes_again_and_is_not_lost() {
     let Some(url) = services::opensearch() else { return };
-    let (index, folder) = (Index::new(&url, "tombstone"), Folder::new());
+    let (index, folder) = (Index::prepared(&url, "tombstone").await, Folder::new());
     let path = folder.path("letters");
     let Some(sync) = dynamodb_sync(&target(&url)) else { return };
     let sync = sync.into(index.name()).with("TIDELOCK_DEAD_LETTERS", &format!("file:{path}"));
@@ -170,7 +170,7 @@ const FOREIGN_VERSION: i64 = i64::MAX - 10;
 #[tokio::test]
 async fn documents_that_were_there_before_are_taken_over() {
     let Some(url) = services::opensearch() else { return };
-    let index = Index::new(&url, "before");
+    let index = Index::prepared(&url, "before").await;
     let elsewhere = Stream { region: "eu-west-1", ..Stream::of("mytable") };
     let mark = |space: &str, exact: Value| json!({"space": space, "label": elsewhere.label, "exact": exact, "at": AT});
     let nines = || json!("9".repeat(40));
@@ -182,7 +182,6 @@ async fn documents_that_were_there_before_are_taken_over() {
         ("typed", json!({"_tidelock": mark(&Stream::of("mytable").space(), json!(9))})),
         ("elsewhere", json!({"_tidelock": mark(&elsewhere.space(), nines())})),
     ];
-    index.create(json!({"mappings": {"properties": {"_tidelock": {"type": "object", "enabled": false}}}})).await;
     for version in [None, Some(FOREIGN_VERSION)] {
         for (purpose, document) in &old {
             for end in ["write", "delete"] {

@@ -58,6 +58,19 @@ impl Index {
         Self { client, url: url.to_owned(), name }
     }
 
+    /// An index with the mapping that a function would make: what a test with a short timeout begins with.
+    pub(crate) async fn prepared(url: &str, purpose: &str) -> Self {
+        let index = Self::new(url, purpose);
+        index.prepare().await;
+        index
+    }
+
+    /// Creates the index with the mapping that a function would make.
+    pub(crate) async fn prepare(&self) {
+        let mark = json!({"_tidelock": {"type": "object", "enabled": false}});
+        self.create(json!({"mappings": {"properties": mark}})).await;
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -14,8 +14,11 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 /// A request as the proxy got it.
 #[derive(Clone, Debug)]
@@ -73,6 +76,8 @@ pub(crate) enum Fault {
     CutAfter,
     /// It is passed on after so long, unless the client has gone by then.
     Hold(Duration),
+    /// It is passed on once so many bulk requests have been under way at one time.
+    Meet(usize),
     /// These items are refused with this status and error, all others passed on.
     Refuse(Vec<String>, u16, Value),
     /// It is passed on; the answer lacks its last item.
@@ -105,17 +110,28 @@ impl Proxy {
         upstream: &str,
         script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static,
     ) -> Self {
-        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script)).await
+        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script), None).await
+    }
+
+    /// As [`Self::before`], speaking TLS.
+    pub(crate) async fn behind_tls(
+        upstream: &str,
+        tls: ServerConfig,
+        script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static,
+    ) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script), Some(acceptor)).await
     }
 
     /// Without a server behind it: the script must answer everything.
     pub(crate) async fn alone(script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static) -> Self {
-        Self::start(None, Box::new(script)).await
+        Self::start(None, Box::new(script), None).await
     }
 
-    async fn start(upstream: Option<String>, script: Script) -> Self {
+    async fn start(upstream: Option<String>, script: Script, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
             upstream,
             script,
@@ -128,13 +144,17 @@ impl Proxy {
         let shared = state.clone();
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = shared.clone();
+                let (state, tls) = (shared.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| serve(state.clone(), request));
-                    // Ends with an error wherever the script cuts the connection.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    match tls {
+                        None => converse(stream, state).await,
+                        // A client that does not trust the certificate goes away here.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                converse(stream, state).await;
+                            }
+                        }
+                    }
                 });
             }
         });
@@ -200,6 +220,12 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Arc<State>) {
+    let service = service_fn(move |request| serve(state.clone(), request));
+    // Ends with an error wherever the script cuts the connection.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
 type Answer = Result<Response<Full<Bytes>>, Cut>;
 
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> Answer {
@@ -246,6 +272,17 @@ async fn carry_out(state: &State, seen: &Seen) -> Answer {
         }
         Fault::Hold(time) => {
             tokio::time::sleep(time).await;
+            pass(state, seen).await
+        }
+        Fault::Meet(count) => {
+            for _ in 0..500 {
+                if state.most.load(Ordering::SeqCst) >= count {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // A moment longer, so that one too many would be seen.
+            tokio::time::sleep(Duration::from_millis(50)).await;
             pass(state, seen).await
         }
         Fault::Refuse(refused, status, error) => {

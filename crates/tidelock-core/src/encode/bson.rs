@@ -2,7 +2,7 @@
 
 use super::{Fault, Sink, Written, base64_bytes, decimal128};
 use crate::cause::Cause;
-use crate::json::{RawStr, unescape};
+use crate::json::{RawStr, unescape_bytes};
 use crate::key::{Key, KeyKind};
 use crate::version::Version;
 use std::io::Write as _;
@@ -91,9 +91,9 @@ fn close(out: &mut [u8], start: usize) {
     }
 }
 
-fn push_string(out: &mut Vec<u8>, text: &str) {
+fn push_string(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&(i32::try_from(text.len()).unwrap_or(i32::MAX - 1) + 1).to_le_bytes());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.push(0);
 }
 
@@ -157,13 +157,13 @@ impl Sink for BsonSink {
     #[inline]
     fn name(&mut self, name: RawStr<'_>) -> Written {
         let text =
-            unescape(name).ok_or_else(|| Fault::new(Cause::InvalidValue, "name with an invalid escape sequence"))?;
-        if text.as_bytes().contains(&0) {
+            unescape_bytes(name).ok_or_else(|| Fault::new(Cause::InvalidValue, "name with an invalid escape sequence"))?;
+        if text.contains(&0) {
             return Err(Fault::new(Cause::UnrepresentableValue, "BSON has no field names with a NUL character"));
         }
         self.pending = Some(self.out.len());
         self.out.push(0);
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(&text);
         self.out.push(0);
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Sink for BsonSink {
     #[inline]
     fn text(&mut self, text: RawStr<'_>) -> Written {
         let text =
-            unescape(text).ok_or_else(|| Fault::new(Cause::InvalidValue, "text with an invalid escape sequence"))?;
+            unescape_bytes(text).ok_or_else(|| Fault::new(Cause::InvalidValue, "text with an invalid escape sequence"))?;
         self.element(STRING);
         push_string(&mut self.out, &text);
         Ok(())
@@ -252,7 +252,7 @@ fn write_part(out: &mut Vec<u8>, name: &str, kind: KeyKind, value: &[u8]) {
     out.push(0);
     let kind = match kind {
         KeyKind::Text => {
-            push_string(out, std::str::from_utf8(value).unwrap_or_default());
+            push_string(out, value);
             STRING
         }
         // Keys that BSON cannot hold are refused when they are decoded.
@@ -278,7 +278,7 @@ pub fn write_bson_mark(out: &mut Vec<u8>, version: &Version<'_>) {
         out.push(STRING);
         out.extend_from_slice(name.as_bytes());
         out.push(0);
-        push_string(out, text);
+        push_string(out, text.as_bytes());
     }
     out.push(INT64);
     out.extend_from_slice(b"at\0");

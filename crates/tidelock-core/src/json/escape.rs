@@ -3,11 +3,20 @@
 use super::RawStr;
 use std::borrow::Cow;
 
-/// The value of a string, or `None` when an escape is invalid or names a lone surrogate.
+/// The value of a string, or `None` when an escape is invalid or names a lone surrogate, or the text is not UTF-8.
 #[must_use]
 pub fn unescape(text: RawStr<'_>) -> Option<Cow<'_, str>> {
+    match unescape_bytes(text)? {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    }
+}
+
+/// As [`unescape`], for callers that check the text's UTF-8 elsewhere: UTF-8 in, UTF-8 out.
+#[must_use]
+pub fn unescape_bytes(text: RawStr<'_>) -> Option<Cow<'_, [u8]>> {
     if !text.escaped {
-        return std::str::from_utf8(text.raw).ok().map(Cow::Borrowed);
+        return Some(Cow::Borrowed(text.raw));
     }
     let mut out = Vec::with_capacity(text.raw.len());
     let mut rest = text.raw;
@@ -43,13 +52,13 @@ pub fn unescape(text: RawStr<'_>) -> Option<Cow<'_, str>> {
             _ => return None,
         });
     }
-    String::from_utf8(out).ok().map(Cow::Owned)
+    Some(Cow::Owned(out))
 }
 
 /// Whether every escape of the string is one that JSON knows and surrogates come in pairs.
 #[must_use]
 pub fn check_escapes(text: RawStr<'_>) -> bool {
-    !text.escaped || unescape(text).is_some()
+    !text.escaped || unescape_bytes(text).is_some()
 }
 
 fn hex4(rest: &mut &[u8]) -> Option<u16> {

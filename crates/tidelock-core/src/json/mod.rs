@@ -6,8 +6,9 @@
 
 mod cursor;
 mod escape;
+mod find;
 mod number;
 
 pub use cursor::{Cursor, Malformed, RawStr};
-pub use escape::{check_escapes, unescape, write_string};
+pub use escape::{check_escapes, unescape, unescape_bytes, write_string};
 pub use number::{Number, canonical_number, is_number};

@@ -89,6 +89,10 @@ fn at(stop: Stop, step: impl FnOnce() -> String) -> Stop {
 /// The one type tag of an attribute value; the cursor stands before the value.
 #[inline]
 pub(super) fn tag<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Stop> {
+    // As DynamoDB writes nearly all of them.
+    if let Some(letter) = cursor.short_object() {
+        return Ok(letter);
+    }
     if !cursor.take(b'{') {
         return Err(stop(Cause::MalformedRecord, "an attribute value must be an object such as {\"S\":\"text\"}"));
     }
