@@ -106,13 +106,18 @@ async fn a_record_that_is_no_text_is_kept_byte_for_byte() {
     let path = folder.path("letters");
     let function = sync.with("TIDELOCK_DEAD_LETTERS", &format!("file:{path}")).start();
     let stream = Stream::of("mytable");
-    let records = [stream.upsert(&apart(1), "1", "one"), stream.upsert(&apart(2), "2", "?"), stream.upsert(&apart(3), "3", "three")];
+    let records = [
+        stream.upsert(&apart(1), "1", "one"),
+        stream.upsert(&apart(2), "2", "?"),
+        stream.upsert(&apart(3), "3", "three"),
+    ];
     let bytes: Vec<u8> = event(&records).iter().map(|&byte| if byte == b'?' { 0xff } else { byte }).collect();
     function.succeed(bytes).await;
     assert_neighbours(&index).await;
     let letters = letters(&path);
     assert_eq!((letters.len(), &letters[0]["reason"]), (1, &json!("malformed_record")), "{letters:?}");
-    let kept = base64::engine::general_purpose::STANDARD.decode(letters[0]["record"]["base64"].as_str().unwrap()).unwrap();
+    let kept =
+        base64::engine::general_purpose::STANDARD.decode(letters[0]["record"]["base64"].as_str().unwrap()).unwrap();
     let restored: Vec<u8> = kept.into_iter().map(|byte| if byte == 0xff { b'?' } else { byte }).collect();
     assert_eq!(serde_json::from_slice::<Value>(&restored).unwrap(), records[1]);
 }
@@ -156,19 +161,19 @@ async fn without_the_queue_the_record_is_reported_and_its_neighbours_are_written
 }
 
 #[tokio::test]
-async fn letters_are_stored_although_another_record_is_retried_to_the_last_moment() {
+async fn letters_are_stored_although_the_target_is_silent_to_the_last_moment() {
     let Some(url) = services::opensearch() else { return };
     let Some(queue) = Queue::create("last").await else { return };
     let index = Index::prepared(&url, "last").await;
-    let busy = json!({"type": "es_rejected_execution_exception", "reason": "queue full"});
-    let refused = Fault::Refuse(vec!["3".to_owned()], 429, busy);
-    let proxy = Proxy::before(&url, move |seen| if seen.bulk > 0 { refused.clone() } else { Fault::None }).await;
+    let script = |seen: &Seen| if seen.bulk > 0 { Fault::Hold(Duration::from_secs(600)) } else { Fault::None };
+    let proxy = Proxy::before(&url, script).await;
     let Some(sync) = dynamodb_sync(&target(&proxy.url)) else { return };
-    let sync = sync.into(index.name()).with("TIDELOCK_DEAD_LETTERS", &queue.url).with("AWS_ENDPOINT_URL_SQS", &queue.service);
+    let sync =
+        sync.into(index.name()).with("TIDELOCK_DEAD_LETTERS", &queue.url).with("AWS_ENDPOINT_URL_SQS", &queue.service);
     let function = sync.timeout(Duration::from_secs(3)).start();
     let stream = Stream::of("mytable");
-    let records = [stream.poison(&apart(1), "1"), stream.upsert(&apart(2), "2", "two"), stream.upsert(&apart(3), "3", "three")];
-    assert_eq!(function.answer(event(&records)).await, Some(apart(3)));
+    let records = [stream.poison(&apart(1), "1"), stream.upsert(&apart(2), "2", "two"), stream.poison(&apart(3), "3")];
+    assert_eq!(function.answer(event(&records)).await, Some(apart(2)));
     assert_eq!(queue.take().await.len(), 1);
 }
 

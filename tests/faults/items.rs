@@ -78,7 +78,8 @@ async fn the_lowest_record_that_an_operation_stood_for_is_reported() {
 #[tokio::test]
 async fn the_lowest_number_is_reported_and_not_the_first_text() {
     let script = |_: &Seen| refuse(&["1", "2"], 503, json!({"type": "unavailable_shards_exception", "reason": "wait"}));
-    let Some(Bench { sync, index: _index, proxy: _proxy, folder: _folder }) = Bench::bulk("lowest", script).await else {
+    let Some(Bench { sync, index: _index, proxy: _proxy, folder: _folder }) = Bench::bulk("lowest", script).await
+    else {
         return;
     };
     let function = sync.timeout(Duration::from_millis(1_500)).start();

@@ -7,7 +7,10 @@ use crate::pipeline::{Pipeline, Routed};
 use crate::target::{Done, Operation, Outcome, Target, Write};
 use crate::version::Sequence;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The most time that is kept for letters.
+const LETTERS_TIME: Duration = Duration::from_secs(1);
 
 /// What became of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,6 +223,10 @@ pub async fn deliver<T: Target, D: DeadLetters>(
 ) -> Report {
     let plan = Plan::new(batch, pipeline);
     let mut delivery = Delivery::new(batch, &plan);
+    // A target that is silent to the last must leave letters the time they need.
+    let left = circumstances.deadline.saturating_duration_since(Instant::now());
+    let kept = if dead_letters.is_some() { (left / 10).min(LETTERS_TIME) } else { Duration::ZERO };
+    let target_deadline = circumstances.deadline - kept;
     let mut sent = 0;
     loop {
         let (groups, operations) = delivery.round();
@@ -227,7 +234,7 @@ pub async fn deliver<T: Target, D: DeadLetters>(
             break;
         }
         sent += operations.len();
-        let mut outcomes = target.apply(&operations, circumstances.deadline).await;
+        let mut outcomes = target.apply(&operations, target_deadline).await;
         if outcomes.len() != operations.len() {
             let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
             outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
