@@ -145,6 +145,7 @@ fn hello() -> RawDocumentBuf {
         "maxWriteBatchSize": 100_000,
         "minWireVersion": 0,
         "maxWireVersion": 21,
+        "logicalSessionTimeoutMinutes": 30,
         "readOnly": false,
         "ok": 1.0,
     }

@@ -164,9 +164,9 @@ impl Drop for Index {
     fn drop(&mut self) {
         let authority = self.url.trim_start_matches("http://");
         let Ok(mut stream) = std::net::TcpStream::connect(authority) else { return };
+        let name: String = self.name.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let request = format!(
-            "DELETE /{}?ignore_unavailable=true HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n",
-            self.name
+            "DELETE /{name}?ignore_unavailable=true HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n"
         );
         let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut Vec::new()));
     }

@@ -397,7 +397,9 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
     }
 
     async fn stop(&mut self, generation: u64, error: &Error) -> Stop {
-        if matches!(*error.kind, ErrorKind::SessionsNotSupported) && !self.run.no_sessions.replace(true) {
+        // Lanes run side by side, so each that has begun a session finds out by itself.
+        if matches!(*error.kind, ErrorKind::SessionsNotSupported) && matches!(self.session, Some((_, Some(_)))) {
+            self.run.no_sessions.set(true);
             self.session = None;
             return Stop::Again;
         }

@@ -56,3 +56,13 @@ fn a_command_that_fails_leaves_the_others_alone() {
         }
     });
 }
+
+#[test]
+fn every_lane_finds_out_that_there_are_no_sessions() {
+    run(async {
+        let server = Scripted::without_sessions(|command| Reply::Answer(errors(command, &[]))).await;
+        let outcomes = apply(&target(&server.uri(""), 20_000, 4), &puts(90, 1_000)).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Ok(Done::Applied)), "{outcomes:?}");
+        assert!(server.log().iter().all(|command| !command.contains_key("lsid")));
+    });
+}
