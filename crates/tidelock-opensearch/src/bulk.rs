@@ -74,7 +74,7 @@ pub(crate) struct Chunk {
 const MAX_ACTIONS: usize = 5_000;
 
 /// Below this a request is not split just to use another connection.
-const SMALLEST_SHARE: usize = 192 * 1024;
+const SMALLEST_SHARE: usize = 384 * 1024;
 
 /// Splits operations of the given sizes into requests: none above `limit` bytes, and as many as `lanes` can carry at a time
 /// as long as each is worth a request of its own. Operations above the limit must have been taken out before.
@@ -137,7 +137,7 @@ mod tests {
         let sizes = |count: usize, size: usize| (0..count).map(|index| (index, size)).collect::<Vec<_>>();
         let lengths = |chunks: Vec<Chunk>| chunks.iter().map(|chunk| chunk.members.len()).collect::<Vec<_>>();
         assert_eq!(lengths(split(&sizes(10, 1000), 1_000_000, 4)), [10]);
-        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [167, 167, 166]);
+        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [250, 250]);
         assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 1)), [500]);
         assert_eq!(lengths(split(&sizes(10, 1000), 3000, 1)), [3, 3, 3, 1]);
         assert_eq!(lengths(split(&sizes(12_000, 1), 5_000_000, 1)), [5000, 5000, 2000]);

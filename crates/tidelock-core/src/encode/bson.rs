@@ -156,8 +156,8 @@ impl Sink for BsonSink {
 
     #[inline]
     fn name(&mut self, name: RawStr<'_>) -> Written {
-        let text =
-            unescape_bytes(name).ok_or_else(|| Fault::new(Cause::InvalidValue, "name with an invalid escape sequence"))?;
+        let text = unescape_bytes(name)
+            .ok_or_else(|| Fault::new(Cause::InvalidValue, "name with an invalid escape sequence"))?;
         if text.contains(&0) {
             return Err(Fault::new(Cause::UnrepresentableValue, "BSON has no field names with a NUL character"));
         }
@@ -170,8 +170,8 @@ impl Sink for BsonSink {
 
     #[inline]
     fn text(&mut self, text: RawStr<'_>) -> Written {
-        let text =
-            unescape_bytes(text).ok_or_else(|| Fault::new(Cause::InvalidValue, "text with an invalid escape sequence"))?;
+        let text = unescape_bytes(text)
+            .ok_or_else(|| Fault::new(Cause::InvalidValue, "text with an invalid escape sequence"))?;
         self.element(STRING);
         push_string(&mut self.out, &text);
         Ok(())
