@@ -37,8 +37,8 @@ async fn all_requests_under_way_end_with_the_invocation() {
     let function = sync.timeout(TIMEOUT).start();
     function.process.warm_up().await.unwrap();
     let stream = Stream::of("mytable");
-    let large = "x".repeat(250_000);
-    let records: Vec<_> = (1..=4).map(|n| stream.upsert(&apart(n), &n.to_string(), &large)).collect();
+    let large = "x".repeat(300_000);
+    let records: Vec<_> = (1..=8).map(|n| stream.upsert(&apart(n), &n.to_string(), &large)).collect();
     assert_eq!(function.answer(event(&records)).await, Some(apart(1)));
     assert_eq!(proxy.most(), 4);
     eventually("the end of all connections", async || (proxy.abandoned() == 4).then_some(())).await;

@@ -55,7 +55,7 @@ impl App {
         let decoded = started.elapsed();
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        let at = Circumstances { function: &self.function, now_ms, deadline: invocation.deadline };
+        let at = Circumstances { function: &self.function, now_ms, started, deadline: invocation.deadline };
         let report = deliver(payload, &batch, &self.pipeline, &self.target, self.dead_letters.as_ref(), at).await;
         let metrics = Metrics::new(&batch, &report, now_ms, decoded, started.elapsed());
         emit(&self.function, &invocation.request_id, &metrics);

@@ -108,7 +108,7 @@ mod tests {
         let event = br#"{"Records":[{},{"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
             "dynamodb":{"ApproximateCreationDateTime":10,"Keys":{"k":{"S":"c"}},"SequenceNumber":"6"}}]}"#;
         let batch = decode(event, Format::Json).expect("an event");
-        let at = Circumstances { function: "f", now_ms: 0, deadline: Instant::now() };
+        let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
         let target = crate::stdout::StdoutTarget;
         let none = None::<&crate::letters::AnyDeadLetters>;
         let pipeline = Pipeline::default();

@@ -96,7 +96,7 @@ fn run_with(records: &[(&str, &str, &str)], target: Scripted, queue: Option<Queu
     let records: Vec<_> = records.iter().map(|(key, sequence, action)| record(key, sequence, action)).collect();
     let payload = json!({"Records": records}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
-    let at = Circumstances { function: "f", now_ms: 0, deadline: Instant::now() };
+    let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
     let report = block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, queue.as_ref(), at));
     let letters = queue.map(|queue| queue.letters.into_inner()).unwrap_or_default();
     let answer = match &report.answer {
@@ -239,7 +239,7 @@ fn a_stream_enabled_anew_ranks_by_its_label() {
     let payload = json!({"Records": [record("a", "1", "new"), older]}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let target = Scripted::default();
-    let at = Circumstances { function: "f", now_ms: 0, deadline: Instant::now() };
+    let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
     block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, None::<&Queue>, at));
     assert_eq!(target.writes.into_inner(), [r#"t/a {"do":"new""#]);
 }
