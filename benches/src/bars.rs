@@ -68,17 +68,7 @@ mod tests {
     use crate::results::Cpu;
 
     fn row(subject: &str, micros: f64) -> Cpu {
-        Cpu {
-            subject: subject.into(),
-            label: subject.into(),
-            batch: USUAL.into(),
-            rounds: 1,
-            records_per_round: 1,
-            micros_per_record: micros,
-            micros_per_invoke: micros,
-            lowest: micros,
-            highest: micros,
-        }
+        Cpu::of(subject, USUAL, micros)
     }
 
     #[test]

@@ -128,17 +128,7 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_values() {
-        let row = |subject: &str, micros: f64| Cpu {
-            subject: subject.into(),
-            label: subject.into(),
-            batch: USUAL.into(),
-            rounds: 1,
-            records_per_round: 1,
-            micros_per_record: micros,
-            micros_per_invoke: micros,
-            lowest: micros,
-            highest: micros,
-        };
+        let row = |subject: &str, micros: f64| Cpu::of(subject, USUAL, micros);
         let results = Results { cpu: vec![row(TIDELOCK, 2.0), row(NODE, 40.0)], ..Results::default() };
         let svg = draw(&results).expect("two bars");
         assert!(svg.contains(r#"width="460.0""#) && svg.contains(r#"width="23.0""#), "{svg}");

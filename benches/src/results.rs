@@ -49,6 +49,24 @@ pub(crate) struct Cpu {
     pub(crate) highest: f64,
 }
 
+#[cfg(test)]
+impl Cpu {
+    /// A figure of one round, for tests.
+    pub(crate) fn of(subject: &str, batch: &str, micros: f64) -> Self {
+        Self {
+            subject: subject.into(),
+            label: subject.into(),
+            batch: batch.into(),
+            rounds: 1,
+            records_per_round: 1,
+            micros_per_record: micros,
+            micros_per_invoke: micros,
+            lowest: micros,
+            highest: micros,
+        }
+    }
+}
+
 /// A cold start and the first invocation after it; medians, in ms.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cold {

@@ -57,7 +57,7 @@ pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: I
     let look = request("GET", format!("/{path}/_mapping?filter_path=*.mappings.properties._tidelock"), "");
     let found = transport.send(look, deadline).await?;
     let answer = match found.status {
-        200 if found.body.windows(10).any(|window| window == b"\"_tidelock") => return Ok(()),
+        200 if contains(&found.body, "\"_tidelock\"") => return Ok(()),
         404 => {
             let create: &'static str = r#"{"mappings":{"properties":{"_tidelock":{"type":"object","enabled":false}}}}"#;
             let created = transport.send(request("PUT", format!("/{path}"), create), deadline).await?;
