@@ -6,7 +6,7 @@ ifdef TARGET
 export TARGET
 endif
 
-.PHONY: help build demo test check bench lint fmt services-up services-down clean
+.PHONY: help build demo test check sim sim-mutants bench lint fmt services-up services-down clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ test: ## Run all tests on real servers; FILTER=name runs some
 
 check: ## Run the unit tests of the core: seconds, no server
 	@cargo test -p tidelock-core
+
+sim: ## Simulate SEEDS=500 worlds with every fault there is; SEED=17 shows one again
+	@scripts/sim.sh $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),500))
+
+sim-mutants: ## Break the code in one place after another: the simulation must notice each; FILTER=name runs some
+	@scripts/sim.sh mutants "$(FILTER)"
 
 bench: ## Measure the built functions; ARGS=… chooses what
 	@scripts/bench.sh $(ARGS)

@@ -65,9 +65,10 @@ await_servers() {
 }
 
 # The benchmarks' own dependencies ask for features that nothing else here does. Compiled apart, they do not keep `cargo lambda watch`
-# from running what the tests have compiled.
+# from running what the tests have compiled. MONGODB-AWS is a feature that no default build has.
 cargo_tests() {
-  cargo test --workspace --exclude tidelock-bench "$@" && cargo test -p tidelock-bench "$@"
+  cargo test --workspace --exclude tidelock-bench "$@" && cargo test -p tidelock-bench "$@" &&
+    cargo test -p tidelock-mongodb --features aws "$@"
 }
 
 run_tests() {
@@ -85,4 +86,8 @@ timed "servers" await_servers
 
 export TIDELOCK_TEST_BOOTSTRAPS=$REPOSITORY/target/lambda TIDELOCK_REQUIRE_SERVICES=1
 timed "tests" run_tests
-if [ -z "$FILTER" ]; then timed "cargo lambda watch and invoke" scripts/lambda-smoke.sh; fi
+if [ -z "$FILTER" ]; then
+  timed "cargo lambda watch and invoke" scripts/lambda-smoke.sh
+  timed "simulation, 500 seeds" scripts/sim.sh --seeds 500
+  timed "simulation, mutants" scripts/sim.sh mutants
+fi

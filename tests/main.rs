@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `TIDELOCK_TEST_BOOTSTRAPS` | folder with `NAME/bootstrap`, as `cargo lambda build` lays them out |
 //! | `TIDELOCK_TEST_OPENSEARCH` | URL of an OpenSearch without a login |
+//! | `TIDELOCK_TEST_FERRETDB` | connection string of a FerretDB without a login |
+//! | `TIDELOCK_TEST_SECANTUSDB` | connection string of a SecantusDB without a login |
 //! | `TIDELOCK_TEST_DYNAMODB` | URL of a DynamoDB with streams |
 //! | `TIDELOCK_TEST_AWS` | URL of SQS and Secrets Manager |
 //! | `TIDELOCK_REQUIRE_SERVICES=1` | a missing one is a failure; otherwise its tests say that they are skipped |
@@ -11,6 +13,7 @@
 
 mod support;
 
+mod convergence;
 mod dead_letters;
 mod faults;
 mod opensearch;

@@ -3,14 +3,19 @@
 //! A template is named SOURCE-to-TARGET.yaml. One whose source, resource or right has no rule here fails, so that
 //! nothing is deployed unchecked. AWS's own rules are the business of cfn-lint and `sam validate` (scripts/lint.sh).
 
+mod alarm;
 mod broken;
 mod check;
 mod document;
+mod function;
+mod role;
 mod rules;
 
 use crate::tidy::repository;
+use alarm::printed;
 use check::problems;
 use document::{alternatives, keys, parse, texts};
+use rules::FUNCTIONS;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidelock_core::settings::Settings;
@@ -56,7 +61,15 @@ fn templates_keep_their_promises() {
 }
 
 #[test]
-fn the_examples_make_a_function_that_starts() {
+fn the_manual_names_every_metric() {
+    let manual = read("docs/deploy.md");
+    for metric in FUNCTIONS.iter().flat_map(|function| printed(function.metrics).names) {
+        assert!(manual.contains(&format!("`{metric}`")), "docs/deploy.md does not name {metric}");
+    }
+}
+
+#[test]
+fn the_examples_make_functions_that_start() {
     let examples = examples();
     for (name, text) in templates() {
         let template = parse(&text).expect("YAML");
@@ -77,11 +90,16 @@ fn the_examples_make_a_function_that_starts() {
             let default = &declaration["Default"];
             example.get(name).cloned().unwrap_or_else(|| default.as_str().map_or(default.to_string(), str::to_owned))
         };
-        let function = &template["Resources"]["SyncFunction"]["Properties"]["Environment"]["Variables"];
-        let variables: BTreeMap<String, String> =
-            keys(function).map(|key| (key.to_owned(), value(alternatives(&function[key])[0]))).collect();
-        assert!(variables.len() > 5, "{variables:?}");
-        Settings::read(variables.clone()).unwrap_or_else(|problems| panic!("infra/samconfig.toml, {name}: {problems}"));
+        let variables_of = |function: &str| -> BTreeMap<String, String> {
+            let variables = &template["Resources"][function]["Properties"]["Environment"]["Variables"];
+            keys(variables).map(|key| (key.to_owned(), value(alternatives(&variables[key])[0]))).collect()
+        };
+        for function in ["SyncFunction", "RedriveFunction"] {
+            let variables = variables_of(function);
+            assert!(variables.len() > 5, "{function}: {variables:?}");
+            Settings::read(variables).unwrap_or_else(|problems| panic!("infra/samconfig.toml, {name}: {problems}"));
+        }
+        let variables = variables_of("SyncFunction");
 
         let ways = &parameters["TargetAuth"]["AllowedValues"];
         for way in texts(ways) {

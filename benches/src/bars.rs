@@ -2,7 +2,13 @@
 
 use crate::measure::USUAL;
 use crate::results::Results;
-use crate::subjects::{NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_SIGV4};
+use crate::subjects::{
+    NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_MONGODB_UNGUARDED, TIDELOCK_SIGV4, TIDELOCK_UNGUARDED,
+};
+
+/// The real targets that guarded and unguarded runs go into.
+pub(crate) const OPENSEARCH: &str = "OpenSearch";
+pub(crate) const MONGODB: &str = "MongoDB";
 
 /// One promise, with what was measured where it was.
 #[derive(Debug)]
@@ -22,6 +28,10 @@ impl Bar {
         Self { what, measured, limit: limit.into(), least: false, unit, from: "" }
     }
 
+    fn least(what: &'static str, measured: Option<f64>, limit: impl Into<Option<f64>>, unit: &'static str) -> Self {
+        Self { least: true, ..Self::most(what, measured, limit, unit) }
+    }
+
     fn from(self, from: &'static str) -> Self {
         Self { from, ..self }
     }
@@ -36,6 +46,12 @@ impl Bar {
 /// A function's CPU per record must not exceed this share of the handler's that it is compared with.
 const SHARE_OF_PEER: f64 = 1.0 / 12.0;
 
+/// With guards and fences a function may take this many times the CPU that it takes without.
+const MOST_CPU_OF_GUARDS: f64 = 1.25;
+
+/// With guards and fences a real target takes at least this share of the changes per second that it takes without.
+const LEAST_RATE_OF_GUARDS: f64 = 0.95;
+
 /// Every promise, in the order of the table.
 pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let cpu = |subject: &str| results.cpu_of(subject, USUAL).map(|row| row.micros_per_record);
@@ -45,6 +61,8 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let single = results.cpu_of(TIDELOCK, "1").map(|row| row.micros_per_invoke);
     let cold = results.cold_of(TIDELOCK);
     let zip = results.size_of(TIDELOCK).map(|row| row.zip_bytes as f64 / 1e6);
+    let against = |guarded: &str, without: &str| cpu(guarded).zip(cpu(without)).map(|(one, other)| one / other);
+    let kept = |target: &str| results.guards_of(target).map(|row| row.ratio);
     let ratio = results.end_to_end.iter().find(|row| row.subject == TIDELOCK && row.connections == 1);
     vec![
         Bar::most("CPU per record, OpenSearch, batch 500", cpu(TIDELOCK), share(NODE), "µs")
@@ -58,14 +76,38 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
         Bar::most("init", cold.map(|row| row.init_ms), 5.0, "ms"),
         Bar::most("first invocation, batch 500", cold.map(|row| row.first_invoke_ms), 8.0, "ms"),
         Bar::most("zip", zip, 5.0, "MB"),
-        Bar { least: true, ..Bar::most("share of the ceiling, one connection", ratio.map(|row| row.ratio), 0.9, "") },
+        Bar::least("share of the ceiling, one connection", ratio.map(|row| row.ratio), 0.9, ""),
+        Bar::most(
+            "CPU with guards and fences against without, batch 500, OpenSearch",
+            against(TIDELOCK, TIDELOCK_UNGUARDED),
+            MOST_CPU_OF_GUARDS,
+            "",
+        ),
+        Bar::most(
+            "CPU with guards and fences against without, batch 500, MongoDB",
+            against(TIDELOCK_MONGODB, TIDELOCK_MONGODB_UNGUARDED),
+            MOST_CPU_OF_GUARDS,
+            "",
+        ),
+        Bar::least(
+            "changes per second with guards and fences against without, OpenSearch",
+            kept(OPENSEARCH),
+            LEAST_RATE_OF_GUARDS,
+            "",
+        ),
+        Bar::least(
+            "changes per second with guards and fences against without, MongoDB",
+            kept(MONGODB),
+            LEAST_RATE_OF_GUARDS,
+            "",
+        ),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Cpu;
+    use crate::results::{Cpu, GuardCost};
 
     fn row(subject: &str, micros: f64) -> Cpu {
         Cpu::of(subject, USUAL, micros)
@@ -79,6 +121,25 @@ mod tests {
         };
         assert_eq!(verdict(2.9), Some(true));
         assert_eq!(verdict(3.1), Some(false));
+    }
+
+    #[test]
+    fn guards_are_judged_by_their_cpu_and_by_what_they_take_from_the_rate() {
+        let verdicts = |cpu: f64, ratio: f64| {
+            let mut results =
+                Results { cpu: vec![row(TIDELOCK, cpu), row(TIDELOCK_UNGUARDED, 2.0)], ..Results::default() };
+            results.set_guards(GuardCost { ratio: 0.1, ..GuardCost::of(OPENSEARCH) });
+            results.set_guards(GuardCost { ratio, ..GuardCost::of(OPENSEARCH) });
+            let bars = judge(&results);
+            let of = |start: &str, end: &str| {
+                let bar = bars.iter().find(|bar| bar.what.starts_with(start) && bar.what.ends_with(end));
+                bar.expect("there is such a bar").met()
+            };
+            assert_eq!((of("CPU with guards", MONGODB), of("changes", MONGODB)), (None, None));
+            (of("CPU with guards", OPENSEARCH), of("changes", OPENSEARCH))
+        };
+        assert_eq!(verdicts(2.4, 0.96), (Some(true), Some(true)));
+        assert_eq!(verdicts(2.6, 0.94), (Some(false), Some(false)));
     }
 
     #[test]

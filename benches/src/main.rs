@@ -26,6 +26,7 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use corpus::{Batch, Corpus, Shape, Step};
+use end_to_end::{MongoDb, OpenSearch};
 use function::Result;
 use measure::Effort;
 use results::{Conditions, Results};
@@ -89,6 +90,8 @@ enum What {
     Size,
     /// Changes per second into a real OpenSearch beside the ceiling.
     EndToEnd(ServerArguments),
+    /// What guards and fences cost end to end, and how often a write has to be judged.
+    Guards(ServerArguments),
     /// Prints one event of the corpus.
     Event {
         /// Records of the event.
@@ -108,6 +111,9 @@ struct ServerArguments {
     /// `http://HOST:PORT` of an OpenSearch that nothing else uses: the indices `bench` and `tidelock-fences` are deleted.
     #[arg(long, env = "TIDELOCK_TEST_OPENSEARCH")]
     opensearch: Option<String>,
+    /// Connection string of a MongoDB or FerretDB, with `authSource` if it names a user: the database `bench` is dropped.
+    #[arg(long, env = "TIDELOCK_TEST_FERRETDB", hide_env_values = true)]
+    mongodb: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -139,45 +145,84 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
     let shape = shape(cli, 0.0)?;
     let effort = effort(cli);
     let found = conditions();
-    results.conditions = Conditions { opensearch: std::mem::take(&mut results.conditions.opensearch), ..found };
+    let Conditions { opensearch, mongodb, .. } = std::mem::take(&mut results.conditions);
+    results.conditions = Conditions { opensearch, mongodb, ..found };
     let stubs = Stubs::start(places)?;
     let all = matches!(cli.command, What::All(_));
-    let bundled = chosen(cli, &stubs, places)?;
+    let chosen = chosen(cli, &stubs, places)?;
+    let without = |left_out: fn(&Subject) -> bool| {
+        chosen.iter().filter(|subject| !left_out(subject)).cloned().collect::<Vec<_>>()
+    };
     // A bundle differs from its sources only in cold starts and sizes.
-    let plain = bundled.iter().filter(|subject| subject.id != subjects::NODE_BUNDLED).cloned().collect::<Vec<_>>();
+    let warm = without(|subject| subject.id == subjects::NODE_BUNDLED);
+    let guarded = without(Subject::is_unguarded);
     if all || matches!(cli.command, What::Cpu) {
-        results.cpu = measure::cpu(&plain, places, &shape, effort)?;
+        results.cpu = measure::cpu(&warm, places, &shape, effort)?;
         results.save(file)?;
     }
     if all || matches!(cli.command, What::Cold) {
         let starts = if cli.quick { 3 } else { 3 * effort.rounds };
-        results.cold = measure::cold(&bundled, places, &shape, starts)?;
+        results.cold = measure::cold(&guarded, places, &shape, starts)?;
         results.save(file)?;
     }
     if all || matches!(cli.command, What::Memory) {
-        results.memory = measure::memory(&plain, places, &shape, effort)?;
+        let subjects = without(|subject| subject.id == subjects::NODE_BUNDLED || subject.is_unguarded());
+        results.memory = measure::memory(&subjects, places, &shape, effort)?;
         results.save(file)?;
     }
     if all || matches!(cli.command, What::Size) {
-        results.size = measure::size(&bundled)?;
+        results.size = measure::size(&guarded)?;
         results.save(file)?;
     }
-    match &cli.command {
-        What::EndToEnd(server) | What::All(server) => match &server.opensearch {
-            Some(url) => end_to_end(cli, places, url, effort, results)?,
-            None if all => eprintln!("end to end is left out: TIDELOCK_TEST_OPENSEARCH names no server"),
-            None => return Err("name a server: --opensearch http://HOST:PORT or TIDELOCK_TEST_OPENSEARCH".into()),
-        },
-        _ => {}
+    if let What::All(servers) | What::EndToEnd(servers) | What::Guards(servers) = &cli.command {
+        let guards = !matches!(cli.command, What::EndToEnd(_));
+        if servers.opensearch.is_none() && !all && !(guards && servers.mongodb.is_some()) {
+            return Err("name a server: --opensearch http://HOST:PORT or TIDELOCK_TEST_OPENSEARCH".into());
+        }
+        let ceiling = !matches!(cli.command, What::Guards(_));
+        match &servers.opensearch {
+            Some(url) => into_opensearch(cli, places, url, (ceiling, guards), results, file)?,
+            None => eprintln!("a real OpenSearch is left out: TIDELOCK_TEST_OPENSEARCH names none"),
+        }
+        match &servers.mongodb {
+            Some(uri) if guards => into_mongodb(cli, places, uri, results)?,
+            None if guards => eprintln!("a real MongoDB is left out: TIDELOCK_TEST_FERRETDB names none"),
+            _ => {}
+        }
     }
     results.save(file)
 }
 
-fn end_to_end(cli: &Cli, places: &Places, url: &str, effort: Effort, results: &mut Results) -> Result<()> {
-    let server = end_to_end::Server::new(url)?;
+fn into_opensearch(
+    cli: &Cli,
+    places: &Places,
+    url: &str,
+    (ceiling, guards): (bool, bool),
+    results: &mut Results,
+    file: &Path,
+) -> Result<()> {
+    let (server, shape, effort) = (OpenSearch::new(url)?, shape(cli, 0.2)?, effort(cli));
     results.conditions.opensearch = server.version()?;
-    results.end_to_end = end_to_end::run(places, &server, &shape(cli, 0.2)?, effort.records, effort.rounds)?;
+    if ceiling {
+        results.end_to_end = end_to_end::ceiling::run(places, &server, &shape, effort.records, effort.rounds)?;
+        results.save(file)?;
+    }
+    if guards {
+        let cost = end_to_end::guards::run(places, &server, bars::OPENSEARCH, &shape, effort.records, effort.pairs)?;
+        results.set_guards(cost);
+        results.save(file)?;
+        results.conflicts = end_to_end::conflicts::run(places, &server, &shape, effort.records)?;
+        results.save(file)?;
+    }
     Ok(())
+}
+
+fn into_mongodb(cli: &Cli, places: &Places, uri: &str, results: &mut Results) -> Result<()> {
+    let (server, shape, effort) = (MongoDb::new(uri)?, shape(cli, 0.2)?, effort(cli));
+    results.conditions.mongodb = server.version()?;
+    let cost = end_to_end::guards::run(places, &server, bars::MONGODB, &shape, effort.records, effort.pairs)?;
+    results.set_guards(cost);
+    server.drop_database()
 }
 
 /// Subjects that are there and asked for.
@@ -213,8 +258,9 @@ fn shape(cli: &Cli, hot: f64) -> Result<Shape> {
 }
 
 fn effort(cli: &Cli) -> Effort {
-    let (rounds, records, single_invokes) = if cli.quick { (3, 5_000, 200) } else { (7, 20_000, 1_000) };
-    Effort { rounds: cli.rounds.unwrap_or(rounds).max(1), records, single_invokes }
+    let (rounds, records, single_invokes, pairs) = if cli.quick { (3, 5_000, 200, 3) } else { (7, 20_000, 1_000, 9) };
+    let asked = |rounds: usize| cli.rounds.unwrap_or(rounds).max(1);
+    Effort { rounds: asked(rounds), records, single_invokes, pairs: asked(pairs) }
 }
 
 fn print_event(cli: &Cli, records: usize) -> Result<()> {
@@ -249,6 +295,7 @@ fn conditions() -> Conditions {
         node: format!("Node {}", version("node").trim_start_matches('v')),
         python: version("python3"),
         opensearch: String::new(),
+        mongodb: String::new(),
         load: read("/proc/loadavg").split(' ').take(2).collect::<Vec<_>>().join(" and "),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Effort {
     pub(crate) records: usize,
     /// Invocations of a round with one record each.
     pub(crate) single_invokes: usize,
+    /// Pairs of a guarded and an unguarded run.
+    pub(crate) pairs: usize,
 }
 
 /// The batches of the tables, with their names.

@@ -14,6 +14,8 @@ pub(crate) struct Bulk {
     /// Path and query.
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
+    /// What the server answered.
+    pub(crate) answer: Arc<[u8]>,
 }
 
 fn is_bulk(request: &Request) -> bool {
@@ -48,19 +50,23 @@ fn accepted(body: &[u8], items: &[&str; 2]) -> Vec<u8> {
     let mut answer = Vec::with_capacity(16 * 1024);
     answer.extend_from_slice(br#"{"errors":false,"items":["#);
     let mut first = true;
-    for delete in actions(body) {
+    for action in actions(body) {
         if !first {
             answer.push(b',');
         }
         first = false;
-        answer.extend_from_slice(items[usize::from(delete)].as_bytes());
+        answer.extend_from_slice(items[usize::from(is_delete(action))].as_bytes());
     }
     answer.extend_from_slice(b"]}");
     answer
 }
 
-/// For every action of a bulk body whether it is a delete. Only deletes have no second line; blank lines do not count.
-fn actions(body: &[u8]) -> impl Iterator<Item = bool> {
+fn is_delete(action: &[u8]) -> bool {
+    action.starts_with(br#"{"delete""#) || action.starts_with(br#"{ "delete""#)
+}
+
+/// The action lines of a bulk body. Only deletes have no second line; blank lines do not count.
+pub(crate) fn actions(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = body;
     std::iter::from_fn(move || {
         loop {
@@ -71,11 +77,10 @@ fn actions(body: &[u8]) -> impl Iterator<Item = bool> {
             if line.is_empty() {
                 continue;
             }
-            let delete = line.starts_with(br#"{"delete""#) || line.starts_with(br#"{ "delete""#);
-            if !delete {
+            if !is_delete(line) {
                 take_line(&mut rest);
             }
-            return Some(delete);
+            return Some(line);
         }
     })
 }
@@ -94,7 +99,7 @@ fn take_line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// A proxy to `upstream` (`HOST:PORT`) that keeps every bulk request.
+/// A proxy to `upstream` (`HOST:PORT`) that keeps every bulk request with its answer.
 pub(crate) struct Recorder {
     listener: Listener,
     bulks: Arc<Mutex<Vec<Bulk>>>,
@@ -108,11 +113,13 @@ impl Recorder {
             let (upstream, kept) = (upstream.clone(), Arc::clone(&kept));
             let mut client = None;
             Box::new(move |request| {
-                let answer = forward(&mut client, &upstream, &request);
+                let answer = forward(&mut client, &upstream, &request)
+                    .unwrap_or_else(|error| Response::json(502, format!("{{\"error\":\"{error}\"}}").into_bytes()));
                 if let (true, Ok(mut kept)) = (is_bulk(&request), kept.lock()) {
-                    kept.push(Bulk { target: request.target, body: request.body });
+                    let answer = Arc::clone(&answer.body);
+                    kept.push(Bulk { target: request.target, body: request.body, answer });
                 }
-                answer.unwrap_or_else(|error| Response::json(502, format!("{{\"error\":\"{error}\"}}").into_bytes()))
+                answer
             })
         })?;
         Ok(Self { listener, bulks })
@@ -147,9 +154,10 @@ mod tests {
 
     #[test]
     fn actions_are_counted_and_a_document_that_looks_like_a_delete_is_none() {
-        assert_eq!(actions(BODY).collect::<Vec<_>>(), [false, true, false, false]);
+        let deletes = |body| actions(body).map(is_delete).collect::<Vec<_>>();
+        assert_eq!(deletes(BODY), [false, true, false, false]);
         assert_eq!(actions(b"").count(), 0);
-        assert_eq!(actions(b"\n{\"delete\":{}}\n\n{\"index\":{}}\n{}").collect::<Vec<_>>(), [true, false]);
+        assert_eq!(deletes(b"\n{\"delete\":{}}\n\n{\"index\":{}}\n{}"), [true, false]);
     }
 
     #[test]
@@ -179,6 +187,7 @@ mod tests {
         let bulks = recorder.take();
         assert_eq!(bulks.len(), 1);
         assert_eq!((bulks[0].target.as_str(), bulks[0].body.as_slice()), ("/x/_bulk", BODY));
+        assert_eq!(bulks[0].answer, answer.body);
         assert!(recorder.take().is_empty());
     }
 }

@@ -19,6 +19,8 @@ pub(crate) fn tables(results: &Results) -> String {
         cold_table(results),
         memory_table(results),
         end_to_end_table(results),
+        guards_table(results),
+        conflicts_table(results),
     ]
     .into_iter()
     .filter(|table| !table.is_empty())
@@ -45,7 +47,7 @@ fn conditions(conditions: &Conditions) -> String {
     let mut parts =
         vec![format!("{} ({} cores)", conditions.processor, conditions.cores), format!("Linux {}", conditions.kernel)];
     parts.extend(
-        [&conditions.node, &conditions.python, &conditions.opensearch]
+        [&conditions.node, &conditions.python, &conditions.opensearch, &conditions.mongodb]
             .into_iter()
             .filter(|text| !text.is_empty())
             .cloned(),
@@ -160,6 +162,36 @@ fn end_to_end_table(results: &Results) -> String {
     table("End to end", &head, &rows.collect::<Vec<_>>())
 }
 
+fn guards_table(results: &Results) -> String {
+    let rows = results.guards.iter().map(|row| {
+        vec![
+            format!("Tidelock → {}", row.target),
+            row.batch.clone(),
+            row.rounds.to_string(),
+            format!("{:.0}", row.guarded_per_second),
+            format!("{:.0}", row.unguarded_per_second),
+            format!("{:.3} ({:.3}–{:.3})", row.ratio, row.lowest, row.highest),
+        ]
+    });
+    let head = ["into a real target, one connection", "batch", "pairs", "changes/s", "changes/s unguarded", "ratio"];
+    table("What guards and fences cost end to end", &head, &rows.collect::<Vec<_>>())
+}
+
+fn conflicts_table(results: &Results) -> String {
+    let rows = results.conflicts.iter().map(|row| {
+        vec![
+            row.step.clone(),
+            row.changes.to_string(),
+            short(row.per_thousand(row.documents)),
+            short(row.per_thousand(row.waited)),
+            short(row.per_thousand(row.fences)),
+        ]
+    });
+    let head = ["sequence numbers step by", "changes", "documents", "of them waiting for a delete", "fences"];
+    let title = "Writes of 1,000 changes that a real OpenSearch answers with 409, so that they are judged";
+    table(title, &head, &rows.collect::<Vec<_>>())
+}
+
 /// Subjects in the order of their first row.
 fn subjects<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
     let mut found = Vec::new();
@@ -183,6 +215,7 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Conflicts;
 
     #[test]
     fn a_page_keeps_its_text_around_the_markers() {
@@ -192,6 +225,13 @@ mod tests {
         assert_eq!(replace(&new, "new\n").expect("both markers"), new);
         assert!(replace("# Title\n", "new").is_err());
         assert!(replace(&format!("{END}{BEGIN}"), "new").is_err());
+    }
+
+    #[test]
+    fn refused_writes_are_told_per_thousand_changes() {
+        let row = Conflicts { step: "1".into(), changes: 20_000, documents: 250, waited: 50, fences: 10 };
+        let text = tables(&Results { conflicts: vec![row], ..Results::default() });
+        assert!(text.contains("| 1 | 20000 | 12.5 | 2.50 | 0.50 |"), "{text}");
     }
 
     #[test]

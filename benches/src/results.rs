@@ -17,6 +17,8 @@ pub(crate) struct Results {
     pub(crate) memory: Vec<Memory>,
     pub(crate) size: Vec<Size>,
     pub(crate) end_to_end: Vec<EndToEnd>,
+    pub(crate) guards: Vec<GuardCost>,
+    pub(crate) conflicts: Vec<Conflicts>,
 }
 
 /// The machine and the versions of what ran.
@@ -29,6 +31,7 @@ pub(crate) struct Conditions {
     pub(crate) node: String,
     pub(crate) python: String,
     pub(crate) opensearch: String,
+    pub(crate) mongodb: String,
     /// Load average when the run began: other work disturbs wall time.
     pub(crate) load: String,
 }
@@ -116,6 +119,61 @@ pub(crate) struct EndToEnd {
     pub(crate) highest: f64,
 }
 
+/// Changes per second of the guarded function beside the unguarded one of the same round; medians.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GuardCost {
+    pub(crate) target: String,
+    pub(crate) batch: String,
+    pub(crate) rounds: usize,
+    pub(crate) records: usize,
+    pub(crate) guarded_per_second: f64,
+    pub(crate) unguarded_per_second: f64,
+    /// Median of the rounds' ratios.
+    pub(crate) ratio: f64,
+    /// The rounds' lowest and highest ratio.
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+#[cfg(test)]
+impl GuardCost {
+    /// A row of one round, for tests.
+    pub(crate) fn of(target: &str) -> Self {
+        Self {
+            target: target.into(),
+            batch: String::new(),
+            rounds: 1,
+            records: 1,
+            guarded_per_second: 1.0,
+            unguarded_per_second: 1.0,
+            ratio: 1.0,
+            lowest: 1.0,
+            highest: 1.0,
+        }
+    }
+}
+
+/// Writes that their guard refused, so that they had to be judged on what is stored.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(crate) struct Conflicts {
+    /// Distance of neighbouring sequence numbers.
+    pub(crate) step: String,
+    pub(crate) changes: usize,
+    /// Refused writes of documents.
+    pub(crate) documents: usize,
+    /// Those of them that had to wait until the server had forgotten a delete.
+    pub(crate) waited: usize,
+    /// Refused writes of fences.
+    pub(crate) fences: usize,
+}
+
+impl Conflicts {
+    /// A count per 1,000 changes.
+    pub(crate) fn per_thousand(&self, count: usize) -> f64 {
+        count as f64 * 1e3 / self.changes.max(1) as f64
+    }
+}
+
 impl Results {
     /// The results of earlier commands, or none.
     ///
@@ -147,6 +205,18 @@ impl Results {
 
     pub(crate) fn cold_of(&self, subject: &str) -> Option<&Cold> {
         self.cold.iter().find(|row| row.subject == subject)
+    }
+
+    pub(crate) fn guards_of(&self, target: &str) -> Option<&GuardCost> {
+        self.guards.iter().find(|row| row.target == target)
+    }
+
+    /// Puts a row in the place of an earlier one of the same target.
+    pub(crate) fn set_guards(&mut self, row: GuardCost) {
+        match self.guards.iter_mut().find(|earlier| earlier.target == row.target) {
+            Some(earlier) => *earlier = row,
+            None => self.guards.push(row),
+        }
     }
 
     pub(crate) fn size_of(&self, subject: &str) -> Option<&Size> {

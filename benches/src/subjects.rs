@@ -22,14 +22,28 @@ pub(crate) struct Subject {
 
 pub(crate) const TIDELOCK: &str = "tidelock-opensearch";
 pub(crate) const TIDELOCK_SIGV4: &str = "tidelock-opensearch-https-sigv4";
+pub(crate) const TIDELOCK_UNGUARDED: &str = "tidelock-opensearch-unguarded";
 pub(crate) const TIDELOCK_MONGODB: &str = "tidelock-mongodb";
+pub(crate) const TIDELOCK_MONGODB_UNGUARDED: &str = "tidelock-mongodb-unguarded";
 pub(crate) const NODE: &str = "node-opensearch";
 pub(crate) const NODE_BUNDLED: &str = "node-opensearch-bundled";
 pub(crate) const PYTHON: &str = "python-opensearch";
 pub(crate) const PYTHON_MONGODB: &str = "python-mongodb";
 
+/// The setting that leaves guards and fences out, to measure what they cost.
+pub(crate) fn unguarded() -> (&'static str, String) {
+    ("TIDELOCK_GUARDS", "none".into())
+}
+
 /// Index or collection that handlers write to; the function takes the table's name, which is the same.
 const DESTINATION: &str = "bench";
+
+impl Subject {
+    /// Whether it differs from another subject in nothing but processor time.
+    pub(crate) fn is_unguarded(&self) -> bool {
+        [TIDELOCK_UNGUARDED, TIDELOCK_MONGODB_UNGUARDED].contains(&self.id)
+    }
+}
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -77,12 +91,15 @@ impl Stubs {
         let mongodb_url = format!("mongodb://{}/{DESTINATION}", self.mongodb.address());
         let signed = format!("opensearch+https://localhost:{}", self.tls.address().port());
         let authority = self.authority_file.display().to_string();
+        let open_search = ("TIDELOCK_TARGET", format!("opensearch+http://{host}"));
+        let mongodb = ("TIDELOCK_TARGET", mongodb_url.clone());
         let all = vec![
+            tidelock(places, TIDELOCK, "Tidelock → OpenSearch", std::slice::from_ref(&open_search)),
             tidelock(
                 places,
-                TIDELOCK,
-                "Tidelock → OpenSearch",
-                &[("TIDELOCK_TARGET", format!("opensearch+http://{host}"))],
+                TIDELOCK_UNGUARDED,
+                "Tidelock → OpenSearch, unguarded",
+                &[open_search.clone(), unguarded()],
             ),
             tidelock(
                 places,
@@ -103,7 +120,13 @@ impl Stubs {
                 "opensearch_handler",
                 &[("OPENSEARCH_URL", format!("http://{host}")), ("OPENSEARCH_INDEX", DESTINATION.into())],
             ),
-            tidelock(places, TIDELOCK_MONGODB, "Tidelock → MongoDB", &[("TIDELOCK_TARGET", mongodb_url.clone())]),
+            tidelock(places, TIDELOCK_MONGODB, "Tidelock → MongoDB", std::slice::from_ref(&mongodb)),
+            tidelock(
+                places,
+                TIDELOCK_MONGODB_UNGUARDED,
+                "Tidelock → MongoDB, unguarded",
+                &[mongodb.clone(), unguarded()],
+            ),
             python(
                 places,
                 PYTHON_MONGODB,

@@ -17,8 +17,13 @@ pub(crate) struct Sync {
 
 /// `dynamodb-sync` with this target.
 pub(crate) fn dynamodb_sync(target: &str) -> Option<Sync> {
+    function("dynamodb-sync", target)
+}
+
+/// A function of this name with this target.
+pub(crate) fn function(name: &str, target: &str) -> Option<Sync> {
     let logs = LogRing::new(20_000);
-    let mut settings = FunctionSettings::new(services::bootstrap("dynamodb-sync")?);
+    let mut settings = FunctionSettings::new(services::bootstrap(name)?);
     settings.logs = LogSink::Ring(logs.clone());
     settings.timeout = Duration::from_secs(30);
     let sync = Sync { settings, logs };

@@ -2,6 +2,8 @@
 
 use super::exact::Exact;
 use super::unique;
+use opensearch::http::Method;
+use opensearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use opensearch::http::transport::Transport;
 use opensearch::indices::{IndicesCreateParts, IndicesGetMappingParts, IndicesPutSettingsParts, IndicesRefreshParts};
 use opensearch::params::VersionType;
@@ -84,6 +86,15 @@ impl Index {
     pub(crate) async fn set(&self, settings: Value) {
         let (indices, names) = (self.client.indices(), [self.name.as_str()]);
         checked(indices.put_settings(IndicesPutSettingsParts::Index(&names)).body(settings).send().await).await;
+    }
+
+    /// Sends what no other method does; `path` is what follows the index's name.
+    pub(crate) async fn request(&self, method: Method, path: &str, body: &str) -> Value {
+        let path = format!("/{}{path}", self.name);
+        let body = (!body.is_empty()).then(|| body.to_owned());
+        let json = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let sent = self.client.send(method, &path, json, None::<&()>, body, None).await;
+        serde_json::from_str(&checked(sent).await).unwrap()
     }
 
     /// The mappings.

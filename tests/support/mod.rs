@@ -4,10 +4,12 @@ pub(crate) mod event;
 pub(crate) mod exact;
 pub(crate) mod function;
 pub(crate) mod index;
+pub(crate) mod own_server;
 pub(crate) mod proxy;
 pub(crate) mod queue;
 pub(crate) mod services;
 pub(crate) mod table;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};

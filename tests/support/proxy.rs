@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -41,7 +42,7 @@ impl Seen {
     }
 
     /// The actions of a bulk body: id and lines.
-    fn actions(&self) -> Vec<(String, String)> {
+    pub(crate) fn actions(&self) -> Vec<(String, String)> {
         let mut lines = std::str::from_utf8(&self.body).unwrap().lines();
         let mut actions = Vec::new();
         while let Some(line) = lines.next() {
@@ -76,6 +77,8 @@ pub(crate) enum Fault {
     CutAfter,
     /// It is passed on after so long, unless the client has gone by then.
     Hold(Duration),
+    /// It stops half-way for so long, unless the client goes away: before it is passed on, or when it has been `applied`.
+    Stop { applied: bool, reached: Arc<Notify>, time: Duration },
     /// It is passed on once so many bulk requests have been under way at one time.
     Meet(usize),
     /// These items are refused with this status and error, all others passed on.
@@ -89,6 +92,8 @@ type Script = Box<dyn Fn(&Seen) -> Fault + Send + std::marker::Sync>;
 struct State {
     /// Host and port of the real server.
     upstream: Option<String>,
+    /// A name that functions use, and what the server knows it by.
+    rename: Option<(&'static str, String)>,
     script: Script,
     seen: Mutex<Vec<Seen>>,
     answered: Mutex<Vec<Instant>>,
@@ -110,7 +115,18 @@ impl Proxy {
         upstream: &str,
         script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static,
     ) -> Self {
-        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script), None).await
+        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script), None, None).await
+    }
+
+    /// As [`Self::before`]; a name in paths and bodies becomes another one on the way to the server, so that functions with
+    /// one name for all have something of a test's own.
+    pub(crate) async fn renaming(
+        upstream: &str,
+        rename: (&'static str, String),
+        script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static,
+    ) -> Self {
+        let upstream = upstream.trim_start_matches("http://").to_owned();
+        Self::start(Some(upstream), Box::new(script), None, Some(rename)).await
     }
 
     /// As [`Self::before`], speaking TLS.
@@ -120,20 +136,27 @@ impl Proxy {
         script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static,
     ) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script), Some(acceptor)).await
+        Self::start(Some(upstream.trim_start_matches("http://").to_owned()), Box::new(script), Some(acceptor), None)
+            .await
     }
 
     /// Without a server behind it: the script must answer everything.
     pub(crate) async fn alone(script: impl Fn(&Seen) -> Fault + Send + std::marker::Sync + 'static) -> Self {
-        Self::start(None, Box::new(script), None).await
+        Self::start(None, Box::new(script), None, None).await
     }
 
-    async fn start(upstream: Option<String>, script: Script, tls: Option<TlsAcceptor>) -> Self {
+    async fn start(
+        upstream: Option<String>,
+        script: Script,
+        tls: Option<TlsAcceptor>,
+        rename: Option<(&'static str, String)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
             upstream,
+            rename,
             script,
             seen: Mutex::default(),
             answered: Mutex::default(),
@@ -274,6 +297,15 @@ async fn carry_out(state: &State, seen: &Seen) -> Answer {
             tokio::time::sleep(time).await;
             pass(state, seen).await
         }
+        Fault::Stop { applied, reached, time } => {
+            let answer = if applied { Some(pass(state, seen).await?) } else { None };
+            reached.notify_one();
+            tokio::time::sleep(time).await;
+            match answer {
+                Some(answer) => Ok(answer),
+                None => pass(state, seen).await,
+            }
+        }
         Fault::Meet(count) => {
             for _ in 0..500 {
                 if state.most.load(Ordering::SeqCst) >= count {
@@ -335,13 +367,18 @@ async fn pass(state: &State, seen: &Seen) -> Answer {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| Cut)?;
     let driver = tokio::spawn(connection);
-    let mut request = Request::builder().method(&seen.method).uri(&seen.path).header(HOST, authority);
+    let (mut path, mut wire) = (seen.path.clone(), seen.wire.clone());
+    if let Some((name, other)) = &state.rename {
+        path = path.replace(name, other);
+        wire = std::str::from_utf8(&wire).expect("no gzip where names change").replace(name, other).into();
+    }
+    let mut request = Request::builder().method(&seen.method).uri(path).header(HOST, authority);
     for (name, value) in &seen.headers {
         if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
             request = request.header(name, value);
         }
     }
-    let request = request.body(Full::new(seen.wire.clone())).unwrap();
+    let request = request.body(Full::new(wire)).unwrap();
     let response = sender.send_request(request).await.map_err(|_| Cut)?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();

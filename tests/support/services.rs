@@ -22,6 +22,16 @@ pub(crate) fn opensearch() -> Option<String> {
     told("TIDELOCK_TEST_OPENSEARCH").map(|url| url.trim_end_matches('/').to_owned())
 }
 
+/// The connection string of a FerretDB without a login.
+pub(crate) fn ferretdb() -> Option<String> {
+    told("TIDELOCK_TEST_FERRETDB")
+}
+
+/// SecantusDB's connection string.
+pub(crate) fn secantusdb() -> Option<String> {
+    told("TIDELOCK_TEST_SECANTUSDB")
+}
+
 /// DynamoDB's URL.
 pub(crate) fn dynamodb() -> Option<String> {
     told("TIDELOCK_TEST_DYNAMODB")

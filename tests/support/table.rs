@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::{
     StreamSpecification, StreamViewType,
 };
 use base64::Engine as _;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use tidelock_local::source::dynamodb::{Connection, DynamoDbSource, connect};
 
@@ -69,6 +70,16 @@ impl Table {
         let connection = Connection { endpoint_url: Some(self.url.clone()), region: Some("us-east-1".into()) };
         DynamoDbSource::of_table(connect(&connection).await, &self.name).await.unwrap()
     }
+}
+
+/// A flat item of texts and integers, its key left out.
+pub(crate) fn attributes(item: &Value) -> Attributes {
+    let attribute = |value: &Value| match value {
+        Value::String(text) => AttributeValue::S(text.clone()),
+        number => AttributeValue::N(number.to_string()),
+    };
+    let members = item.as_object().unwrap().iter().filter(|(name, _)| *name != "id");
+    members.map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
 /// The document an item must become.

@@ -76,6 +76,7 @@ causes! {
     InvalidTargetName "invalid_target_name" Park "the index or collection cannot have this name" "route the source to another name in the pipeline";
     UniqueConflict "unique_conflict" Park "another document holds the value of a unique index" "drop the index, or correct the other document, then redrive";
     OrderConflict "order_conflict" Park "the target holds a higher version, although this change is later by the source's time" "compare source and target by hand; was the stream replaced, or a database restored?";
+    ForeignDocument "foreign_document" Park "the target holds a document that another source has written, or one whose version cannot be read" "look at its _tidelock; set TIDELOCK_SOURCE and redrive, so that the source is read again";
     TargetError "target_error" Park "the target fails on this document again and again while its neighbours pass" "see the target's log for the error, then redrive";
     // The target's state.
     Throttled "throttled" Retry "the target is busy" "nothing if it passes; otherwise more capacity, smaller TIDELOCK_BULK_BYTES or fewer TIDELOCK_IN_FLIGHT";
@@ -90,6 +91,8 @@ causes! {
     NotPrimary "not_primary" Retry "the server is not the primary, or is changing state" "nothing if it passes";
     LostRace "lost_race" Retry "another writer changed the document between reading and writing" "nothing if it passes";
     Tombstone "tombstone" Retry "the target remembers a delete of this id with a higher version, but not which" "nothing: the target forgets it after index.gc_deletes (60 s)";
+    FenceUnwritten "fence_unwritten" Retry "a delete's fence could not be written or read" "allow reading and writing `tidelock-fences` (collection `tidelock_fences`) to the function's role or user";
+    SourceUnreadable "source_unreadable" Retry "the source could not be read again" "check TIDELOCK_SOURCE, and the right to read the table or collection";
     UnexpectedAnswer "unexpected_answer" Retry "the target's answer cannot be matched with what was sent" "check that TIDELOCK_TARGET names the right kind of server";
     // Tidelock's own.
     NotParked "not_parked" Retry "the dead letter could not be stored" "check TIDELOCK_DEAD_LETTERS and the right to send to it; without a queue a refused record is retried until it expires";

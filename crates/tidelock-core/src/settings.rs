@@ -32,6 +32,10 @@ pub const ALL: &[Setting] = &[
         meaning: "PEM file of certificates to trust instead of the public ones, such as global-bundle.pem",
     },
     Setting {
+        name: "TIDELOCK_SOURCE",
+        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem); default: not at all",
+    },
+    Setting {
         name: "TIDELOCK_PIPELINE",
         meaning: "the pipeline: a path inside the package, or the YAML or JSON itself; default: every source to a target of its own name",
     },
@@ -45,6 +49,14 @@ pub const ALL: &[Setting] = &[
     },
     Setting { name: "TIDELOCK_IN_FLIGHT", meaning: "bulk requests at a time, 1 to 16; default 4" },
     Setting { name: "TIDELOCK_BULK_GZIP", meaning: "true or false (default): compress bulk requests to OpenSearch" },
+    Setting {
+        name: "TIDELOCK_FENCE_DAYS",
+        meaning: "days that a delete's fence is kept, 1 to 365; default 15; not less than letters and packs may wait",
+    },
+    Setting {
+        name: "TIDELOCK_GUARDS",
+        meaning: "full (default), no-fences, none: what writes are guarded by; less than full is for measuring what it costs, and breaks the promise",
+    },
 ];
 
 /// Variables of the project's own scripts and tests, which functions ignore.
@@ -137,6 +149,24 @@ pub enum PipelineSource {
     Path(String),
 }
 
+/// How the source is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceAddress {
+    /// DynamoDB, the table that the record names.
+    DynamoDb,
+}
+
+/// What writes are guarded by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guards {
+    /// Versions, and fences for deletes.
+    Full,
+    /// Versions alone.
+    NoFences,
+    /// Nothing.
+    None,
+}
+
 /// Validated settings of a sync function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -158,6 +188,12 @@ pub struct Settings {
     pub in_flight: usize,
     /// `TIDELOCK_BULK_GZIP`.
     pub gzip: bool,
+    /// `TIDELOCK_SOURCE`.
+    pub source: Option<SourceAddress>,
+    /// `TIDELOCK_FENCE_DAYS`.
+    pub fence_days: usize,
+    /// `TIDELOCK_GUARDS`.
+    pub guards: Guards,
 }
 
 /// All that is wrong with the settings.
@@ -256,6 +292,7 @@ impl Settings {
         };
         let bulk_bytes = number("TIDELOCK_BULK_BYTES", 5_000_000, 65_536..=100_000_000);
         let in_flight = number("TIDELOCK_IN_FLIGHT", 4, 1..=16);
+        let fence_days = number("TIDELOCK_FENCE_DAYS", 15, 1..=365);
         let gzip = match given.remove("TIDELOCK_BULK_GZIP").as_deref() {
             None | Some("false") => false,
             Some("true") => true,
@@ -264,6 +301,23 @@ impl Settings {
                 false
             }
         };
+        let guards = match given.remove("TIDELOCK_GUARDS").as_deref() {
+            None | Some("full") => Guards::Full,
+            Some("no-fences") => Guards::NoFences,
+            Some("none") => Guards::None,
+            Some(other) => {
+                problems.push(format!("TIDELOCK_GUARDS: `{other}` is not one of full, no-fences, none"));
+                Guards::Full
+            }
+        };
+        // The value is not repeated: one meant for later versions may hold a password.
+        let source = given.remove("TIDELOCK_SOURCE").and_then(|text| match text.as_str() {
+            "dynamodb:" => Some(SourceAddress::DynamoDb),
+            _ => {
+                problems.push("TIDELOCK_SOURCE: not one of dynamodb:".to_owned());
+                None
+            }
+        });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
         let pipeline = given.remove("TIDELOCK_PIPELINE").map(|text| {
             let inline =
@@ -271,9 +325,20 @@ impl Settings {
             if inline { PipelineSource::Text(text) } else { PipelineSource::Path(text) }
         });
         match target {
-            Some(target) if problems.is_empty() => {
-                Ok(Self { target, auth, secret, ca_file, pipeline, dead_letters, bulk_bytes, in_flight, gzip })
-            }
+            Some(target) if problems.is_empty() => Ok(Self {
+                target,
+                auth,
+                secret,
+                ca_file,
+                pipeline,
+                dead_letters,
+                bulk_bytes,
+                in_flight,
+                gzip,
+                source,
+                fence_days,
+                guards,
+            }),
             _ => Err(Problems(problems)),
         }
     }

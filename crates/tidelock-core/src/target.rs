@@ -2,8 +2,9 @@
 
 use crate::cause::Failure;
 use crate::encode::Format;
+use crate::fence::{Swept, Window};
 use crate::key::Key;
-use crate::version::Version;
+use crate::version::{Mark, Version};
 use std::time::Instant;
 
 /// What is to be written at a key.
@@ -60,14 +61,76 @@ pub enum Done {
 /// What became of one operation.
 pub type Outcome = Result<Done, Failure>;
 
+/// The circumstances of one call to a target.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// When the call must have returned.
+    pub deadline: Instant,
+    /// The time, milliseconds since 1970: when a fence was written. It decides nothing about order.
+    pub now_ms: i64,
+    /// The caller can read the source again: what only the source can settle is handed back as
+    /// [`Cause::ForeignDocument`](crate::cause::Cause) or [`Cause::OrderConflict`](crate::cause::Cause) instead of being
+    /// overwritten.
+    pub truth: bool,
+}
+
 /// A store that documents are written to.
 #[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
 pub trait Target {
     /// The form in which it takes documents.
     fn format(&self) -> Format;
 
-    /// Applies the operations, each on a key of its own, and gives exactly one outcome for each, by position.
+    /// The live lane: applies the operations, each on a key of its own, and gives exactly one outcome for each, by position.
     ///
-    /// Retries what may pass within the time left. When it returns, nothing it has sent is still under way.
-    async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome>;
+    /// A delete is applied only when its [fence](crate::fence) is, too. Retries what may pass within the time left. When it
+    /// returns, nothing it has sent is still under way.
+    async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome>;
+}
+
+/// What is stored where an operation wants to write, read from where writes go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<W> {
+    /// The document, if there is one.
+    pub document: Option<Stored<W>>,
+    /// The version of the delete that the location's fence remembers.
+    pub fence: Option<Mark>,
+}
+
+/// A document that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<W> {
+    /// What proves, when it is written over, that it is still the one that was read.
+    pub witness: W,
+    /// The version that wrote it; `None` when it has none that can be read.
+    pub mark: Option<Mark>,
+}
+
+/// A write by compare-and-set.
+#[derive(Debug, Clone)]
+pub struct Put<'a, W> {
+    /// What to write; its version becomes the document's.
+    pub operation: Operation<'a>,
+    /// The document that must still be there; `None` where nothing was: then the write is guarded by its version alone.
+    pub over: Option<W>,
+}
+
+/// A target that can be looked at before it is written to: what slow lanes (redrive, truth, backfill, repair) need.
+#[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
+pub trait Store: Target {
+    /// What proves that a document has not changed.
+    type Witness: Clone + std::fmt::Debug;
+
+    /// Reads document and fence of each operation's location, by position.
+    async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Self::Witness>, Failure>>;
+
+    /// Writes, each only if nothing has changed since it was looked at; by position, `false` where something has.
+    ///
+    /// A delete writes its fence as well, and is not done before that is.
+    async fn put(&self, puts: &[Put<'_, Self::Witness>], call: Call) -> Vec<Result<bool, Failure>>;
+
+    /// One pass of the [sweep](crate::fence).
+    ///
+    /// # Errors
+    /// When the fences cannot be read or an overtaken document cannot be removed: the pass must be made again.
+    async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure>;
 }

@@ -1,15 +1,26 @@
 //! From operations to outcomes: grouped by namespace and kind, cut into commands, several of them at a time.
 
 use crate::MongoDbTarget;
-use crate::command::{Kind, MAX_COMMAND_BYTES, MAX_DOCUMENT_BYTES, MAX_STATEMENTS, document_bytes, statement_bytes};
+use crate::caller::Shared;
+use crate::command::{Condition, Kind, MAX_DOCUMENT_BYTES, MAX_STATEMENTS, Statement, document_bytes};
+use crate::fence::{Fence, unwritten};
 use crate::lane::{Item, Lane};
 use crate::login::Credentials;
+use crate::lookup::Unchanged;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::target::{Operation, Outcome, Write};
-use tokio::sync::Mutex;
+use tidelock_core::fence::FENCE_COLLECTION;
+use tidelock_core::target::{Call, Operation, Outcome, Put, Write};
+
+/// How what is stored is treated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode<'a> {
+    /// The live lane; with `truth`, documents of others are left to the caller.
+    Live { truth: bool },
+    /// Only what has not changed since it was looked at. What has, counts as stale.
+    Put(&'a [Put<'a, Unchanged>]),
+}
 
 /// Operations of one kind on one collection.
 #[derive(Debug)]
@@ -28,45 +39,41 @@ pub(crate) struct Chunk {
     pub(crate) items: Vec<Item>,
 }
 
-/// One call of `apply`: what its lanes share.
+/// One call: what its lanes share.
 #[derive(Debug)]
 pub(crate) struct Run<'a, C> {
-    pub(crate) target: &'a MongoDbTarget<C>,
+    pub(crate) shared: Shared<'a, C>,
+    pub(crate) mode: Mode<'a>,
     pub(crate) operations: &'a [Operation<'a>],
     pub(crate) groups: Vec<Group<'a>>,
-    /// When waiting ends, so that there is time left to answer.
-    pub(crate) limit: Instant,
+    /// By operation: the group that its document belongs to.
+    homes: Vec<usize>,
+    /// When the fences were written.
+    written: i64,
     work: RefCell<VecDeque<Chunk>>,
     outcomes: RefCell<Vec<Option<Outcome>>>,
+    /// Deletes whose fences are there: they may be sent.
+    fenced: RefCell<Vec<usize>>,
     /// Documents that a unique index refuses: once more when all others have had their turn.
     deferred: RefCell<Vec<(usize, Item)>>,
     /// Operations that fail again and again for no known reason.
-    suspects: RefCell<Vec<(usize, Failure)>>,
+    suspects: RefCell<Vec<(usize, Kind, Failure)>>,
     /// What has stood in the way of a whole command last: it explains why others had no turn.
     pub(crate) obstacle: RefCell<Option<Failure>>,
-    /// How many operations have passed.
-    passed: Cell<usize>,
-    /// Which connection's login was refused, and whether there was another. At most one is asked for in a run.
-    pub(crate) refreshed: Mutex<Option<(u64, bool)>>,
-    /// The server knows no sessions.
-    pub(crate) no_sessions: Cell<bool>,
+    /// How many operations have passed, and how many fences.
+    passed: [Cell<usize>; 2],
 }
 
 /// After so many failures of no known cause, and nothing else, no more are sought.
 const MAX_SUSPECTS: usize = 8;
 
-/// Time kept to answer: a twentieth of what is left, at most half a second.
-fn limit(deadline: Instant, now: Instant) -> Instant {
-    let reserve = (deadline.saturating_duration_since(now) / 20).min(Duration::from_millis(500));
-    deadline.checked_sub(reserve).unwrap_or(deadline)
-}
-
 pub(crate) async fn apply<C: Credentials>(
     target: &MongoDbTarget<C>,
     operations: &[Operation<'_>],
-    deadline: Instant,
+    mode: Mode<'_>,
+    call: Call,
 ) -> Vec<Outcome> {
-    let run = Run::new(target, operations, limit(deadline, Instant::now()));
+    let run = Run::new(target, operations, mode, call);
     let lanes = target.in_flight.min(run.work.borrow().len());
     futures_util::future::join_all((0..lanes).map(|_| work(&run))).await;
     for chunk in run.take_deferred() {
@@ -79,17 +86,24 @@ async fn work<C: Credentials>(run: &Run<'_, C>) {
     let mut lane = Lane::new(run);
     while let Some(chunk) = run.next() {
         lane.deliver(chunk, false).await;
+        run.release();
     }
 }
 
 impl<'a, C: Credentials> Run<'a, C> {
-    fn new(target: &'a MongoDbTarget<C>, operations: &'a [Operation<'a>], limit: Instant) -> Self {
+    fn new(target: &'a MongoDbTarget<C>, operations: &'a [Operation<'a>], mode: Mode<'a>, call: Call) -> Self {
         let mut outcomes = vec![None; operations.len()];
+        let mut homes = vec![usize::MAX; operations.len()];
         let mut groups: Vec<Group<'a>> = Vec::new();
         let mut by_namespace = HashMap::new();
-        for (index, (operation, outcome)) in operations.iter().zip(&mut outcomes).enumerate() {
-            let checked = namespace(target, operation)
-                .and_then(|namespace| check_id(operation).and_then(|()| check_size(operation)).map(|()| namespace));
+        let mut group_of = |groups: &mut Vec<Group<'a>>, database, collection, kind| {
+            *by_namespace.entry((database, collection, kind)).or_insert_with(|| {
+                groups.push(Group { database, collection, kind, members: Vec::new() });
+                groups.len() - 1
+            })
+        };
+        for (index, ((operation, outcome), home)) in operations.iter().zip(&mut outcomes).zip(&mut homes).enumerate() {
+            let checked = location(target, operation).and_then(|namespace| check_size(operation).map(|()| namespace));
             let (database, collection) = match checked {
                 Ok(namespace) => namespace,
                 Err(failure) => {
@@ -98,28 +112,44 @@ impl<'a, C: Credentials> Run<'a, C> {
                 }
             };
             let kind = Kind::of(operation.write);
-            let group = *by_namespace.entry((database, collection, kind)).or_insert_with(|| {
-                groups.push(Group { database, collection, kind, members: Vec::new() });
-                groups.len() - 1
-            });
-            if let Some(group) = groups.get_mut(group) {
+            *home = group_of(&mut groups, database, collection, kind);
+            let first = match kind {
+                // The fence comes first; the delete is sent when it is there.
+                Kind::Delete if target.fences => group_of(&mut groups, database, FENCE_COLLECTION, Kind::Fence),
+                _ => *home,
+            };
+            if let Some(group) = groups.get_mut(first) {
                 group.members.push(index);
             }
         }
-        let work = chunks(&groups, operations, target.bulk_bytes);
-        Self {
-            target,
+        let run = Self {
+            shared: Shared::new(target, call.deadline),
+            mode,
             operations,
             groups,
-            limit,
-            work: RefCell::new(work),
+            homes,
+            written: call.now_ms,
+            work: RefCell::default(),
             outcomes: RefCell::new(outcomes),
+            fenced: RefCell::default(),
             deferred: RefCell::default(),
             suspects: RefCell::default(),
             obstacle: RefCell::default(),
-            passed: Cell::new(0),
-            refreshed: Mutex::new(None),
-            no_sessions: Cell::new(false),
+            passed: [Cell::new(0), Cell::new(0)],
+        };
+        run.begin();
+        run
+    }
+
+    /// Puts all groups up for work, fences first, because deletes wait for them.
+    fn begin(&self) {
+        let mut work = self.work.borrow_mut();
+        for fences in [true, false] {
+            for (index, group) in self.groups.iter().enumerate() {
+                if (group.kind == Kind::Fence) == fences {
+                    work.extend(self.chunks(index, &group.members));
+                }
+            }
         }
     }
 
@@ -127,8 +157,82 @@ impl<'a, C: Credentials> Run<'a, C> {
         self.work.borrow_mut().pop_front()
     }
 
-    pub(crate) fn settle(&self, operation: usize, outcome: Outcome) {
-        self.passed.set(self.passed.get() + usize::from(outcome.is_ok()));
+    /// Puts deletes up for work whose fences are there.
+    fn release(&self) {
+        let mut by_home: Vec<(usize, Vec<usize>)> = Vec::new();
+        for operation in self.fenced.take() {
+            let home = self.homes.get(operation).copied().unwrap_or(usize::MAX);
+            match by_home.iter_mut().find(|(group, _)| *group == home) {
+                Some((_, members)) => members.push(operation),
+                None => by_home.push((home, vec![operation])),
+            }
+        }
+        for (home, members) in by_home {
+            self.work.borrow_mut().extend(self.chunks(home, &members));
+        }
+    }
+
+    /// Cuts operations of a group where a command would become too large.
+    fn chunks(&self, group: usize, members: &[usize]) -> Vec<Chunk> {
+        let Some(kind) = self.groups.get(group).map(|group| group.kind) else { return Vec::new() };
+        let most = self.shared.target.bulk_bytes.min(COMMAND_BYTES);
+        let (mut chunks, mut items, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for &member in members {
+            let size = self.statement(kind, member).map_or(0, |statement| statement.bytes());
+            if !items.is_empty() && (bytes + size > most || items.len() == MAX_STATEMENTS) {
+                chunks.push(Chunk { group, items: std::mem::take(&mut items) });
+                bytes = 0;
+            }
+            bytes += size;
+            items.push(Item::new(member, self.guard(kind, member)));
+        }
+        if !items.is_empty() {
+            chunks.push(Chunk { group, items });
+        }
+        chunks
+    }
+
+    /// The condition that an operation is sent with at first.
+    pub(crate) fn guard(&self, kind: Kind, operation: usize) -> Condition {
+        match self.mode {
+            // Fences belong to nobody else.
+            _ if kind == Kind::Fence => Condition::Older,
+            Mode::Live { .. } if !self.shared.target.guards => Condition::Always,
+            Mode::Live { truth: false } => Condition::Older,
+            Mode::Live { truth: true } => Condition::OwnOlder,
+            Mode::Put(puts) => match puts.get(operation).and_then(|put| put.over.as_ref()) {
+                Some(unchanged) => Condition::Stored(unchanged.clone()),
+                None => Condition::OwnOlder,
+            },
+        }
+    }
+
+    pub(crate) fn statement(&self, kind: Kind, operation: usize) -> Option<Statement<'a>> {
+        match kind {
+            Kind::Fence => self.fence(operation).map(Statement::Fence),
+            Kind::Upsert | Kind::Delete => self.operations.get(operation).map(Statement::Document),
+        }
+    }
+
+    pub(crate) fn fence(&self, operation: usize) -> Option<Fence<'a>> {
+        let home = self.groups.get(*self.homes.get(operation)?)?;
+        Some(Fence::of(self.operations.get(operation)?, home.collection, self.written))
+    }
+
+    pub(crate) fn settle(&self, operation: usize, kind: Kind, outcome: Outcome) {
+        if outcome.is_ok() {
+            let [documents, fences] = &self.passed;
+            let passed = if kind == Kind::Fence { fences } else { documents };
+            passed.set(passed.get() + 1);
+        }
+        match outcome {
+            Ok(_) if kind == Kind::Fence => self.fenced.borrow_mut().push(operation),
+            Err(failure) if kind == Kind::Fence => self.set(operation, Err(unwritten(failure))),
+            outcome => self.set(operation, outcome),
+        }
+    }
+
+    fn set(&self, operation: usize, outcome: Outcome) {
         if let Some(slot) = self.outcomes.borrow_mut().get_mut(operation) {
             *slot = Some(outcome);
         }
@@ -138,17 +242,19 @@ impl<'a, C: Credentials> Run<'a, C> {
         self.deferred.borrow_mut().push((group, item));
     }
 
-    pub(crate) fn suspect(&self, operation: usize, failure: Failure) {
-        self.suspects.borrow_mut().push((operation, failure));
+    pub(crate) fn suspect(&self, operation: usize, kind: Kind, failure: Failure) {
+        self.suspects.borrow_mut().push((operation, kind, failure));
     }
 
-    pub(crate) fn has_passed(&self) -> bool {
-        self.passed.get() > 0
+    /// A neighbour has passed: of the documents, or of the fences.
+    pub(crate) fn has_passed(&self, kind: Kind) -> bool {
+        let [documents, fences] = &self.passed;
+        (if kind == Kind::Fence { fences } else { documents }).get() > 0
     }
 
     /// Many operations fail for no known reason and none has passed: the fault lies not with single documents.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        !self.has_passed() && self.suspects.borrow().len() > MAX_SUSPECTS
+    pub(crate) fn is_hopeless(&self, kind: Kind) -> bool {
+        !self.has_passed(kind) && self.suspects.borrow().len() > MAX_SUSPECTS
     }
 
     fn take_deferred(&self) -> Vec<Chunk> {
@@ -163,18 +269,34 @@ impl<'a, C: Credentials> Run<'a, C> {
     }
 
     fn finish(self) -> Vec<Outcome> {
-        for (operation, failure) in self.suspects.take() {
-            let cause = if self.has_passed() { Cause::TargetError } else { Cause::UnexpectedAnswer };
-            self.settle(operation, Err(Failure::new(cause, failure.detail)));
+        for (operation, kind, failure) in self.suspects.take() {
+            let cause = if self.has_passed(kind) { Cause::TargetError } else { Cause::UnexpectedAnswer };
+            self.settle(operation, kind, Err(Failure::new(cause, failure.detail)));
         }
         let undecided = || Err(Failure::new(Cause::Deadline, "the time for this invocation was over before the write"));
         self.outcomes.into_inner().into_iter().map(|outcome| outcome.unwrap_or_else(undecided)).collect()
     }
 }
 
+/// Where an operation's document goes.
+///
+/// # Errors
+/// When there can be no such collection, or no document of such an id.
+pub(crate) fn location<'a, C>(
+    target: &'a MongoDbTarget<C>,
+    operation: &Operation<'a>,
+) -> Result<(&'a str, &'a str), Failure> {
+    let namespace = namespace(target, operation)?;
+    check_id(operation).map(|()| namespace)
+}
+
 fn namespace<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<(&'a str, &'a str), Failure> {
     let name = &operation.into.name;
     match operation.into.namespace(target.connector.address.default_database.as_deref()) {
+        Some((_, FENCE_COLLECTION)) => Err(Failure::new(
+            Cause::InvalidTargetName,
+            format!("`{name}`: the collection `{FENCE_COLLECTION}` is Tidelock's own"),
+        )),
         Some((database, collection)) if !database.is_empty() && !collection.is_empty() => Ok((database, collection)),
         Some(_) => {
             Err(Failure::new(Cause::InvalidTargetName, format!("`{name}` must be COLLECTION or DATABASE.COLLECTION")))
@@ -212,40 +334,6 @@ fn check_size(operation: &Operation<'_>) -> Result<(), Failure> {
     ))
 }
 
-/// Cuts the groups where a command would become too large.
-fn chunks(groups: &[Group<'_>], operations: &[Operation<'_>], bulk_bytes: usize) -> VecDeque<Chunk> {
-    let most = bulk_bytes.min(MAX_COMMAND_BYTES);
-    let mut chunks = VecDeque::new();
-    for (group, members) in groups.iter().enumerate().map(|(index, group)| (index, &group.members)) {
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        for &member in members {
-            let size = operations.get(member).map_or(0, statement_bytes);
-            if !items.is_empty() && (bytes + size > most || items.len() == MAX_STATEMENTS) {
-                chunks.push_back(Chunk { group, items: std::mem::take(&mut items) });
-                bytes = 0;
-            }
-            bytes += size;
-            items.push(Item::new(member));
-        }
-        chunks.push_back(Chunk { group, items });
-    }
-    chunks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_little_time_is_kept_to_answer() {
-        let now = Instant::now();
-        let kept = |left: u64| {
-            let deadline = now + Duration::from_millis(left);
-            deadline - limit(deadline, now)
-        };
-        assert_eq!(kept(60_000), Duration::from_millis(500));
-        assert_eq!(kept(2_000), Duration::from_millis(100));
-        assert_eq!(kept(0), Duration::ZERO);
-        assert_eq!(limit(now, now + Duration::from_secs(1)), now);
-    }
-}
+/// The driver holds a command three times over while it is sent, so that its size is what memory is spent on. Larger ones
+/// are no faster.
+const COMMAND_BYTES: usize = 768 * 1024;

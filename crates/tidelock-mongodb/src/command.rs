@@ -3,6 +3,8 @@
 //! Forms: [update](https://www.mongodb.com/docs/manual/reference/command/update/),
 //! [delete](https://www.mongodb.com/docs/manual/reference/command/delete/).
 
+use crate::fence::Fence;
+use crate::lookup::Unchanged;
 use std::io::Write as _;
 use tidelock_core::encode::{MARK_FIELD, write_bson_key, write_bson_mark};
 use tidelock_core::key::Key;
@@ -25,11 +27,13 @@ pub(crate) const MAX_COMMAND_BYTES: usize = 16 * 1024 * 1024;
 /// Most statements of a command (`maxWriteBatchSize` of every server since 3.6).
 pub(crate) const MAX_STATEMENTS: usize = 100_000;
 
-/// What a statement does.
+/// What the statements of a command do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Upsert,
     Delete,
+    /// Upserts of deletes' fences.
+    Fence,
 }
 
 impl Kind {
@@ -41,13 +45,41 @@ impl Kind {
     }
 }
 
-/// On what condition a statement takes effect.
+/// On what condition a statement takes effect. An upsert inserts where nothing is stored, unless it compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// What is stored has no version, or an older one of the same space. An upsert inserts where nothing is stored.
+    /// What is stored has no version, or an older one of the same space.
     Older,
-    /// The document is there, and its `_tidelock` meets this operator expression (a BSON document).
-    Stored(Vec<u8>),
+    /// What is stored has an older version of the same space.
+    OwnOlder,
+    /// None: for measurements.
+    Always,
+    /// The document is there, and its `_tidelock` is what was read.
+    Stored(Unchanged),
+}
+
+impl Condition {
+    /// Compare-and-set, which inserts nothing.
+    pub(crate) fn compares(&self) -> bool {
+        matches!(self, Self::Stored(_))
+    }
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Statement<'a> {
+    Document(&'a Operation<'a>),
+    Fence(Fence<'a>),
+}
+
+impl Statement<'_> {
+    /// About how many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Document(operation) => statement_bytes(operation),
+            Self::Fence(fence) => fence.statement_bytes(),
+        }
+    }
 }
 
 /// A command and how many of the statements it was to hold it does hold.
@@ -61,7 +93,7 @@ pub(crate) struct Built {
 pub(crate) fn build<'a>(
     kind: Kind,
     collection: &str,
-    statements: impl Iterator<Item = (&'a Operation<'a>, &'a Condition)>,
+    statements: impl Iterator<Item = (Statement<'a>, &'a Condition)>,
     max_bytes: usize,
     expected_bytes: usize,
 ) -> Built {
@@ -69,7 +101,7 @@ pub(crate) fn build<'a>(
     let mut out = Vec::with_capacity(expected_bytes.min(max_bytes));
     let whole = open(&mut out);
     let (name, list) = match kind {
-        Kind::Upsert => ("update", "updates"),
+        Kind::Upsert | Kind::Fence => ("update", "updates"),
         Kind::Delete => ("delete", "deletes"),
     };
     string(&mut out, name, collection);
@@ -79,9 +111,9 @@ pub(crate) fn build<'a>(
     close(&mut out, concern);
     let array = begin(&mut out, ARRAY, list);
     let mut count = 0;
-    for (operation, condition) in statements {
+    for (statement, condition) in statements {
         let start = out.len();
-        push_statement(&mut out, count, operation, condition);
+        push_statement(&mut out, count, &statement, condition);
         // Two closing bytes follow.
         if out.len() + 2 > max_bytes && count > 0 {
             out.truncate(start);
@@ -97,35 +129,57 @@ pub(crate) fn build<'a>(
     Built { bytes: out, count }
 }
 
-fn push_statement(out: &mut Vec<u8>, index: usize, operation: &Operation<'_>, condition: &Condition) {
-    let Operation { key, version, .. } = operation;
+fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, condition: &Condition) {
     out.push(DOCUMENT);
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{index}\0");
-    let statement = open(out);
+    let whole = open(out);
+    match statement {
+        Statement::Document(operation) => {
+            let Operation { key, version, write, .. } = operation;
+            push_filter(out, |out| write_bson_key(out, "_id", *key), condition, version);
+            match write {
+                Write::Upsert(elements) => {
+                    push_replacement(out, condition, |out| push_document(out, *key, elements, version));
+                }
+                Write::Delete => {
+                    name(out, INT32, "limit");
+                    out.extend_from_slice(&1_i32.to_le_bytes());
+                }
+            }
+        }
+        Statement::Fence(fence) => {
+            let id = fence.id();
+            push_filter(out, |out| string(out, "_id", &id), condition, &fence.version);
+            push_replacement(out, condition, |out| {
+                string(out, "_id", &id);
+                fence.push_elements(out);
+            });
+        }
+    }
+    close(out, whole);
+}
+
+fn push_filter(out: &mut Vec<u8>, id: impl Fn(&mut Vec<u8>), condition: &Condition, version: &Version<'_>) {
     let filter = begin(out, DOCUMENT, "q");
-    write_bson_key(out, "_id", *key);
+    id(out);
     match condition {
-        Condition::Older => push_guard(out, version),
-        Condition::Stored(expression) => {
+        Condition::Older => push_guard(out, version, true),
+        Condition::OwnOlder => push_guard(out, version, false),
+        Condition::Always => {}
+        Condition::Stored(Unchanged(expression)) => {
             name(out, DOCUMENT, MARK_FIELD);
             out.extend_from_slice(expression);
         }
     }
     close(out, filter);
-    match operation.write {
-        Write::Upsert(elements) => {
-            let document = begin(out, DOCUMENT, "u");
-            push_document(out, *key, elements, version);
-            close(out, document);
-            boolean(out, "upsert", *condition == Condition::Older);
-        }
-        Write::Delete => {
-            name(out, INT32, "limit");
-            out.extend_from_slice(&1_i32.to_le_bytes());
-        }
-    }
-    close(out, statement);
+}
+
+fn push_replacement(out: &mut Vec<u8>, condition: &Condition, elements: impl Fn(&mut Vec<u8>)) {
+    let document = begin(out, DOCUMENT, "u");
+    elements(out);
+    close(out, document);
+    boolean(out, "upsert", !condition.compares());
 }
 
 fn push_document(out: &mut Vec<u8>, key: Key<'_>, elements: &[u8], version: &Version<'_>) {
@@ -141,8 +195,8 @@ pub(crate) fn document_bytes(key: Key<'_>, elements: &[u8], version: &Version<'_
     rest.len() + elements.len() + 5
 }
 
-/// About how many bytes a statement takes.
-pub(crate) fn statement_bytes(operation: &Operation<'_>) -> usize {
+/// About how many bytes an operation's statement takes.
+fn statement_bytes(operation: &Operation<'_>) -> usize {
     let Operation { key, version, .. } = operation;
     let guard = 2 * (version.space.len() + version.label.len()) + version.exact.len() + key.as_bytes().len();
     // The numbers stand for names, lengths and types.
@@ -155,22 +209,27 @@ pub(crate) fn statement_bytes(operation: &Operation<'_>) -> usize {
     }
 }
 
-/// `$or`: no `_tidelock`; or the same space and an older label; or the same label too and an older number.
-fn push_guard(out: &mut Vec<u8>, version: &Version<'_>) {
+/// `$or`: no `_tidelock`, where that is `absent`; or the same space and an older label; or the same label too and an older
+/// number.
+fn push_guard(out: &mut Vec<u8>, version: &Version<'_>, absent: bool) {
     let or = begin(out, ARRAY, "$or");
+    let names = if absent {
+        let missing = begin(out, DOCUMENT, "0");
+        let expression = begin(out, DOCUMENT, MARK_FIELD);
+        boolean(out, "$exists", false);
+        close(out, expression);
+        close(out, missing);
+        ["1", "2"]
+    } else {
+        ["0", "1"]
+    };
 
-    let absent = begin(out, DOCUMENT, "0");
-    let expression = begin(out, DOCUMENT, MARK_FIELD);
-    boolean(out, "$exists", false);
-    close(out, expression);
-    close(out, absent);
-
-    let label = begin(out, DOCUMENT, "1");
+    let label = begin(out, DOCUMENT, names[0]);
     string(out, "_tidelock.space", version.space);
     less_than(out, "_tidelock.label", version.label);
     close(out, label);
 
-    let exact = begin(out, DOCUMENT, "2");
+    let exact = begin(out, DOCUMENT, names[1]);
     string(out, "_tidelock.space", version.space);
     string(out, "_tidelock.label", version.label);
     less_than(out, "_tidelock.exact", version.exact);

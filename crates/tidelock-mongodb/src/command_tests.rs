@@ -61,8 +61,12 @@ fn bytes(document: &Document) -> Vec<u8> {
     document.to_vec().expect("serializable")
 }
 
+fn stored(expression: &Document) -> Condition {
+    Condition::Stored(Unchanged(bytes(expression)))
+}
+
 fn whole(kind: Kind, operations: &[Operation<'_>], conditions: &[Condition]) -> Built {
-    build(kind, "c", operations.iter().zip(conditions), usize::MAX, 0)
+    build(kind, "c", operations.iter().map(Statement::Document).zip(conditions), usize::MAX, 0)
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn a_delete_command_and_compare_and_set_are_the_ones_that_bson_writes() {
     let into = place();
     let operations = operations(&batch, &into);
     let found = doc! {"$eq": {"space": "other"}};
-    let built = whole(Kind::Delete, &operations, &[Condition::Older, Condition::Stored(bytes(&found))]);
+    let built = whole(Kind::Delete, &operations, &[Condition::Older, stored(&found)]);
     let expected = doc! {
         "delete": "c",
         "ordered": false,
@@ -118,7 +122,7 @@ fn a_delete_command_and_compare_and_set_are_the_ones_that_bson_writes() {
     let batch = self::batch(&[(r#"{"id":{"S":"a"}}"#, Some("{}"))]);
     let operations = self::operations(&batch, &into);
     let missing = doc! {"$exists": false};
-    let built = whole(Kind::Upsert, &operations, &[Condition::Stored(bytes(&missing))]);
+    let built = whole(Kind::Upsert, &operations, &[stored(&missing)]);
     let update =
         doc! {"q": {"_id": "a", "_tidelock": missing}, "u": {"_id": "a", "_tidelock": mark()}, "upsert": false};
     let expected = doc! {"update": "c", "ordered": false, "writeConcern": {"w": "majority"}, "updates": [update]};
@@ -136,7 +140,13 @@ fn a_command_is_cut_at_its_limit_and_holds_at_least_one_statement() {
     for max_bytes in [1, 10_000, 65_536, 200_000] {
         let mut rest = operations.as_slice();
         while !rest.is_empty() {
-            let built = build(Kind::Upsert, "c", rest.iter().map(|one| (one, &Condition::Older)), max_bytes, 0);
+            let built = build(
+                Kind::Upsert,
+                "c",
+                rest.iter().map(|one| (Statement::Document(one), &Condition::Older)),
+                max_bytes,
+                0,
+            );
             assert!(built.count > 0);
             assert!(built.bytes.len() <= max_bytes || built.count == 1, "{} bytes", built.bytes.len());
             let command = Document::from_reader(built.bytes.as_slice()).expect("a document");
@@ -159,4 +169,47 @@ fn sizes_are_known_before_building() {
         let about = statement_bytes(operation);
         assert!(about.abs_diff(built.bytes.len()) < 200, "{about} {}", built.bytes.len());
     }
+}
+
+#[test]
+fn a_guard_may_leave_out_documents_without_a_version_or_be_left_out_itself() {
+    let batch = batch(&[(r#"{"id":{"S":"a"}}"#, None), (r#"{"id":{"S":"b"}}"#, None)]);
+    let into = place();
+    let operations = operations(&batch, &into);
+    let built = whole(Kind::Delete, &operations, &[Condition::OwnOlder, Condition::Always]);
+    let expected = doc! {
+        "delete": "c",
+        "ordered": false,
+        "writeConcern": {"w": "majority"},
+        "deletes": [{"q": {"_id": "a", "$or": guard().split_off(1)}, "limit": 1}, {"q": {"_id": "b"}, "limit": 1}],
+    };
+    assert_eq!(built.bytes, bytes(&expected));
+}
+
+#[test]
+fn a_fence_is_a_document_of_its_own() {
+    let batch = batch(&[(r#"{"sk":{"N":"5"},"pk":{"S":"a"}}"#, None)]);
+    let into = place();
+    let operations = operations(&batch, &into);
+    let fence = Fence::of(&operations[0], "c", 77);
+    let statements = [(Statement::Fence(fence), &Condition::Older)];
+    let built = build(Kind::Fence, "tidelock_fences", statements.into_iter(), usize::MAX, 0);
+    let id = doc! {"pk": "a", "sk": 5};
+    let element = bytes(&doc! {"_id": id.clone()});
+    // The element alone: without the length before it and the zero after it.
+    let fence_id = tidelock_core::fence::fence_id(&[b"c", &element[4..element.len() - 1]]);
+    let document = doc! {
+        "_id": fence_id.as_str(), "collection": "c", "id": id, "key": r#"{"pk":{"S":"a"},"sk":{"N":"5"}}"#,
+        "written": 77_i64, "_tidelock": mark(),
+    };
+    let expected = doc! {
+        "update": "tidelock_fences",
+        "ordered": false,
+        "writeConcern": {"w": "majority"},
+        "updates": [{"q": {"_id": fence_id, "$or": guard()}, "u": document, "upsert": true}],
+    };
+    assert_eq!(Document::from_reader(built.bytes.as_slice()).expect("a document"), expected);
+    assert_eq!(built.bytes, bytes(&expected));
+    let about = Statement::Fence(fence).bytes();
+    assert!(about.abs_diff(built.bytes.len()) < 300, "{about} {}", built.bytes.len());
 }

@@ -3,8 +3,10 @@
 use crate::login::Login;
 use mongodb::error::Error;
 use mongodb::options::{ClientOptions, ConnectionString, HostInfo, Tls, TlsOptions};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use tidelock_core::fence::FENCE_COLLECTION;
 use tidelock_core::pipeline::Pipeline;
 use tidelock_core::settings::{Auth, Secret};
 
@@ -23,9 +25,23 @@ pub struct MongoDbConfig {
     pub bulk_bytes: usize,
     /// `TIDELOCK_IN_FLIGHT`: commands at a time.
     pub in_flight: usize,
+    /// Deletes leave [fences](tidelock_core::fence). `false` is for measurements only.
+    pub fences: bool,
+    /// Nothing newer is overwritten. `false` is for measurements only.
+    pub guards: bool,
+    /// Databases whose fences are swept, besides the connection string's: see [`databases_of`](Self::databases_of).
+    pub databases: Vec<String>,
 }
 
 impl MongoDbConfig {
+    /// The databases that a pipeline's targets name.
+    #[must_use]
+    pub fn databases_of(pipeline: &Pipeline) -> Vec<String> {
+        let (targets, _) = pipeline.targets();
+        let databases: BTreeSet<_> = targets.iter().filter_map(|target| Some(target.split_once('.')?.0)).collect();
+        databases.into_iter().map(str::to_owned).collect()
+    }
+
     /// All that is wrong with these settings together with a pipeline; empty when nothing is.
     #[must_use]
     pub fn check(&self, pipeline: &Pipeline) -> Vec<String> {
@@ -39,6 +55,14 @@ impl MongoDbConfig {
             if matches!(target.split_once('.'), Some(("", _) | (_, ""))) {
                 problems.push(format!("TIDELOCK_PIPELINE: `to: {target}` must be COLLECTION or DATABASE.COLLECTION"));
             }
+        }
+        for target in targets
+            .iter()
+            .filter(|target| target.split_once('.').map_or(**target, |(_, name)| name) == FENCE_COLLECTION)
+        {
+            problems.push(format!(
+                "TIDELOCK_PIPELINE: `to: {target}`: the collection `{FENCE_COLLECTION}` is Tidelock's own"
+            ));
         }
         if address.default_database.is_none() {
             let hint = "name a database in TIDELOCK_TARGET (mongodb://HOST/DATABASE)";
@@ -84,15 +108,16 @@ impl Address {
         let mut problems = Vec::new();
         let uri = config.uri.expose();
         let by_aws = config.auth == Auth::MongoDbAws || uri.to_ascii_lowercase().contains("authmechanism=mongodb-aws");
-        if by_aws {
+        if by_aws && !cfg!(feature = "aws") {
             problems.push(
                 "TIDELOCK_TARGET_AUTH: mongodb-aws is not part of this build, because the driver's implementation brings a \
-                 second TLS library; use a user with a password"
+                 second TLS library; build with `cargo lambda build --release --features mongodb-aws`, or use a user with a \
+                 password"
                     .to_owned(),
             );
         }
         if !matches!(config.auth, Auth::Auto | Auth::None | Auth::Basic | Auth::MongoDbAws) {
-            problems.push("TIDELOCK_TARGET_AUTH: MongoDB targets know auto, none and basic".to_owned());
+            problems.push("TIDELOCK_TARGET_AUTH: MongoDB targets know auto, none, basic and mongodb-aws".to_owned());
         }
         if let Some(path) = &config.ca_file {
             match std::fs::read_to_string(path) {
@@ -120,7 +145,7 @@ impl Address {
         let spelled = user_info(uri).and_then(|info| info.split_once(':')).map(|(_, password)| password.to_owned());
         Ok(Self {
             uri: config.uri.clone(),
-            auth: config.auth,
+            auth: if by_aws { Auth::MongoDbAws } else { config.auth },
             ca_file: config.ca_file.as_ref().map(PathBuf::from),
             // One more than commands at a time, so that a connection that is being closed blocks none of them.
             pool_size: u32::try_from(config.in_flight.max(1)).unwrap_or(u32::MAX).saturating_add(1),
@@ -146,9 +171,16 @@ impl Address {
                 credential.source.get_or_insert_with(|| "admin".to_owned());
                 parsed
             }
-            None if self.wants_no_login() => ConnectionString::parse(with_user_info(uri, None))?,
+            None if self.auth == Auth::None => ConnectionString::parse(with_user_info(uri, None))?,
             None => ConnectionString::parse(uri)?,
         };
+        #[cfg(feature = "aws")]
+        if self.auth == Auth::MongoDbAws {
+            // Keys come from the connection string, else from where the AWS SDK looks: in Lambda, the environment.
+            let credential = parsed.credential.get_or_insert_with(Default::default);
+            credential.mechanism = Some(mongodb::options::AuthMechanism::MongoDbAws);
+            credential.source = Some("$external".to_owned());
+        }
         if let Some(path) = &self.ca_file {
             let mut tls = match parsed.tls.take() {
                 Some(Tls::Enabled(tls)) => tls,
@@ -169,9 +201,9 @@ impl Address {
         Ok(options)
     }
 
-    /// Whether no user is to be named, whoever knows one.
+    /// Whether no user is to be named, whoever knows one; or the user is an AWS role.
     pub(crate) fn wants_no_login(&self) -> bool {
-        self.auth == Auth::None
+        matches!(self.auth, Auth::None | Auth::MongoDbAws)
     }
 
     /// Whether a user must be known, from wherever.
@@ -239,7 +271,16 @@ mod tests {
     use super::*;
 
     fn config(uri: &str) -> MongoDbConfig {
-        MongoDbConfig { uri: Secret::new(uri), auth: Auth::Auto, ca_file: None, bulk_bytes: 5_000_000, in_flight: 4 }
+        MongoDbConfig {
+            uri: Secret::new(uri),
+            auth: Auth::Auto,
+            ca_file: None,
+            bulk_bytes: 5_000_000,
+            in_flight: 4,
+            fences: true,
+            guards: true,
+            databases: Vec::new(),
+        }
     }
 
     fn options(config: &MongoDbConfig, login: Option<&Login>) -> ClientOptions {
@@ -324,9 +365,12 @@ mod tests {
             MongoDbConfig { auth: Auth::MongoDbAws, ..config("mongodb://h/db") },
             config("mongodb://h/db?authMechanism=MONGODB-AWS&authSource=$external"),
         ] {
-            assert!(
-                Address::new(&config).expect_err("not built in")[0].contains("mongodb-aws is not part of this build")
-            );
+            match Address::new(&config) {
+                Ok(address) => assert!(cfg!(feature = "aws") && address.wants_no_login()),
+                Err(problems) => {
+                    assert!(!cfg!(feature = "aws") && problems[0].contains("--features mongodb-aws"), "{problems:?}");
+                }
+            }
         }
         let address = Address::new(&config("mongodb://user:s%2Fcret@h1,h2:27018/db")).expect("valid");
         assert_eq!(address.hosts, "h1:27017,h2:27018");
@@ -344,5 +388,16 @@ mod tests {
         assert!(config("mongodb://h").check(&Pipeline::default())[0].contains("mongodb://HOST/DATABASE"));
         assert!(config("mongodb://h/db").check(&pipeline(".c"))[0].contains("`to: .c`"));
         assert!(config("http://h").check(&pipeline("c"))[0].starts_with("TIDELOCK_TARGET: "));
+        for reserved in ["tidelock_fences", "db.tidelock_fences"] {
+            assert!(config("mongodb://h/db").check(&pipeline(reserved))[0].contains("is Tidelock's own"), "{reserved}");
+        }
+    }
+
+    #[test]
+    fn the_databases_of_a_pipeline_are_known() {
+        let routes = "[{from: a, to: x.c}, {from: b, to: y.c.d}, {from: c, to: x.e}, {from: d, to: c}, {from: e}]";
+        let pipeline = Pipeline::parse(&format!("version: 1\nroutes: {routes}")).expect("valid");
+        assert_eq!(MongoDbConfig::databases_of(&pipeline), ["x", "y"]);
+        assert_eq!(MongoDbConfig::databases_of(&Pipeline::default()), Vec::<String>::new());
     }
 }

@@ -153,7 +153,16 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let uri = Secret::new("mongodb://127.0.0.1:9/d");
-            let config = MongoDbConfig { uri, auth: Auth::Auto, ca_file: None, bulk_bytes: 1, in_flight: 1 };
+            let config = MongoDbConfig {
+                uri,
+                auth: Auth::Auto,
+                ca_file: None,
+                bulk_bytes: 1,
+                in_flight: 1,
+                fences: true,
+                guards: true,
+                databases: Vec::new(),
+            };
             let asked = Cell::new(0);
             let connector = Connector::new(config, Counting(&asked)).expect("valid settings");
             let limit = Instant::now() + Duration::from_secs(10);

@@ -1,19 +1,16 @@
 //! One command at a time: send, judge the answer, send again what needs it, until every operation has its outcome.
 
 use crate::answer::Answer;
-use crate::apply::{Chunk, Group, Run};
-use crate::command::{Condition, Kind, build, statement_bytes};
+use crate::apply::{Chunk, Group, Mode, Run};
+use crate::caller::{Caller, Stop};
+use crate::command::{Condition, Kind, Statement, build};
 use crate::error::{Meaning, Trouble};
 use crate::login::Credentials;
 use crate::lookup::{self, Found, Stored};
-use mongodb::bson::{Document, RawDocumentBuf};
-use mongodb::error::{Error, ErrorKind};
-use mongodb::{Client, ClientSession};
+use crate::store;
+use mongodb::bson::{Bson, Document};
 use std::collections::VecDeque;
-use std::future::IntoFuture as _;
-use std::time::{Duration, Instant};
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::key::Key;
 use tidelock_core::target::{Done, Operation};
 use tidelock_core::version::{Judgement, Version};
 
@@ -22,12 +19,6 @@ const TRIES: u8 = 3;
 
 /// How often an operation is judged anew because another writer was faster.
 const RACES: u8 = 5;
-
-/// After this a connection is taken for dead, such as one whose other end was forgotten while the function was frozen.
-const ANSWER_TIME: Duration = Duration::from_secs(20);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// An operation on its way.
 #[derive(Debug)]
@@ -41,8 +32,8 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    pub(crate) fn new(operation: usize) -> Self {
-        Self { operation, condition: Condition::Older, tries: 0, races: 0, failure: None }
+    pub(crate) fn new(operation: usize, condition: Condition) -> Self {
+        Self { operation, condition, tries: 0, races: 0, failure: None }
     }
 
     /// The failure to report: that time was over says less than what stood in the way before.
@@ -52,13 +43,6 @@ impl Item {
             _ => failure.clone(),
         }
     }
-}
-
-/// Why a call has no result.
-enum Stop {
-    /// What stood in the way has been removed: call again.
-    Again,
-    Trouble(Trouble),
 }
 
 /// What a round leaves to do.
@@ -81,30 +65,43 @@ impl Round {
 
 /// What is to be done about an operation that had no effect.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Done(Done),
     OrderConflict,
+    /// The document is another source's, and left to the caller.
+    Foreign,
     Again(Condition),
     /// It is another index than the one on `_id` that refuses the document.
     UniqueConflict,
 }
 
 /// Judges an operation that the guard, a unique index or another writer has stopped, on what is stored now.
-fn verdict(kind: Kind, tried: &Condition, duplicate: bool, stored: Option<&Stored>, version: &Version<'_>) -> Verdict {
+///
+/// `guard` is the condition that it was sent with at first.
+fn verdict(
+    kind: Kind,
+    tried: &Condition,
+    guard: &Condition,
+    duplicate: bool,
+    stored: Option<&Stored>,
+    version: &Version<'_>,
+) -> Verdict {
     let Some(stored) = stored else {
         return match kind {
             Kind::Delete => Verdict::Done(Done::Applied),
-            Kind::Upsert if duplicate => Verdict::UniqueConflict,
-            Kind::Upsert => Verdict::Again(Condition::Older),
+            _ if duplicate => Verdict::UniqueConflict,
+            _ => Verdict::Again(guard.clone()),
         };
     };
     match version.judge(stored.mark.as_ref()) {
         Judgement::Stale => Verdict::Done(Done::Stale),
-        Judgement::Replay if kind == Kind::Upsert => Verdict::Done(Done::Applied),
+        Judgement::Replay if kind != Kind::Delete => Verdict::Done(Done::Applied),
         Judgement::OrderConflict => Verdict::OrderConflict,
+        Judgement::Foreign if *guard == Condition::OwnOlder => Verdict::Foreign,
         // A compare-and-set inserts nothing, so that it is not `_id` that is there twice.
-        _ if duplicate && *tried != Condition::Older => Verdict::UniqueConflict,
-        Judgement::Replay | Judgement::Newer | Judgement::Foreign => {
+        _ if duplicate && tried.compares() => Verdict::UniqueConflict,
+        // A live change wins a tie: of equal numbers, the one delivered later counts as the newer one.
+        Judgement::Replay | Judgement::Newer | Judgement::Tie | Judgement::Foreign => {
             Verdict::Again(Condition::Stored(stored.unchanged.clone()))
         }
     }
@@ -113,13 +110,12 @@ fn verdict(kind: Kind, tried: &Condition, duplicate: bool, stored: Option<&Store
 /// One of the commands in flight, with a session of its own.
 pub(crate) struct Lane<'r, 'a, C> {
     run: &'r Run<'a, C>,
-    /// Of the connection with this generation.
-    session: Option<(u64, Option<ClientSession>)>,
+    caller: Caller<'r, 'a, C>,
 }
 
 impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
     pub(crate) fn new(run: &'r Run<'a, C>) -> Self {
-        Self { run, session: None }
+        Self { run, caller: Caller::new(&run.shared) }
     }
 
     /// Brings every operation of the chunk to an outcome, or defers it. In the `last` pass nothing is deferred.
@@ -135,10 +131,10 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
             pending = round.again;
             if round.pause && !pending.is_empty() {
                 pauses += 1;
-                if !self.pause(pauses).await {
+                if !self.caller.pause(pauses).await {
                     let deadline = Failure::new(Cause::Deadline, "no time was left for another attempt");
                     for item in pending {
-                        self.fail(item, &deadline);
+                        self.fail(group.kind, item, &deadline);
                     }
                     return;
                 }
@@ -153,7 +149,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         let mut most = usize::MAX;
         while !rest.is_empty() {
             let (bytes, count) = self.build(group, &rest, most);
-            let trouble = match self.call(group.database, bytes).await {
+            let trouble = match self.caller.command(group.database, bytes).await {
                 Ok(answer) => {
                     self.sort(group.kind, rest.drain(..count).collect(), &answer, &mut round);
                     most = most.saturating_mul(2);
@@ -162,7 +158,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                 Err(Stop::Again) => continue,
                 Err(Stop::Trouble(trouble)) => trouble,
             };
-            let failure = self.run.target.connector.failure(&trouble);
+            let failure = self.run.shared.target.connector.failure(&trouble);
             let of_no_known_cause = matches!(trouble.meaning, Meaning::Unknown | Meaning::Duplicate);
             if of_no_known_cause && rest.front().is_some_and(|item| item.tries + 1 < TRIES) {
                 for mut item in rest {
@@ -179,16 +175,16 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                 }
                 if let Some(item) = rest.pop_front() {
                     if of_no_known_cause {
-                        self.run.suspect(item.operation, failure.clone());
+                        self.run.suspect(item.operation, group.kind, failure.clone());
                     } else {
-                        self.fail(item, &failure);
+                        self.fail(group.kind, item, &failure);
                     }
                 }
-                if self.run.has_passed() {
+                if self.run.has_passed(group.kind) {
                     continue;
                 }
-                if self.run.is_hopeless() {
-                    rest.drain(..).for_each(|item| self.fail(item, &failure));
+                if self.run.is_hopeless(group.kind) {
+                    rest.drain(..).for_each(|item| self.fail(group.kind, item, &failure));
                 }
                 // Others from all over, so that a few bad ones in a row do not speak for all.
                 rest.rotate_left(rest.len() / 2);
@@ -201,7 +197,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                 if trouble.is_transient() {
                     round.retry(item, &failure);
                 } else {
-                    self.fail(item, &failure);
+                    self.fail(group.kind, item, &failure);
                 }
             }
         }
@@ -209,30 +205,28 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
     }
 
     fn build(&self, group: &Group<'a>, items: &VecDeque<Item>, most: usize) -> (Vec<u8>, usize) {
-        let statements = || items.iter().take(most).filter_map(|item| Some((self.operation(item)?, &item.condition)));
-        let expected = statements().map(|(operation, _)| statement_bytes(operation)).sum::<usize>() + 200;
-        let built = build(group.kind, group.collection, statements(), self.run.target.bulk_bytes, expected);
+        let statement = |item: &Item| self.run.statement(group.kind, item.operation);
+        let statements = || items.iter().take(most).filter_map(|item| Some((statement(item)?, &item.condition)));
+        let expected = statements().map(|(statement, _): (Statement<'_>, _)| statement.bytes()).sum::<usize>() + 200;
+        let built = build(group.kind, group.collection, statements(), self.run.shared.target.bulk_bytes, expected);
         (built.bytes, built.count)
-    }
-
-    fn operation(&self, item: &Item) -> Option<&'a Operation<'a>> {
-        self.run.operations.get(item.operation)
     }
 
     /// Gives each of a command's items its outcome, or its place in the next round.
     fn sort(&self, kind: Kind, items: Vec<Item>, answer: &Document, round: &mut Round) {
-        let connector = &self.run.target.connector;
+        let connector = &self.run.shared.target.connector;
         let answer = match Answer::read(answer, items.len()) {
             Ok(answer) => answer,
-            Err(why) => return self.unmatched(items, &why, round),
+            Err(why) => return self.unmatched(kind, items, &why, round),
         };
         let good = answer.errors.iter().filter(|error| error.is_none()).count();
         let short = good - answer.n.min(good);
-        let may_miss = |item: &Item| kind == Kind::Delete || item.condition != Condition::Older;
+        let may_miss = |item: &Item| kind == Kind::Delete || item.condition.compares();
         let missing_at_most =
             items.iter().zip(&answer.errors).filter(|(item, error)| error.is_none() && may_miss(item)).count();
         if short > missing_at_most {
             return self.unmatched(
+                kind,
                 items,
                 &format!("{good} statements without an error, but only {} writes", answer.n),
                 round,
@@ -248,36 +242,37 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                 continue;
             }
             let Some(trouble) = trouble else {
-                if short > 0 && may_miss(&item) {
+                // What was to be deleted unconditionally is gone, however few were there.
+                if short > 0 && may_miss(&item) && item.condition != Condition::Always {
                     round.judge.push((item, None));
                 } else {
-                    self.run.settle(item.operation, Ok(Done::Applied));
+                    self.run.settle(item.operation, kind, Ok(Done::Applied));
                 }
                 continue;
             };
             let failure = connector.failure(&trouble);
             match trouble.meaning {
-                Meaning::Duplicate if kind == Kind::Upsert => round.judge.push((item, Some(trouble.text))),
+                Meaning::Duplicate if kind != Kind::Delete => round.judge.push((item, Some(trouble.text))),
                 Meaning::Unknown | Meaning::Duplicate if item.tries + 1 < TRIES => {
                     item.tries += 1;
                     round.retry(item, &failure);
                 }
-                Meaning::Unknown | Meaning::Duplicate => self.run.suspect(item.operation, failure),
+                Meaning::Unknown | Meaning::Duplicate => self.run.suspect(item.operation, kind, failure),
                 Meaning::Cause(_) if trouble.is_transient() => round.retry(item, &failure),
-                Meaning::Cause(_) => self.fail(item, &failure),
+                Meaning::Cause(_) => self.fail(kind, item, &failure),
             }
         }
     }
 
     /// The answer does not fit: nothing is known of any of these.
-    fn unmatched(&self, items: Vec<Item>, why: &str, round: &mut Round) {
-        let failure = self.run.target.connector.describe(Cause::UnexpectedAnswer, why);
+    fn unmatched(&self, kind: Kind, items: Vec<Item>, why: &str, round: &mut Round) {
+        let failure = self.run.shared.target.connector.describe(Cause::UnexpectedAnswer, why);
         for mut item in items {
             item.tries += 1;
             if item.tries < TRIES {
                 round.retry(item, &failure);
             } else {
-                self.fail(item, &failure);
+                self.fail(kind, item, &failure);
             }
         }
     }
@@ -290,9 +285,8 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         last: bool,
         round: &mut Round,
     ) {
-        let keys: Vec<Key<'_>> = items.iter().filter_map(|(item, _)| Some(self.operation(item)?.key)).collect();
         let found = loop {
-            match self.look_up(group, &keys).await {
+            match self.look_up(group, &items).await {
                 Ok(found) => break Ok(found),
                 Err(Stop::Again) => {}
                 Err(Stop::Trouble(trouble)) => break Err(trouble),
@@ -301,147 +295,82 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         let found = match found {
             Ok(found) => found,
             Err(trouble) => {
-                let failure = self.run.target.connector.failure(&trouble);
+                let failure = self.run.shared.target.connector.failure(&trouble);
                 for (item, _) in items {
                     if trouble.is_transient() {
                         round.retry(item, &failure);
                     } else {
-                        self.fail(item, &failure);
+                        self.fail(group.kind, item, &failure);
                     }
                 }
                 return;
             }
         };
         for (mut item, duplicate) in items {
-            let Some(operation) = self.operation(&item) else { continue };
-            let stored = lookup::identity_of(operation.key).ok().and_then(|identity| found.get(&identity));
-            match verdict(group.kind, &item.condition, duplicate.is_some(), stored, &operation.version) {
-                Verdict::Done(done) => self.run.settle(item.operation, Ok(done)),
-                Verdict::OrderConflict => self.fail(item, &order_conflict(operation, stored)),
+            let Some(operation) = self.run.operations.get(item.operation) else { continue };
+            let id = self.id(group.kind, &item).and_then(|id| Ok(lookup::identity_of(&id)?));
+            let stored = id.ok().and_then(|identity| found.get(&identity));
+            let guard = self.run.guard(group.kind, item.operation);
+            let (kind, duplicated) = (group.kind, duplicate.is_some());
+            let verdict = match (self.run.mode, kind) {
+                (Mode::Put(_), Kind::Upsert | Kind::Delete) => {
+                    store::verdict(kind, &item.condition, duplicated, stored, &operation.version)
+                }
+                (mode, _) => match verdict(kind, &item.condition, &guard, duplicated, stored, &operation.version) {
+                    // Whatever the clocks say: a fence is never lowered.
+                    Verdict::OrderConflict if matches!(mode, Mode::Put(_)) => Verdict::Done(Done::Stale),
+                    verdict => verdict,
+                },
+            };
+            match verdict {
+                Verdict::Done(done) => self.run.settle(item.operation, kind, Ok(done)),
+                Verdict::OrderConflict => self.fail(kind, item, &order_conflict(operation, stored)),
+                Verdict::Foreign => self.fail(kind, item, &foreign(operation, stored)),
                 Verdict::Again(_) if item.races == RACES => {
+                    if let (Mode::Put(_), Kind::Upsert | Kind::Delete) = (self.run.mode, kind) {
+                        self.run.settle(item.operation, kind, Ok(Done::Stale));
+                        continue;
+                    }
                     let failure = Failure::new(Cause::LostRace, format!("another writer was faster {RACES} times"));
-                    self.fail(item, &failure);
+                    self.fail(kind, item, &failure);
                 }
                 Verdict::Again(condition) => {
                     item.races += 1;
                     item.condition = condition;
                     round.again.push(item);
                 }
-                Verdict::UniqueConflict if last => {
+                // A fence's only unique index should be the one on `_id`.
+                Verdict::UniqueConflict if last || kind == Kind::Fence => {
                     let failure = Failure::new(Cause::UniqueConflict, duplicate.unwrap_or_default());
-                    self.fail(item, &failure);
+                    self.fail(kind, item, &failure);
                 }
-                Verdict::UniqueConflict => self.run.defer(index, Item::new(item.operation)),
+                Verdict::UniqueConflict => self.run.defer(index, Item::new(item.operation, guard)),
             }
         }
     }
 
-    /// Runs a command; an answer that is not `ok` is trouble.
-    async fn call(&mut self, database: &str, command: Vec<u8>) -> Result<Document, Stop> {
-        let (client, generation) = self.connect().await?;
-        let command = RawDocumentBuf::from_bytes(command).map_err(|error| unexpected(&error))?;
-        let (database, answer_by) = (client.database(database), self.answer_by());
-        let mut call = database.run_raw_command(command);
-        if let Some((_, Some(session))) = &mut self.session {
-            call = call.session(session);
-        }
-        let result = tokio::time::timeout_at(answer_by, call.into_future()).await;
-        match result {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.stop(generation, &error).await),
-            Err(_) => Err(self.no_answer()),
+    async fn look_up(&mut self, group: &Group<'a>, items: &[(Item, Option<String>)]) -> Result<Found, Stop> {
+        let ids = items.iter().map(|(item, _)| self.id(group.kind, item)).collect::<Result<Vec<Bson>, _>>()?;
+        self.caller.find(group.database, group.collection, &ids).await
+    }
+
+    /// The id of what an item writes.
+    fn id(&self, kind: Kind, item: &Item) -> Result<Bson, Stop> {
+        match self.run.statement(kind, item.operation) {
+            Some(Statement::Document(operation)) => Ok(lookup::id(operation.key)?),
+            Some(Statement::Fence(fence)) => Ok(fence.id().into()),
+            None => Ok(Bson::Null),
         }
     }
 
-    async fn look_up(&mut self, group: &Group<'a>, keys: &[Key<'_>]) -> Result<Found, Stop> {
-        let (client, generation) = self.connect().await?;
-        let collection = client.database(group.database).collection(group.collection);
-        let majority = !self.run.target.no_majority_reads.get();
-        let answer_by = self.answer_by();
-        let session = self.session.as_mut().and_then(|(_, session)| session.as_mut());
-        let result = tokio::time::timeout_at(answer_by, lookup::find(&collection, keys, majority, session)).await;
-        match result {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => {
-                if majority && lookup::is_of_read_concern(&error) {
-                    self.run.target.no_majority_reads.set(true);
-                    return Err(Stop::Again);
-                }
-                Err(self.stop(generation, &error).await)
-            }
-            Err(_) => Err(self.no_answer()),
-        }
-    }
-
-    /// The client, with a session where the server has any: what is read in it includes what was written in it.
-    async fn connect(&mut self) -> Result<(Client, u64), Stop> {
-        if Instant::now() >= self.run.limit {
-            return Err(Stop::Trouble(Trouble::new(Cause::Deadline, "no time was left to call the server")));
-        }
-        let connection = self.run.target.connector.connection(self.run.limit).await.map_err(Stop::Trouble)?;
-        if self.session.as_ref().is_none_or(|(generation, _)| *generation != connection.generation) {
-            let session = if self.run.no_sessions.get() { None } else { connection.client.start_session().await.ok() };
-            self.session = Some((connection.generation, session));
-        }
-        Ok((connection.client, connection.generation))
-    }
-
-    fn answer_by(&self) -> tokio::time::Instant {
-        self.run.limit.min(Instant::now() + ANSWER_TIME).into()
-    }
-
-    /// The call was dropped and its connection with it; what it asked for may still happen, and the guards allow for that.
-    fn no_answer(&mut self) -> Stop {
-        self.session = None;
-        Stop::Trouble(Trouble::new(Cause::TimedOut, "no answer in time"))
-    }
-
-    async fn stop(&mut self, generation: u64, error: &Error) -> Stop {
-        // Lanes run side by side, so each that has begun a session finds out by itself.
-        if matches!(*error.kind, ErrorKind::SessionsNotSupported) && matches!(self.session, Some((_, Some(_)))) {
-            self.run.no_sessions.set(true);
-            self.session = None;
-            return Stop::Again;
-        }
-        let trouble = Trouble::of_driver(error);
-        if !trouble.is_refused_login() {
-            return Stop::Trouble(trouble);
-        }
-        let mut refreshed = self.run.refreshed.lock().await;
-        match *refreshed {
-            None => {
-                let result = self.run.target.connector.refresh(generation, self.run.limit).await;
-                *refreshed = Some((generation, matches!(result, Ok(true))));
-                match result {
-                    Ok(true) => Stop::Again,
-                    Ok(false) => Stop::Trouble(trouble),
-                    Err(trouble) => Stop::Trouble(trouble),
-                }
-            }
-            Some((refused, true)) if refused == generation => Stop::Again,
-            Some(_) => Stop::Trouble(trouble),
-        }
-    }
-
-    /// Waits for a random part of a time that doubles; `false` when there is no time for it.
-    async fn pause(&self, count: u32) -> bool {
-        let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(count.min(16))).min(LONGEST_PAUSE);
-        let pause = longest.mul_f64(fastrand::f64());
-        let fits = Instant::now() + pause < self.run.limit;
-        if fits {
-            tokio::time::sleep(pause).await;
-        }
-        fits
-    }
-
-    fn fail(&self, mut item: Item, failure: &Failure) {
+    fn fail(&self, kind: Kind, mut item: Item, failure: &Failure) {
         let mut failure = item.cause_of(failure);
         if failure.cause == Cause::Deadline
             && let Some(obstacle) = self.run.obstacle.borrow().as_ref()
         {
             failure = obstacle.clone();
         }
-        self.run.settle(item.operation, Err(failure));
+        self.run.settle(item.operation, kind, Err(failure));
     }
 }
 
@@ -449,10 +378,6 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
 fn concern_trouble(trouble: &Trouble) -> Trouble {
     let cause = if trouble.is_transient() { trouble.cause() } else { Cause::Unavailable };
     Trouble::new(cause, format!("write concern: {}", trouble.text))
-}
-
-fn unexpected(error: &mongodb::bson::error::Error) -> Stop {
-    Stop::Trouble(Trouble::new(Cause::UnexpectedAnswer, error.to_string()))
 }
 
 fn order_conflict(operation: &Operation<'_>, stored: Option<&Stored>) -> Failure {
@@ -465,27 +390,60 @@ fn order_conflict(operation: &Operation<'_>, stored: Option<&Stored>) -> Failure
     )
 }
 
+fn foreign(operation: &Operation<'_>, stored: Option<&Stored>) -> Failure {
+    let space = operation.version.space;
+    let detail = match stored.and_then(|stored| stored.mark.as_ref()) {
+        Some(mark) => format!("the document was written by `{}`, the change is of `{space}`", mark.space),
+        None => "the document has no version that can be read".to_owned(),
+    };
+    Failure::new(Cause::ForeignDocument, detail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::Unchanged;
     use tidelock_core::version::Mark;
 
-    const VERSION: Version<'static> = Version { space: "s", label: "b", exact: "5", coarse: 1, at: 10_000 };
+    const VERSION: Version<'static> = Version { space: "s", label: "b", exact: "5", token: "", coarse: 1, at: 10_000 };
 
     fn stored(mark: Option<(&str, &str, i64)>) -> Stored {
         let mark = mark.map(|(space, exact, at)| Mark {
             space: space.to_owned(),
             label: "b".to_owned(),
             exact: exact.to_owned(),
+            token: String::new(),
             at,
         });
-        Stored { mark, unchanged: vec![7] }
+        Stored { mark, unchanged: Unchanged(vec![7]) }
+    }
+
+    fn judged(kind: Kind, tried: &Condition, duplicate: bool, stored: Option<&Stored>) -> Verdict {
+        verdict(kind, tried, &Condition::Older, duplicate, stored, &VERSION)
+    }
+
+    #[test]
+    fn where_the_source_can_be_read_others_documents_are_left_to_the_caller() {
+        let guard = Condition::OwnOlder;
+        let compare = Condition::Stored(Unchanged(vec![1]));
+        for kind in [Kind::Upsert, Kind::Delete] {
+            for foreign in [stored(Some(("other", "9", 10_000))), stored(None)] {
+                for (tried, duplicate) in [(&guard, false), (&guard, true), (&compare, true)] {
+                    let verdict = verdict(kind, tried, &guard, duplicate, Some(&foreign), &VERSION);
+                    assert_eq!(verdict, Verdict::Foreign);
+                }
+            }
+            let older = stored(Some(("s", "4", 10_000)));
+            let again = Verdict::Again(Condition::Stored(Unchanged(vec![7])));
+            assert_eq!(verdict(kind, &guard, &guard, kind == Kind::Upsert, Some(&older), &VERSION), again);
+        }
+        assert_eq!(verdict(Kind::Upsert, &compare, &guard, false, None, &VERSION), Verdict::Again(guard));
     }
 
     #[test]
     fn judges_on_what_is_stored() {
-        let again = || Verdict::Again(Condition::Stored(vec![7]));
-        let cas = Condition::Stored(vec![1]);
+        let again = || Verdict::Again(Condition::Stored(Unchanged(vec![7])));
+        let cas = Condition::Stored(Unchanged(vec![1]));
         let (applied, stale) = (|| Verdict::Done(Done::Applied), || Verdict::Done(Done::Stale));
         // Upsert refused by the guard; compare-and-set refused by a unique index; compare-and-set without effect; delete.
         for (mark, by_guard, by_unique, lost, delete) in [
@@ -503,13 +461,13 @@ mod tests {
             (None, again(), Verdict::UniqueConflict, again(), again()),
         ] {
             let stored = stored(mark);
-            assert_eq!(verdict(Kind::Upsert, &Condition::Older, true, Some(&stored), &VERSION), by_guard, "{mark:?}");
-            assert_eq!(verdict(Kind::Upsert, &cas, true, Some(&stored), &VERSION), by_unique, "{mark:?}");
-            assert_eq!(verdict(Kind::Upsert, &cas, false, Some(&stored), &VERSION), lost, "{mark:?}");
-            assert_eq!(verdict(Kind::Delete, &Condition::Older, false, Some(&stored), &VERSION), delete, "{mark:?}");
+            assert_eq!(judged(Kind::Upsert, &Condition::Older, true, Some(&stored)), by_guard, "{mark:?}");
+            assert_eq!(judged(Kind::Upsert, &cas, true, Some(&stored)), by_unique, "{mark:?}");
+            assert_eq!(judged(Kind::Upsert, &cas, false, Some(&stored)), lost, "{mark:?}");
+            assert_eq!(judged(Kind::Delete, &Condition::Older, false, Some(&stored)), delete, "{mark:?}");
         }
-        assert_eq!(verdict(Kind::Upsert, &Condition::Older, true, None, &VERSION), Verdict::UniqueConflict);
-        assert_eq!(verdict(Kind::Upsert, &cas, false, None, &VERSION), Verdict::Again(Condition::Older));
-        assert_eq!(verdict(Kind::Delete, &cas, false, None, &VERSION), applied());
+        assert_eq!(judged(Kind::Upsert, &Condition::Older, true, None), Verdict::UniqueConflict);
+        assert_eq!(judged(Kind::Upsert, &cas, false, None), Verdict::Again(Condition::Older));
+        assert_eq!(judged(Kind::Delete, &cas, false, None), applied());
     }
 }

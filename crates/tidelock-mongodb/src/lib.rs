@@ -6,34 +6,46 @@
 //!              answer  ─▶ one verdict per statement (the driver's `run_command` turns none of them into an error)
 //!              lookup  ─▶ what a refused statement has met, read back from the primary
 //!              lane    ─▶ judged on the stored version: stale, replay, or once more by compare-and-set
+//!              fence   ─▶ what is remembered of a delete, acknowledged before the delete is sent
+//!              caller  ─▶ connection, session, login and patience
 //!              error   ─▶ one table: what each server code means
 //! ```
 //!
 //! A document is stored as `{_id, …the item's attributes…, _tidelock}`. Writes ask for the write concern `majority`; an
 //! answer with a `writeConcernError` counts as no answer.
 //!
+//! Slow lanes look and compare-and-set (`store`); the sweep removes what is older than its fence (`sweep`).
+//!
 //! Collections must have the default collation: under any other, ids that differ only in case would meet.
 
 mod answer;
 mod apply;
+mod caller;
 mod command;
 mod config;
 mod connection;
 mod error;
+mod fence;
 mod identity;
 mod lane;
 mod login;
 mod lookup;
+mod store;
+mod sweep;
 
+use apply::Mode;
 use connection::Connector;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
-use tidelock_core::target::{Operation, Outcome, Target};
+use tidelock_core::fence::{Swept, Window};
+use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target};
 
 pub use self::config::MongoDbConfig;
 pub use self::login::{Credentials, FromUri, Login};
+pub use self::lookup::Unchanged;
 
 /// A MongoDB deployment that documents are written to.
 #[derive(Debug)]
@@ -41,6 +53,12 @@ pub struct MongoDbTarget<C = FromUri> {
     connector: Connector<C>,
     bulk_bytes: usize,
     in_flight: usize,
+    fences: bool,
+    guards: bool,
+    /// Databases to sweep besides the default one.
+    databases: Vec<String>,
+    /// Databases whose fences have their index, or shall do without.
+    indexed: RefCell<BTreeSet<String>>,
     /// The server has turned read concern `majority` down.
     no_majority_reads: Cell<bool>,
 }
@@ -51,9 +69,24 @@ impl<C: Credentials> MongoDbTarget<C> {
     /// # Errors
     /// All that is wrong with the settings, each problem naming the setting; never a credential.
     pub fn new(config: MongoDbConfig, credentials: C) -> Result<Self, Vec<String>> {
-        let (bulk_bytes, in_flight) = (config.bulk_bytes, config.in_flight.max(1));
-        let connector = Connector::new(config, credentials)?;
-        Ok(Self { connector, bulk_bytes, in_flight, no_majority_reads: Cell::new(false) })
+        let MongoDbConfig { bulk_bytes, in_flight, fences, guards, ref databases, .. } = config;
+        let databases = databases.clone();
+        Ok(Self {
+            connector: Connector::new(config, credentials)?,
+            bulk_bytes,
+            in_flight: in_flight.max(1),
+            fences,
+            guards,
+            databases,
+            indexed: RefCell::default(),
+            no_majority_reads: Cell::new(false),
+        })
+    }
+
+    /// The databases to sweep.
+    fn databases(&self) -> BTreeSet<&str> {
+        let default = self.connector.address.default_database.as_deref();
+        self.databases.iter().map(String::as_str).chain(default).collect()
     }
 
     /// Connects and authenticates, so that the first batch need not.
@@ -70,7 +103,23 @@ impl<C: Credentials> Target for MongoDbTarget<C> {
         Format::Bson
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
-        apply::apply(self, operations, deadline).await
+    async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+        apply::apply(self, operations, Mode::Live { truth: call.truth }, call).await
+    }
+}
+
+impl<C: Credentials> Store for MongoDbTarget<C> {
+    type Witness = Unchanged;
+
+    async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Unchanged>, Failure>> {
+        store::look(self, operations, call).await
+    }
+
+    async fn put(&self, puts: &[Put<'_, Unchanged>], call: Call) -> Vec<Result<bool, Failure>> {
+        store::put(self, puts, call).await
+    }
+
+    async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
+        sweep::sweep(self, window, call).await
     }
 }

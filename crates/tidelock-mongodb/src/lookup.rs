@@ -1,4 +1,4 @@
-//! Reading back what a refused statement has met: `_id` and `_tidelock`, from the primary.
+//! Reading what is stored, from the primary: `_id` and `_tidelock`.
 
 use crate::identity::identity;
 use mongodb::bson::{
@@ -12,28 +12,44 @@ use tidelock_core::encode::{MARK_FIELD, write_bson_key};
 use tidelock_core::key::Key;
 use tidelock_core::version::Mark;
 
+/// An operator expression, as BSON, that a document's `_tidelock` meets as long as it is what was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchanged(pub(crate) Vec<u8>);
+
 /// A document that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     /// The version that wrote it; `None` when there is none that can be read.
     pub(crate) mark: Option<Mark>,
-    /// The operator expression that `_tidelock` meets as long as it is what was read.
-    pub(crate) unchanged: Vec<u8>,
+    /// Proves that it is still what was read.
+    pub(crate) unchanged: Unchanged,
 }
 
 /// What is stored, by [identity].
 pub(crate) type Found = HashMap<Vec<u8>, Stored>;
 
 /// Ids of one query: at most 3 KB each, as DynamoDB's keys are, they stay far below a command's limit.
-const IDS_PER_QUERY: usize = 1_000;
+pub(crate) const IDS_PER_QUERY: usize = 1_000;
 
-/// The identity of the id that a key becomes.
-pub(crate) fn identity_of(key: Key<'_>) -> Result<Vec<u8>, BsonError> {
-    let id = id_document(key)?;
-    identity(id.get("_id")?.unwrap_or(RawBsonRef::Null))
+/// What to read.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) filter: Document,
+    pub(crate) projection: Document,
+    pub(crate) sort: Option<Document>,
+    pub(crate) limit: Option<i64>,
 }
 
-fn id_document(key: Key<'_>) -> Result<RawDocumentBuf, BsonError> {
+impl Query {
+    /// The marks of the documents of these ids.
+    pub(crate) fn of_ids(ids: &[Bson]) -> Self {
+        let projection = doc! {"_id": 1, MARK_FIELD: 1};
+        Self { filter: doc! {"_id": {"$in": ids}}, projection, sort: None, limit: None }
+    }
+}
+
+/// The id that a key becomes.
+pub(crate) fn id(key: Key<'_>) -> Result<Bson, BsonError> {
     let mut bytes = vec![0; 4];
     write_bson_key(&mut bytes, "_id", key);
     bytes.push(0);
@@ -41,47 +57,57 @@ fn id_document(key: Key<'_>) -> Result<RawDocumentBuf, BsonError> {
     if let Some(start) = bytes.get_mut(..4) {
         start.copy_from_slice(&length);
     }
-    RawDocumentBuf::from_bytes(bytes)
+    let document = Document::try_from(&RawDocumentBuf::from_bytes(bytes)?)?;
+    Ok(document.get("_id").cloned().unwrap_or(Bson::Null))
 }
 
-/// Reads the documents of these keys.
+/// The [identity](identity()) of an id.
+pub(crate) fn identity_of(id: &Bson) -> Result<Vec<u8>, BsonError> {
+    let value = RawBson::try_from(id.clone())?;
+    identity(value.as_raw_bson_ref())
+}
+
+/// Reads documents, each handed on as it comes.
 ///
 /// With `majority`, only what no failover can take back is seen; together with the session's causal consistency that
-/// includes what the refused statements have met.
-pub(crate) async fn find(
+/// includes what the session's writes have met.
+pub(crate) async fn run(
     collection: &Collection<RawDocumentBuf>,
-    keys: &[Key<'_>],
+    query: Query,
     majority: bool,
-    mut session: Option<&mut ClientSession>,
-) -> Result<Found, Error> {
-    let mut found = Found::with_capacity(keys.len());
-    for keys in keys.chunks(IDS_PER_QUERY) {
-        let ids: Vec<Bson> = keys.iter().map(|key| id(*key)).collect::<Result<_, _>>()?;
-        let concern = if majority { ReadConcern::majority() } else { ReadConcern::local() };
-        // Whatever read preference the connection string names: a secondary may not have it yet.
-        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-        let find = collection
-            .find(doc! {"_id": {"$in": ids}})
-            .projection(doc! {"_id": 1, MARK_FIELD: 1})
-            .selection_criteria(primary)
-            .read_concern(concern)
-            .batch_size(1_000);
-        match session.as_deref_mut() {
-            Some(session) => {
-                let mut cursor = find.session(&mut *session).await?;
-                while cursor.advance(&mut *session).await? {
-                    note(&mut found, cursor.current())?;
-                }
+    session: Option<&mut ClientSession>,
+    mut each: impl FnMut(&RawDocument) -> Result<(), BsonError>,
+) -> Result<(), Error> {
+    let concern = if majority { ReadConcern::majority() } else { ReadConcern::local() };
+    // Whatever read preference the connection string names: a secondary may not have it yet.
+    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+    let mut find = collection
+        .find(query.filter)
+        .projection(query.projection)
+        .selection_criteria(primary)
+        .read_concern(concern)
+        .batch_size(1_000);
+    if let Some(sort) = query.sort {
+        find = find.sort(sort);
+    }
+    if let Some(limit) = query.limit {
+        find = find.limit(limit);
+    }
+    match session {
+        Some(session) => {
+            let mut cursor = find.session(&mut *session).await?;
+            while cursor.advance(&mut *session).await? {
+                each(cursor.current())?;
             }
-            None => {
-                let mut cursor = find.await?;
-                while cursor.advance().await? {
-                    note(&mut found, cursor.current())?;
-                }
+        }
+        None => {
+            let mut cursor = find.await?;
+            while cursor.advance().await? {
+                each(cursor.current())?;
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The server does not know read concern `majority`, or cannot give it.
@@ -90,28 +116,25 @@ pub(crate) fn is_of_read_concern(error: &Error) -> bool {
     matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 2 | 9 | 72 | 148 | 238 | 40415))
 }
 
-fn id(key: Key<'_>) -> Result<Bson, BsonError> {
-    let document = Document::try_from(&id_document(key)?)?;
-    Ok(document.get("_id").cloned().unwrap_or(Bson::Null))
-}
-
-fn note(found: &mut Found, document: &RawDocument) -> Result<(), BsonError> {
+/// Keeps what was read.
+pub(crate) fn note(found: &mut Found, document: &RawDocument) -> Result<(), BsonError> {
     if let Some(id) = document.get("_id")? {
         found.insert(identity(id)?, stored(document)?);
     }
     Ok(())
 }
 
-fn stored(document: &RawDocument) -> Result<Stored, BsonError> {
+/// What a document's `_tidelock` says.
+pub(crate) fn stored(document: &RawDocument) -> Result<Stored, BsonError> {
     let Some(value) = document.get(MARK_FIELD)? else {
         let mut missing = RawDocumentBuf::new();
         missing.append(cstr!("$exists"), false);
-        return Ok(Stored { mark: None, unchanged: missing.into_bytes() });
+        return Ok(Stored { mark: None, unchanged: Unchanged(missing.into_bytes()) });
     };
     // `$eq` takes any value for what it is, be it a pattern or a document with operators in it.
     let mut unchanged = RawDocumentBuf::new();
     unchanged.append(cstr!("$eq"), RawBson::from(value));
-    Ok(Stored { mark: value.as_document().and_then(mark), unchanged: unchanged.into_bytes() })
+    Ok(Stored { mark: value.as_document().and_then(mark), unchanged: Unchanged(unchanged.into_bytes()) })
 }
 
 fn mark(document: &RawDocument) -> Option<Mark> {
@@ -122,7 +145,11 @@ fn mark(document: &RawDocument) -> Option<Mark> {
         Some(RawBsonRef::Int64(at)) => at,
         Some(_) => return None,
     };
-    Some(Mark { space: text("space")?, label: text("label")?, exact: text("exact")?, at })
+    let token = match document.get("token").ok()? {
+        None => String::new(),
+        Some(token) => token.as_str()?.to_owned(),
+    };
+    Some(Mark { space: text("space")?, label: text("label")?, exact: text("exact")?, token, at })
 }
 
 #[cfg(test)]
@@ -139,9 +166,12 @@ mod tests {
     fn a_whole_mark_is_read() {
         let mark = doc! {"space": "s", "label": "l", "exact": "e", "at": 5_i64};
         let stored = of(&doc! {"_id": 1, "_tidelock": mark.clone()});
-        let expected = Mark { space: "s".to_owned(), label: "l".to_owned(), exact: "e".to_owned(), at: 5 };
-        assert_eq!(stored.mark, Some(expected));
-        assert_eq!(stored.unchanged, doc! {"$eq": mark}.to_vec().expect("serializable"));
+        let expected =
+            Mark { space: "s".to_owned(), label: "l".to_owned(), exact: "e".to_owned(), token: String::new(), at: 5 };
+        assert_eq!(stored.mark, Some(expected.clone()));
+        let with_token = of(&doc! {"_tidelock": {"space": "s", "label": "l", "exact": "e", "token": "t", "at": 5_i64}});
+        assert_eq!(with_token.mark, Some(Mark { token: "t".to_owned(), ..expected }));
+        assert_eq!(stored.unchanged.0, doc! {"$eq": mark}.to_vec().expect("serializable"));
         let small = of(&doc! {"_tidelock": {"space": "s", "label": "l", "exact": "e", "at": 5}});
         assert_eq!(small.mark.map(|mark| mark.at), Some(5));
     }
@@ -156,14 +186,18 @@ mod tests {
             Bson::from(doc! {"space": "s", "label": "l", "at": 5_i64}),
             Bson::from(doc! {"space": 1, "label": "l", "exact": "e", "at": 5_i64}),
             Bson::from(doc! {"space": "s", "label": "l", "exact": "e", "at": "now"}),
+            Bson::from(doc! {"space": "s", "label": "l", "exact": "e", "token": 1, "at": 5_i64}),
             Bson::from(doc! {"$gt": 1}),
             Bson::from(Regex { pattern: cstr!("a").to_owned(), options: cstr!("i").to_owned() }),
         ] {
             let stored = of(&doc! {"_id": 1, "_tidelock": damaged.clone()});
             assert_eq!(stored.mark, None, "{damaged}");
-            assert_eq!(stored.unchanged, doc! {"$eq": damaged}.to_vec().expect("serializable"));
+            assert_eq!(stored.unchanged.0, doc! {"$eq": damaged}.to_vec().expect("serializable"));
         }
         let missing = of(&doc! {"_id": 1});
-        assert_eq!((missing.mark, missing.unchanged), (None, doc! {"$exists": false}.to_vec().expect("serializable")));
+        assert_eq!(
+            (missing.mark, missing.unchanged.0),
+            (None, doc! {"$exists": false}.to_vec().expect("serializable"))
+        );
     }
 }

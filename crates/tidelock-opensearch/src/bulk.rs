@@ -2,6 +2,7 @@
 
 use crate::judge::Seen;
 use tidelock_core::encode::MARK_FIELD;
+use tidelock_core::fence::FENCE_INDEX;
 use tidelock_core::json::write_string;
 use tidelock_core::target::{Operation, Write};
 
@@ -12,6 +13,17 @@ pub(crate) enum Guard {
     External,
     /// The document must still be the one that was read.
     CompareAndSet(Seen),
+    /// Nothing compares: for measurement only.
+    Off,
+}
+
+/// Which of an operation's writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The document itself.
+    Document,
+    /// The fence of a delete.
+    Fence,
 }
 
 /// Appends one operation to a body.
@@ -21,6 +33,50 @@ pub(crate) fn push_action(body: &mut Vec<u8>, operation: &Operation<'_>, id: &st
         Write::Delete => b"{\"delete\":{\"_id\":",
     });
     write_string(body, id);
+    push_guard(body, operation, guard);
+    if let Write::Upsert(document) = operation.write {
+        body.extend_from_slice(document);
+        body.extend_from_slice(if document.len() > 1 { b",\"" } else { b"\"" });
+        body.extend_from_slice(MARK_FIELD.as_bytes());
+        body.extend_from_slice(b"\":");
+        operation.version.write_json(body);
+        body.extend_from_slice(b"}\n");
+    }
+}
+
+/// Appends the fence of a delete: where the document was, and the version that ended it.
+pub(crate) fn push_fence(
+    body: &mut Vec<u8>,
+    operation: &Operation<'_>,
+    id: &str,
+    fence: &str,
+    guard: Guard,
+    now_ms: i64,
+) {
+    body.extend_from_slice(b"{\"index\":{\"_index\":\"");
+    body.extend_from_slice(FENCE_INDEX.as_bytes());
+    body.extend_from_slice(b"\",\"_id\":");
+    write_string(body, fence);
+    push_guard(body, operation, guard);
+    body.extend_from_slice(b"{\"index\":");
+    write_string(body, &operation.into.name);
+    body.extend_from_slice(b",\"id\":");
+    write_string(body, id);
+    body.extend_from_slice(b",\"key\":");
+    let mut key = Vec::with_capacity(64);
+    operation.key.write_json(&mut key);
+    write_string(body, &String::from_utf8_lossy(&key));
+    body.extend_from_slice(b",\"written\":");
+    push_integer(body, now_ms);
+    body.extend_from_slice(b",\"");
+    body.extend_from_slice(MARK_FIELD.as_bytes());
+    body.extend_from_slice(b"\":");
+    operation.version.write_json(body);
+    body.extend_from_slice(b"}\n");
+}
+
+/// Ends an action line.
+fn push_guard(body: &mut Vec<u8>, operation: &Operation<'_>, guard: Guard) {
     match guard {
         Guard::External => {
             body.extend_from_slice(b",\"version\":");
@@ -34,25 +90,20 @@ pub(crate) fn push_action(body: &mut Vec<u8>, operation: &Operation<'_>, id: &st
             push_integer(body, seen.primary_term);
             body.extend_from_slice(b"}}\n");
         }
-    }
-    if let Write::Upsert(document) = operation.write {
-        body.extend_from_slice(document);
-        body.extend_from_slice(if document.len() > 1 { b",\"" } else { b"\"" });
-        body.extend_from_slice(MARK_FIELD.as_bytes());
-        body.extend_from_slice(b"\":");
-        operation.version.write_json(body);
-        body.extend_from_slice(b"}\n");
+        Guard::Off => body.extend_from_slice(b"}}\n"),
     }
 }
 
-/// An upper bound of what [`push_action`] appends.
+/// An upper bound of what [`push_action`] and [`push_fence`] append for an operation.
 pub(crate) fn action_size(operation: &Operation<'_>, id: &str) -> usize {
-    let document = match operation.write {
-        Write::Upsert(document) => document.len() + operation.version.space.len() + operation.version.label.len() + 128,
-        Write::Delete => 0,
+    let version = &operation.version;
+    let mark = version.space.len() + version.label.len() + version.exact.len() + version.token.len() + 88;
+    let content = match operation.write {
+        Write::Upsert(document) => document.len() + mark,
+        Write::Delete => 160 + operation.into.name.len() * 2 + id.len() * 2 + operation.key.as_bytes().len() * 3 + mark,
     };
     // An id may double by escaping in the common case; control characters, which take six bytes, are rare enough to ignore.
-    document + id.len() * 2 + 112
+    content + id.len() * 2 + 112
 }
 
 fn push_integer(body: &mut Vec<u8>, number: i64) {
@@ -74,7 +125,7 @@ pub(crate) struct Chunk {
 const MAX_ACTIONS: usize = 5_000;
 
 /// Below this a request is not split just to use another connection.
-const SMALLEST_SHARE: usize = 384 * 1024;
+const SMALLEST_SHARE: usize = 768 * 1024;
 
 /// Splits operations of the given sizes into requests: none above `limit` bytes, and as many as `lanes` can carry at a time
 /// as long as each is worth a request of its own. Operations above the limit must have been taken out before.
@@ -110,10 +161,16 @@ mod tests {
             "dynamodb":{"Keys":{"k":{"S":"c"}},"SequenceNumber":"6"}}]}"#;
         let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
         let plan = tidelock_core::batch::Plan::new(&batch, &Pipeline::default());
-        let (_, operations) = tidelock_core::batch::Delivery::new(&batch, &plan).round();
+        let tidelock_core::batch::Round { operations, .. } =
+            tidelock_core::batch::Delivery::new(&batch, &plan, false).round();
         let mut body = Vec::new();
         push_action(&mut body, &operations[0], &operations[0].key.text_id(), Guard::External);
-        push_action(&mut body, &operations[1], "c", Guard::CompareAndSet(Seen { seq_no: 3, primary_term: 1 }));
+        push_action(
+            &mut body,
+            &operations[1],
+            "c",
+            Guard::CompareAndSet(Seen { seq_no: 3, primary_term: 1, version: 9 }),
+        );
         let lines: Vec<serde_json::Value> = String::from_utf8(body.clone())
             .expect("UTF-8")
             .lines()
@@ -128,6 +185,20 @@ mod tests {
             serde_json::json!({"k": "a\"b", "_tidelock": {"space": "dynamodb:us-east-1:1:t", "label": "2012-01-01T00:00:01.000", "exact": exact, "at": 7000}})
         );
         assert_eq!(lines[2], serde_json::json!({"delete": {"_id": "c", "if_seq_no": 3, "if_primary_term": 1}}));
+        push_fence(&mut body, &operations[1], "c", "f", Guard::External, 99);
+        let fence: Vec<serde_json::Value> = String::from_utf8(body.clone())
+            .expect("UTF-8")
+            .lines()
+            .skip(3)
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        assert_eq!(fence[0]["index"]["_index"], "tidelock-fences");
+        assert_eq!(fence[0]["index"]["version_type"], "external");
+        assert_eq!(
+            (&fence[1]["index"], &fence[1]["id"], &fence[1]["key"], &fence[1]["written"]),
+            (&"t".into(), &"c".into(), &r#"{"k":{"S":"c"}}"#.into(), &99.into())
+        );
+        assert_eq!(fence[1]["_tidelock"]["exact"], format!("{:040}", 6));
         let bound: usize = operations.iter().map(|operation| action_size(operation, &operation.key.text_id())).sum();
         assert!(body.len() <= bound, "{} <= {bound}", body.len());
     }
@@ -137,7 +208,8 @@ mod tests {
         let sizes = |count: usize, size: usize| (0..count).map(|index| (index, size)).collect::<Vec<_>>();
         let lengths = |chunks: Vec<Chunk>| chunks.iter().map(|chunk| chunk.members.len()).collect::<Vec<_>>();
         assert_eq!(lengths(split(&sizes(10, 1000), 1_000_000, 4)), [10]);
-        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [250, 250]);
+        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [500]);
+        assert_eq!(lengths(split(&sizes(1000, 1000), 5_000_000, 4)), [500, 500]);
         assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 1)), [500]);
         assert_eq!(lengths(split(&sizes(10, 1000), 3000, 1)), [3, 3, 3, 1]);
         assert_eq!(lengths(split(&sizes(12_000, 1), 5_000_000, 1)), [5000, 5000, 2000]);

@@ -5,9 +5,19 @@ use crate::{Request, Transport};
 use bytes::Bytes;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
+use tidelock_core::fence::FENCE_INDEX;
 
 /// `_tidelock` is kept in the source alone: neither parsed nor indexed, so it costs next to nothing and cannot conflict.
 const PROPERTY: &str = r#"{"properties":{"_tidelock":{"type":"object","enabled":false}}}"#;
+
+/// The same for an index that is made.
+const DOCUMENTS: &str = r#"{"mappings":{"properties":{"_tidelock":{"type":"object","enabled":false}}}}"#;
+
+/// Fences are found by the time they were written at, and by nothing else.
+const FENCES: &str = concat!(
+    r#"{"mappings":{"dynamic":false,"properties":{"written":{"type":"long"},"#,
+    r#""_tidelock":{"type":"object","enabled":false}}}}"#
+);
 
 /// What is wrong with a name, by the engine's own
 /// [rules](https://docs.opensearch.org/latest/api-reference/index-apis/create-index/#index-naming-restrictions).
@@ -59,7 +69,7 @@ pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: I
     let answer = match found.status {
         200 if contains(&found.body, "\"_tidelock\"") => return Ok(()),
         404 => {
-            let create: &'static str = r#"{"mappings":{"properties":{"_tidelock":{"type":"object","enabled":false}}}}"#;
+            let create = if name == FENCE_INDEX { FENCES } else { DOCUMENTS };
             let created = transport.send(request("PUT", format!("/{path}"), create), deadline).await?;
             if created.status == 400 && contains(&created.body, "resource_already_exists") {
                 // Another function was faster.

@@ -5,9 +5,11 @@ use tidelock_core::version::Mark;
 
 /// Which incarnation of a document was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     pub(crate) seq_no: i64,
     pub(crate) primary_term: i64,
+    /// The document's `_version`.
+    pub(crate) version: i64,
 }
 
 /// What is stored under an id.
@@ -34,6 +36,8 @@ struct Doc {
     seq_no: Option<i64>,
     #[serde(rename = "_primary_term")]
     primary_term: Option<i64>,
+    #[serde(rename = "_version", default)]
+    version: i64,
     #[serde(rename = "_source")]
     source: Option<serde_json::Value>,
     error: Option<Error>,
@@ -47,14 +51,15 @@ struct Error {
     reason: String,
 }
 
-/// Body of the `_mget` that reads the stored versions. The read is realtime: it sees unrefreshed writes.
-pub(crate) fn request(ids: &[&str]) -> Vec<u8> {
-    let mut body = b"{\"ids\":[".to_vec();
-    for (index, id) in ids.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
+/// Body of the `_mget` that reads the stored versions of (index, id). The read is realtime: it sees unrefreshed writes.
+pub(crate) fn request<'a>(places: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
+    let mut body = b"{\"docs\":[".to_vec();
+    for (position, (index, id)) in places.enumerate() {
+        body.extend_from_slice(if position > 0 { b",{\"_index\":" } else { b"{\"_index\":" });
+        tidelock_core::json::write_string(&mut body, index);
+        body.extend_from_slice(b",\"_id\":");
         tidelock_core::json::write_string(&mut body, id);
+        body.push(b'}');
     }
     body.extend_from_slice(b"]}");
     body
@@ -68,6 +73,9 @@ pub(crate) fn read(body: &[u8], expected: usize) -> Option<Vec<Stored>> {
 
 fn stored(doc: Doc) -> Stored {
     if let Some(error) = doc.error {
+        if error.kind == "index_not_found_exception" {
+            return Stored::Nothing;
+        }
         return Stored::Unknown(error.kind, error.reason);
     }
     match (doc.found, doc.seq_no, doc.primary_term) {
@@ -76,7 +84,7 @@ fn stored(doc: Doc) -> Stored {
             // A mark of another form than ours is as good as none: the live change takes the document over.
             let mark =
                 doc.source.and_then(|mut source| serde_json::from_value(source.get_mut("_tidelock")?.take()).ok());
-            Stored::Document(Seen { seq_no, primary_term }, mark)
+            Stored::Document(Seen { seq_no, primary_term, version: doc.version }, mark)
         }
         (true, ..) => Stored::Unknown("unexpected_answer".to_owned(), "a document without _seq_no".to_owned()),
     }
@@ -93,14 +101,16 @@ mod tests {
             {"_id":"2","_seq_no":3,"_primary_term":1,"found":true,"_source":{}},
             {"_id":"3","_seq_no":4,"_primary_term":1,"found":true,"_source":{"_tidelock":"damaged"}},
             {"_id":"4","found":false},
-            {"_id":"5","error":{"type":"no_shard_available_action_exception","reason":"x"}}]}"#;
-        let stored = read(body, 5).expect("an answer");
-        let mark = Mark { space: "s".into(), label: "l".into(), exact: "9".into(), at: 3 };
-        assert_eq!(stored[0], Stored::Document(Seen { seq_no: 2, primary_term: 1 }, Some(mark)));
-        assert_eq!(stored[1], Stored::Document(Seen { seq_no: 3, primary_term: 1 }, None));
-        assert_eq!(stored[2], Stored::Document(Seen { seq_no: 4, primary_term: 1 }, None));
+            {"_id":"5","error":{"type":"no_shard_available_action_exception","reason":"x"}},
+            {"_id":"6","error":{"type":"index_not_found_exception","reason":"no such index"}}]}"#;
+        let stored = read(body, 6).expect("an answer");
+        let mark = Mark { space: "s".into(), label: "l".into(), exact: "9".into(), token: String::new(), at: 3 };
+        assert_eq!(stored[0], Stored::Document(Seen { seq_no: 2, primary_term: 1, version: 5 }, Some(mark)));
+        assert_eq!(stored[1], Stored::Document(Seen { seq_no: 3, primary_term: 1, version: 0 }, None));
+        assert_eq!(stored[2], Stored::Document(Seen { seq_no: 4, primary_term: 1, version: 0 }, None));
         assert_eq!(stored[3], Stored::Nothing);
         assert!(matches!(&stored[4], Stored::Unknown(kind, _) if kind.starts_with("no_shard")));
+        assert_eq!(stored[5], Stored::Nothing);
         assert_eq!(read(body, 4), None);
         assert_eq!(read(b"<html>", 1), None);
     }

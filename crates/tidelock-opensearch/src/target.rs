@@ -1,90 +1,55 @@
-//! The target: requests side by side, an outcome for every operation, refusals judged.
+//! The target: operations cut into requests, several of them at a time, and an outcome for every one.
 
-use crate::answer::{Item, items, whole_error};
-use crate::bulk::{Chunk, Guard, action_size, push_action, split};
-use crate::error::{by_status, classify};
-use crate::index::{check_name, path_segment, prepare};
-use crate::judge::{self, Stored};
-use crate::{Request, Response, Transport};
-use bytes::Bytes;
+use crate::bulk::{Guard, Part, action_size, split};
+use crate::index::{check_name, prepare};
+use crate::lane::{Ended, Endings, Judging, Pending, Work, pause, worth_waiting};
+use crate::{Transport, fence};
 use futures_util::StreamExt as _;
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tidelock_core::cause::{Cause, Disposition, Failure};
 use tidelock_core::encode::Format;
-use tidelock_core::target::{Done, Operation, Outcome, Target, Write};
-use tidelock_core::version::Judgement;
+use tidelock_core::fence::FENCE_INDEX;
+use tidelock_core::target::{Call, Operation, Outcome, Target, Write};
 
 /// The most bytes of an id.
 const MAX_ID: usize = 512;
 
-/// How often an operation that fails alone with a server error is tried.
-const ALONE_ATTEMPTS: u32 = 3;
-
-/// How often a lost race is run again.
-const RACES: u32 = 8;
-
-const BACKOFF_BASE: Duration = Duration::from_millis(50);
-const BACKOFF_CAP: Duration = Duration::from_secs(2);
-
-/// Sizes of requests.
+/// Sizes of requests, and what they are guarded by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenSearchConfig {
     /// Most bytes of one bulk request.
     pub bulk_bytes: usize,
     /// Requests at a time.
     pub in_flight: usize,
+    /// Writes carry versions. Without them nothing keeps an older change from winning; it exists to be measured against.
+    pub guards: bool,
+    /// Deletes leave fences. Without them deletes are forgotten after a minute; it exists to be measured against.
+    pub fences: bool,
+}
+
+impl OpenSearchConfig {
+    /// Requests of these sizes, guarded.
+    #[must_use]
+    pub fn new(bulk_bytes: usize, in_flight: usize) -> Self {
+        Self { bulk_bytes, in_flight, guards: true, fences: true }
+    }
 }
 
 /// OpenSearch or Elasticsearch behind some transport.
 pub struct OpenSearchTarget<T> {
-    transport: T,
-    config: OpenSearchConfig,
+    pub(crate) transport: T,
+    pub(crate) config: OpenSearchConfig,
     /// Indices whose mapping has been seen to.
     prepared: RefCell<HashSet<String>>,
 }
 
-/// An operation that is to be sent.
-#[derive(Debug, Clone)]
-struct Pending {
-    /// Index into the operations.
-    index: usize,
-    guard: Guard,
-    /// Server errors of this operation alone.
-    attempts: u32,
-    races: u32,
-    /// What the attempt before this one came to.
-    before: Option<Failure>,
+/// Actions that go into one request.
+struct Bulk<'a> {
+    index: &'a str,
+    actions: Vec<Pending>,
 }
-
-/// One batch's operations with their ids.
-struct Work<'a> {
-    operations: &'a [Operation<'a>],
-    ids: Vec<String>,
-    deadline: Instant,
-}
-
-impl Work<'_> {
-    fn id(&self, index: usize) -> &str {
-        self.ids.get(index).map_or("", String::as_str)
-    }
-}
-
-/// What an answer leaves to do.
-#[derive(Default)]
-struct Rest {
-    /// To be sent again after a pause, each with the reason.
-    later: Vec<(Pending, Failure)>,
-    /// To be sent again at once.
-    now: Vec<Pending>,
-    /// Refused by their guard.
-    conflicts: Vec<Pending>,
-    /// How many items passed, in this request and those before it.
-    passed: usize,
-}
-
-type Outcomes = Vec<(usize, Outcome)>;
 
 impl<T: Transport> OpenSearchTarget<T> {
     /// A target over `transport`.
@@ -116,6 +81,11 @@ impl<T: Transport> OpenSearchTarget<T> {
             let detail = format!("the id has {} bytes; it must have 1 to {MAX_ID}", id.len());
             return Err(Failure::new(Cause::InvalidId, detail));
         }
+        if operation.into.name == FENCE_INDEX {
+            let detail =
+                format!("`{FENCE_INDEX}` is where tidelock keeps its fences; route the source to another name");
+            return Err(Failure::new(Cause::InvalidTargetName, detail));
+        }
         let size = action_size(operation, id);
         if size > self.config.bulk_bytes {
             let detail =
@@ -125,264 +95,108 @@ impl<T: Transport> OpenSearchTarget<T> {
         Ok(size)
     }
 
-    /// Sends one request's operations until each has an outcome.
-    async fn chunk(&self, index: &str, work: &Work<'_>, chunk: Chunk) -> Outcomes {
-        let mut outcomes = Vec::with_capacity(chunk.members.len());
-        let first = chunk.members.into_iter().map(|index| Pending {
-            index,
-            guard: Guard::External,
-            attempts: 0,
-            races: 0,
-            before: None,
-        });
-        let mut parts = vec![first.collect::<Vec<_>>()];
-        let (mut pauses, mut passed) = (0, 0);
-        while let Some(part) = parts.pop() {
-            if part.is_empty() {
+    /// The operations with their ids and fences.
+    pub(crate) fn work<'a>(&self, operations: Vec<Operation<'a>>, call: Call, judging: Judging) -> Work<'a> {
+        let ids: Vec<String> = operations.iter().map(|operation| operation.key.text_id()).collect();
+        let fenced = |operation: &Operation<'_>| self.config.fences && operation.write == Write::Delete;
+        let fences = if operations.iter().any(fenced) {
+            let fence = |(operation, id): (&Operation<'_>, &String)| {
+                if fenced(operation) { fence::id(&operation.into.name, id) } else { String::new() }
+            };
+            operations.iter().zip(&ids).map(fence).collect()
+        } else {
+            Vec::new()
+        };
+        Work { operations, ids, fences, call, judging }
+    }
+
+    /// Carries all operations out, each guarded as `guards` says by position (`None`: it has ended already).
+    pub(crate) async fn carry_out(&self, work: &Work<'_>, guards: &[Guard]) -> Vec<Ended> {
+        let mut endings: Endings = Vec::new();
+        let mut indices: Vec<(&str, Vec<(usize, usize)>)> = Vec::new();
+        let mut fences_needed = false;
+        for (position, operation) in work.operations.iter().enumerate() {
+            let id = work.ids.get(position).map_or("", String::as_str);
+            match self.check(operation, id) {
+                Err(failure) => endings.push((position, Part::Document, Ended::Failed(failure))),
+                Ok(size) => {
+                    fences_needed |= self.config.fences && operation.write == Write::Delete;
+                    match indices.iter_mut().find(|(name, _)| *name == operation.into.name) {
+                        Some((_, members)) => members.push((position, size)),
+                        None => indices.push((&operation.into.name, vec![(position, size)])),
+                    }
+                }
+            }
+        }
+        let fences = if fences_needed { self.prepare(FENCE_INDEX, work.call.deadline).await } else { Ok(()) };
+        let mut bulks = Vec::new();
+        for (index, members) in indices {
+            let fail = |failure: Failure| {
+                move |(position, _): (usize, usize)| (position, Part::Document, Ended::Failed(failure.clone()))
+            };
+            if let Err(failure) = self.prepare(index, work.call.deadline).await {
+                endings.extend(members.into_iter().map(fail(failure)));
                 continue;
             }
-            // What passed in an earlier request was a neighbour too.
-            let mut rest = Rest { passed, ..Rest::default() };
-            match self.send(index, work, &part).await {
-                // An attempt that the deadline cut short says less than the one before it.
-                Err(failure) if failure.cause == Cause::TimedOut => {
-                    rest.later = part
-                        .into_iter()
-                        .map(|mut pending| {
-                            let before = pending.before.take();
-                            (pending, before.unwrap_or_else(|| failure.clone()))
-                        })
-                        .collect();
-                }
-                Err(failure) => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
-                Ok(response) if response.status == 200 => self.take_items(&response, part, &mut rest, &mut outcomes),
-                Ok(response) => match self.whole(&response) {
-                    // Something in it sinks the request: halve until it is alone.
-                    Failure { cause, .. } if cause.disposition() == Disposition::Park && part.len() > 1 => {
-                        let mut part = part;
-                        parts.push(part.split_off(part.len() / 2));
-                        parts.push(part);
-                        continue;
+            let is_delete = |position: usize| work.fences.get(position).is_some_and(|fence| !fence.is_empty());
+            let (unfenced, members): (Vec<_>, Vec<_>) =
+                members.into_iter().partition(|&(position, _)| fences.is_err() && is_delete(position));
+            if let Err(failure) = &fences {
+                endings.extend(unfenced.into_iter().map(fail(unwritten(failure.clone()))));
+            }
+            for chunk in split(&members, self.config.bulk_bytes, self.config.in_flight) {
+                let mut actions = Vec::with_capacity(chunk.members.len());
+                for position in chunk.members {
+                    let guard = guards.get(position).copied().unwrap_or(Guard::External);
+                    actions.push(Pending::new(position, Part::Document, guard));
+                    if is_delete(position) {
+                        actions.push(Pending::new(position, Part::Fence, Guard::External));
                     }
-                    failure if failure.cause.disposition() == Disposition::Park => {
-                        outcomes.extend(part.into_iter().map(|pending| (pending.index, Err(failure.clone()))));
-                    }
-                    failure => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
-                },
-            }
-            passed = rest.passed;
-            if !rest.conflicts.is_empty() {
-                let conflicts = std::mem::take(&mut rest.conflicts);
-                self.judge(index, work, conflicts, &mut rest, &mut outcomes).await;
-            }
-            let (wait, give_up): (Vec<_>, Vec<_>) =
-                rest.later.into_iter().partition(|(_, failure)| worth_waiting(failure.cause));
-            outcomes.extend(give_up.into_iter().map(|(pending, failure)| (pending.index, Err(failure))));
-            if !wait.is_empty() {
-                if pause(pauses, work.deadline).await {
-                    pauses += 1;
-                    rest.now.extend(
-                        wait.into_iter().map(|(pending, failure)| Pending { before: Some(failure), ..pending }),
-                    );
-                } else {
-                    outcomes.extend(wait.into_iter().map(|(pending, failure)| (pending.index, Err(failure))));
                 }
-            }
-            parts.push(rest.now);
-        }
-        outcomes
-    }
-
-    async fn send(&self, index: &str, work: &Work<'_>, part: &[Pending]) -> Result<Response, Failure> {
-        let size = part.iter().filter_map(|pending| {
-            work.operations.get(pending.index).map(|operation| action_size(operation, work.id(pending.index)))
-        });
-        let mut body = Vec::with_capacity(size.sum());
-        for pending in part {
-            if let Some(operation) = work.operations.get(pending.index) {
-                push_action(&mut body, operation, work.id(pending.index), pending.guard);
+                bulks.push(Bulk { index, actions });
             }
         }
-        let request = Request {
-            method: "POST",
-            path: format!("/{}/_bulk?filter_path=errors,items.*.status,items.*.error", path_segment(index)),
-            content_type: "application/x-ndjson",
-            body: Bytes::from(body),
-        };
-        self.transport.send(request, work.deadline).await
-    }
-
-    /// Takes the items of a 200 answer in, by position.
-    fn take_items(&self, response: &Response, part: Vec<Pending>, rest: &mut Rest, outcomes: &mut Outcomes) {
-        let unexpected =
-            |detail: String| Failure::new(Cause::UnexpectedAnswer, format!("{}: {detail}", self.transport.place()));
-        let found = match items(&response.body, part.len()) {
-            Ok(found) if found.len() == part.len() => found,
-            Ok(found) => {
-                let failure = unexpected(format!("{} items for {} actions", found.len(), part.len()));
-                rest.later.extend(part.into_iter().map(|pending| (pending, failure.clone())));
-                return;
-            }
-            Err(error) => {
-                let failure = unexpected(format!("the bulk answer cannot be read: {error}"));
-                rest.later.extend(part.into_iter().map(|pending| (pending, failure.clone())));
-                return;
-            }
-        };
-        let mut failed = Vec::new();
-        for (pending, item) in part.into_iter().zip(found) {
-            match item {
-                // A delete of what is not there is done: 404 without an error.
-                Item { status: 200..=299 | 404, error: None } => {
-                    rest.passed += 1;
-                    outcomes.push((pending.index, Ok(Done::Applied)));
-                }
-                Item { status: 409, .. } => {
-                    rest.passed += 1;
-                    rest.conflicts.push(pending);
-                }
-                Item { status, error } => failed.push((pending, status, error.unwrap_or_default())),
-            }
+        let requests = bulks.into_iter().map(|bulk| self.chunk(bulk.index, work, bulk.actions));
+        let mut running = futures_util::stream::iter(requests).buffer_unordered(self.config.in_flight.max(1));
+        while let Some(part) = running.next().await {
+            endings.extend(part);
         }
-        for (mut pending, status, (kind, reason)) in failed {
-            let cause = classify(status, &kind, &reason);
-            let failure = Failure::new(cause, format!("{kind} ({status}): {reason}"));
-            if cause.disposition() == Disposition::Park {
-                outcomes.push((pending.index, Err(failure)));
-                continue;
-            }
-            // A server error that comes again while the neighbours pass is this document's own.
-            if status == 500 && rest.passed > 0 {
-                pending.attempts += 1;
-            }
-            if pending.attempts >= ALONE_ATTEMPTS {
-                outcomes.push((pending.index, Err(Failure::new(Cause::TargetError, failure.detail))));
-            } else {
-                rest.later.push((pending, failure));
-            }
-        }
-    }
-
-    /// What an answer without items means for all it was sent.
-    fn whole(&self, response: &Response) -> Failure {
-        let place = self.transport.place();
-        match whole_error(&response.body) {
-            Some((kind, reason)) => Failure::new(
-                classify(response.status, &kind, &reason),
-                format!("{place}: {kind} ({}): {reason}", response.status),
-            ),
-            None => {
-                let text =
-                    String::from_utf8_lossy(response.body.get(..response.body.len().min(200)).unwrap_or_default())
-                        .into_owned();
-                Failure::new(by_status(response.status), format!("{place}: status {}: {text}", response.status))
-            }
-        }
-    }
-
-    /// Judges refused operations on what is stored.
-    async fn judge(
-        &self,
-        index: &str,
-        work: &Work<'_>,
-        conflicts: Vec<Pending>,
-        rest: &mut Rest,
-        outcomes: &mut Outcomes,
-    ) {
-        let ids: Vec<&str> = conflicts.iter().map(|pending| work.id(pending.index)).collect();
-        let request = Request {
-            method: "POST",
-            path: format!("/{}/_mget?_source_includes=_tidelock", path_segment(index)),
-            content_type: "application/json",
-            body: Bytes::from(judge::request(&ids)),
-        };
-        let stored = match self.transport.send(request, work.deadline).await {
-            Ok(response) if response.status == 200 => judge::read(&response.body, conflicts.len()).ok_or_else(|| {
-                Failure::new(
-                    Cause::UnexpectedAnswer,
-                    format!("{}: the _mget answer cannot be read", self.transport.place()),
-                )
-            }),
-            Ok(response) => {
-                let mut failure = self.whole(&response);
-                if failure.cause.disposition() == Disposition::Park {
-                    failure.cause = Cause::UnexpectedAnswer;
-                }
-                Err(failure)
-            }
-            Err(failure) => Err(failure),
-        };
-        let stored = match stored {
-            Ok(stored) => stored,
-            Err(failure) => {
-                rest.later.extend(conflicts.into_iter().map(|pending| (pending, failure.clone())));
-                return;
-            }
-        };
-        for (mut pending, stored) in conflicts.into_iter().zip(stored) {
-            let Some(operation) = work.operations.get(pending.index) else { continue };
-            match stored {
-                Stored::Unknown(kind, reason) => {
-                    let failure = Failure::new(Cause::Unavailable, format!("{kind}: {reason}"));
-                    rest.later.push((pending, failure));
-                }
-                Stored::Nothing if operation.write == Write::Delete => {
-                    outcomes.push((pending.index, Ok(Done::Applied)))
-                }
-                Stored::Nothing => {
-                    pending.guard = Guard::External;
-                    let detail = format!("`{}` was deleted with a version that is not lower", work.id(pending.index));
-                    rest.later.push((pending, Failure::new(Cause::Tombstone, detail)));
-                }
-                Stored::Document(seen, mark) => match operation.version.judge(mark.as_ref()) {
-                    Judgement::Stale => outcomes.push((pending.index, Ok(Done::Stale))),
-                    Judgement::Replay => outcomes.push((pending.index, Ok(Done::Applied))),
-                    Judgement::OrderConflict => {
-                        let newer = mark.map_or(String::new(), |mark| format!("{} {}", mark.label, mark.exact));
-                        let detail = format!(
-                            "stored is {newer}, this is {} {}",
-                            operation.version.label, operation.version.exact
-                        );
-                        outcomes.push((pending.index, Err(Failure::new(Cause::OrderConflict, detail))));
-                    }
-                    Judgement::Newer | Judgement::Foreign => {
-                        pending.guard = Guard::CompareAndSet(seen);
-                        pending.races += 1;
-                        if pending.races > RACES {
-                            let detail = format!("`{}` was changed {RACES} times meanwhile", work.id(pending.index));
-                            outcomes.push((pending.index, Err(Failure::new(Cause::LostRace, detail))));
-                        } else {
-                            rest.now.push(pending);
-                        }
-                    }
-                },
-            }
-        }
+        merge(work.operations.len(), endings)
     }
 }
 
-/// Whether a moment's patience may help; what an operator must mend is reported at once.
-fn worth_waiting(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Throttled
-            | Cause::Unavailable
-            | Cause::Unreachable
-            | Cause::TimedOut
-            | Cause::UnexpectedAnswer
-            | Cause::Tombstone
-    )
+/// One ending for each operation: a delete has ended when its fence has, too.
+fn merge(count: usize, endings: Endings) -> Vec<Ended> {
+    let mut merged: Vec<Option<Ended>> = vec![None; count];
+    let mut fences = Vec::new();
+    for (position, part, ended) in endings {
+        match part {
+            Part::Document => {
+                if let Some(place) = merged.get_mut(position) {
+                    *place = Some(ended);
+                }
+            }
+            Part::Fence => fences.push((position, ended)),
+        }
+    }
+    for (position, ended) in fences {
+        let Ended::Failed(failure) = ended else { continue };
+        if let Some(place) = merged.get_mut(position)
+            && !matches!(place, Some(Ended::Failed(_)))
+        {
+            *place = Some(Ended::Failed(unwritten(failure)));
+        }
+    }
+    let missing = || Ended::Failed(Failure::new(Cause::UnexpectedAnswer, "no outcome"));
+    merged.into_iter().map(|ended| ended.unwrap_or_else(missing)).collect()
 }
 
-/// Waits with full jitter before the next attempt; `false` when there is no time left for one.
-async fn pause(pauses: u32, deadline: Instant) -> bool {
-    let ceiling = BACKOFF_BASE.saturating_mul(1 << pauses.min(10)).min(BACKOFF_CAP);
-    let wait = ceiling.mul_f64(fastrand::f64());
-    if Instant::now() + wait >= deadline {
-        return false;
+/// The failure of a fence: never a reason to give the delete up.
+pub(crate) fn unwritten(failure: Failure) -> Failure {
+    if failure.cause.disposition() == Disposition::Retry {
+        return failure;
     }
-    tokio::time::sleep(wait).await;
-    true
+    Failure::new(Cause::FenceUnwritten, format!("{FENCE_INDEX}: {failure}"))
 }
 
 impl<T: Transport> Target for OpenSearchTarget<T> {
@@ -390,45 +204,43 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
         Format::Json
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
-        let work =
-            Work { operations, ids: operations.iter().map(|operation| operation.key.text_id()).collect(), deadline };
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; operations.len()];
-        let mut indices: Vec<(&str, Vec<(usize, usize)>)> = Vec::new();
-        for (position, operation) in operations.iter().enumerate() {
-            match self.check(operation, work.id(position)) {
-                Err(failure) => {
-                    if let Some(outcome) = outcomes.get_mut(position) {
-                        *outcome = Some(Err(failure));
-                    }
-                }
-                Ok(size) => match indices.iter_mut().find(|(name, _)| *name == operation.into.name) {
-                    Some((_, members)) => members.push((position, size)),
-                    None => indices.push((&operation.into.name, vec![(position, size)])),
-                },
-            }
-        }
-        let mut requests = Vec::new();
-        let mut done: Outcomes = Vec::new();
-        for (name, members) in indices {
-            match self.prepare(name, deadline).await {
-                Ok(()) => {
-                    let chunks = split(&members, self.config.bulk_bytes, self.config.in_flight);
-                    requests.extend(chunks.into_iter().map(|chunk| self.chunk(name, &work, chunk)));
-                }
-                Err(failure) => done.extend(members.into_iter().map(|(position, _)| (position, Err(failure.clone())))),
-            }
-        }
-        let mut running = futures_util::stream::iter(requests).buffer_unordered(self.config.in_flight.max(1));
-        while let Some(part) = running.next().await {
-            done.extend(part);
-        }
-        for (position, outcome) in done {
-            if let Some(place) = outcomes.get_mut(position) {
-                *place = Some(outcome);
-            }
-        }
-        let missing = || Err(Failure::new(Cause::UnexpectedAnswer, "no outcome"));
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+        let work = self.work(operations.to_vec(), call, Judging::Live);
+        let guard = if self.config.guards { Guard::External } else { Guard::Off };
+        let guards = vec![guard; operations.len()];
+        let outcome = |ended| match ended {
+            Ended::Done(done) => Ok(done),
+            Ended::Failed(failure) => Err(failure),
+            Ended::Changed => Err(Failure::new(Cause::LostRace, "another writer was faster")),
+        };
+        self.carry_out(&work, &guards).await.into_iter().map(outcome).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidelock_core::target::Done;
+
+    #[test]
+    fn a_delete_is_done_when_its_fence_is() {
+        let done = || Ended::Done(Done::Applied);
+        let failed = |cause| Ended::Failed(Failure::new(cause, "x"));
+        let merged = merge(
+            5,
+            vec![
+                (0, Part::Document, done()),
+                (1, Part::Fence, failed(Cause::MappingConflict)),
+                (1, Part::Document, done()),
+                (2, Part::Document, failed(Cause::OrderConflict)),
+                (2, Part::Fence, done()),
+                (3, Part::Document, failed(Cause::OrderConflict)),
+                (3, Part::Fence, failed(Cause::Throttled)),
+            ],
+        );
+        assert_eq!(merged[0], done());
+        assert!(matches!(&merged[1], Ended::Failed(failure) if failure.cause == Cause::FenceUnwritten));
+        assert_eq!((&merged[2], &merged[3]), (&failed(Cause::OrderConflict), &failed(Cause::OrderConflict)));
+        assert!(matches!(&merged[4], Ended::Failed(failure) if failure.cause == Cause::UnexpectedAnswer));
     }
 }

@@ -1,69 +1,54 @@
 //! One transaction per call: read what is stored, judge, write.
 
-use crate::LOCK_WAIT;
-use crate::error::{failure, of_table};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use crate::error::of_table;
+use crate::store::refuse_reserved;
+use crate::{Safeguards, fence, transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::target::{Done, Operation, Outcome, Write};
-use tidelock_core::version::{Judgement, Mark};
+use tidelock_core::target::{Call, Done, Operation, Outcome, Write};
+use tidelock_core::version::{Judgement, Mark, Version};
 
-/// Time kept for the commit and the answer.
-const RESERVE: Duration = Duration::from_millis(200);
-
-pub(crate) fn apply(connection: &Connection, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
-    let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| *left > RESERVE) else {
-        return vec![Err(out_of_time()); operations.len()];
-    };
-    let begun = connection
-        .busy_timeout(LOCK_WAIT.min(left - RESERVE))
-        .and_then(|()| Transaction::new_unchecked(connection, TransactionBehavior::Immediate));
-    let transaction = match begun {
-        Ok(transaction) => transaction,
-        Err(error) => return vec![Err(failure(&error)); operations.len()],
-    };
+pub(crate) fn apply(
+    connection: &Connection,
+    operations: &[Operation<'_>],
+    call: Call,
+    safeguards: Safeguards,
+) -> Vec<Outcome> {
     let mut tables: HashMap<&str, Result<Table, Failure>> = HashMap::new();
-    let mut outcomes = Vec::with_capacity(operations.len());
-    for operation in operations {
-        if deadline.saturating_duration_since(Instant::now()) <= RESERVE {
-            outcomes.push(Err(out_of_time()));
-            continue;
-        }
+    let behavior = TransactionBehavior::Immediate;
+    transaction::each(connection, behavior, call.deadline, operations, |transaction, operation| {
         let name = operation.into.name.as_str();
-        let table = tables.entry(name).or_insert_with(|| Table::prepare(&transaction, name));
-        let outcome = table.as_ref().map_err(Failure::clone).and_then(|table| table.write(&transaction, operation));
-        outcomes.push(outcome);
-        if transaction.is_autocommit() {
-            // A full disk or a damaged file ends the transaction as a whole: nothing of it has been written.
-            let why = outcomes.last().and_then(|last| last.as_ref().err()).cloned();
-            return vec![Err(why.unwrap_or_else(out_of_time)); operations.len()];
-        }
-    }
-    if let Err(error) = transaction.commit() {
-        let failure = failure(&error);
-        for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
-            *outcome = Err(failure.clone());
-        }
-    }
-    outcomes
-}
-
-fn out_of_time() -> Failure {
-    Failure::new(Cause::Deadline, "the time for this invocation was over before the write")
+        let table = tables.entry(name).or_insert_with(|| Table::prepare(transaction, name));
+        table.as_ref().map_err(Failure::clone)?.write(transaction, operation, call, safeguards)
+    })
 }
 
 /// The statements for one table.
-struct Table {
-    name: String,
-    select: String,
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) select: String,
     upsert: String,
     delete: String,
 }
 
 impl Table {
+    pub(crate) fn new(name: &str) -> Self {
+        let quoted = quoted(name);
+        Self {
+            name: name.to_owned(),
+            select: format!("SELECT _tidelock FROM {quoted} WHERE _id = ?1"),
+            upsert: format!(
+                "INSERT INTO {quoted} (_id, document, _tidelock) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (_id) DO UPDATE SET document = excluded.document, _tidelock = excluded._tidelock"
+            ),
+            delete: format!("DELETE FROM {quoted} WHERE _id = ?1"),
+        }
+    }
+
     /// Creates the table where it is missing.
-    fn prepare(transaction: &Transaction<'_>, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn prepare(transaction: &Transaction<'_>, name: &str) -> Result<Self, Failure> {
+        refuse_reserved(name)?;
         let explain = |error| of_table(name, &error);
         // To SQLite `Orders` and `orders` are one table; to a source they are two, whose keys must not meet.
         let sql = "SELECT name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')";
@@ -80,53 +65,64 @@ impl Table {
             "CREATE TABLE IF NOT EXISTS {quoted} (_id TEXT PRIMARY KEY NOT NULL, document TEXT NOT NULL, _tidelock TEXT NOT NULL)"
         );
         transaction.execute(&create, []).map_err(explain)?;
-        Ok(Self {
-            name: name.to_owned(),
-            select: format!("SELECT _tidelock FROM {quoted} WHERE _id = ?1"),
-            upsert: format!(
-                "INSERT INTO {quoted} (_id, document, _tidelock) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (_id) DO UPDATE SET document = excluded.document, _tidelock = excluded._tidelock"
-            ),
-            delete: format!("DELETE FROM {quoted} WHERE _id = ?1"),
-        })
+        Ok(Self::new(name))
     }
 
-    fn write(&self, transaction: &Transaction<'_>, operation: &Operation<'_>) -> Outcome {
-        let explain = |error| of_table(&self.name, &error);
+    fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        operation: &Operation<'_>,
+        call: Call,
+        safeguards: Safeguards,
+    ) -> Outcome {
         let id = operation.key.text_id();
-        let stored: Option<String> = transaction
-            .prepare_cached(&self.select)
-            .and_then(|mut select| select.query_row([&id], |row| Ok(text(row.get_ref(0)?))).optional())
-            .map_err(explain)?;
-        if let Some(stored) = &stored {
-            // What is no mark counts as none: the live change takes the document over.
-            let mark: Option<Mark> = serde_json::from_str(stored).ok();
+        if safeguards.fences && operation.write == Write::Delete {
+            fence::write(transaction, operation, call.now_ms, true)?;
+        }
+        if safeguards.guards
+            && let Some(stored) = self.stored(transaction, &id)?
+        {
+            // What is no mark counts as none.
+            let mark = read_mark(&stored);
             match (operation.version.judge(mark.as_ref()), operation.write) {
                 (Judgement::Stale, _) => return Ok(Done::Stale),
                 (Judgement::Replay, Write::Upsert(_)) => return Ok(Done::Applied),
-                (Judgement::OrderConflict, _) => return Err(order_conflict(operation, stored)),
-                (Judgement::Newer | Judgement::Foreign, _) | (Judgement::Replay, Write::Delete) => {}
+                (Judgement::OrderConflict, _) => return Err(order_conflict(operation, &stored)),
+                (Judgement::Foreign, _) if call.truth => return Err(foreign(operation, mark.as_ref())),
+                // A live change wins a tie: of equal numbers, the one delivered later counts as the newer one.
+                (Judgement::Newer | Judgement::Tie | Judgement::Foreign, _) | (Judgement::Replay, Write::Delete) => {}
             }
         }
-        match operation.write {
-            Write::Upsert(members) => {
-                let (document, mark) = (document(members)?, mark(operation));
-                let mut upsert = transaction.prepare_cached(&self.upsert).map_err(explain)?;
-                upsert.execute(params![id, document, mark]).map_err(explain)?;
-            }
-            Write::Delete if stored.is_some() => {
-                let mut delete = transaction.prepare_cached(&self.delete).map_err(explain)?;
-                delete.execute([&id]).map_err(explain)?;
-            }
-            Write::Delete => {}
-        }
+        self.carry_out(transaction, operation, &id)?;
         Ok(Done::Applied)
+    }
+
+    /// Writes or deletes, whatever is stored.
+    pub(crate) fn carry_out(
+        &self,
+        transaction: &Transaction<'_>,
+        operation: &Operation<'_>,
+        id: &str,
+    ) -> Result<(), Failure> {
+        let Write::Upsert(members) = operation.write else { return self.remove(transaction, id) };
+        let (document, mark) = (document(members)?, mark_text(&operation.version));
+        let upsert = transaction.prepare_cached(&self.upsert);
+        upsert
+            .and_then(|mut upsert| upsert.execute(params![id, document, mark]))
+            .map(|_| ())
+            .map_err(|error| of_table(&self.name, &error))
+    }
+
+    pub(crate) fn remove(&self, transaction: &Transaction<'_>, id: &str) -> Result<(), Failure> {
+        let delete = transaction.prepare_cached(&self.delete);
+        delete.and_then(|mut delete| delete.execute([id])).map(|_| ()).map_err(|error| of_table(&self.name, &error))
     }
 }
 
-/// A stored mark; empty where it is no text, as another program may have left it.
-fn text(value: rusqlite::types::ValueRef<'_>) -> String {
-    value.as_str().map(str::to_owned).unwrap_or_default()
+/// A stored mark; `None` where it is none, as another program may have left it.
+pub(crate) fn read_mark(stored: &Value) -> Option<Mark> {
+    let Value::Text(text) = stored else { return None };
+    serde_json::from_str(text).ok()
 }
 
 /// A name as an SQL identifier.
@@ -144,19 +140,29 @@ fn document(members: &[u8]) -> Result<String, Failure> {
         .map_err(|error| Failure::new(Cause::InvalidDocument, format!("the document is not UTF-8: {error}")))
 }
 
-fn mark(operation: &Operation<'_>) -> String {
+pub(crate) fn mark_text(version: &Version<'_>) -> String {
     let mut bytes = Vec::with_capacity(160);
-    operation.version.write_json(&mut bytes);
+    version.write_json(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn order_conflict(operation: &Operation<'_>, stored: &str) -> Failure {
+fn order_conflict(operation: &Operation<'_>, stored: &Value) -> Failure {
     let version = &operation.version;
+    let stored = if let Value::Text(text) = stored { text.as_str() } else { "" };
     let detail = format!(
         "the change has {} {} of {} ms, the stored document {stored}",
         version.label, version.exact, version.at
     );
     Failure::new(Cause::OrderConflict, detail)
+}
+
+fn foreign(operation: &Operation<'_>, mark: Option<&Mark>) -> Failure {
+    let space = operation.version.space;
+    let detail = match mark {
+        Some(mark) => format!("the document was written by `{}`, the change is of `{space}`", mark.space),
+        None => "the document has no version that can be read".to_owned(),
+    };
+    Failure::new(Cause::ForeignDocument, detail)
 }
 
 #[cfg(test)]
@@ -188,7 +194,9 @@ mod tests {
             let write = Write::Upsert(&batch.documents[range.clone()]);
             operations.push(Operation { into: &into, key, write, version });
         }
-        let outcomes = apply(&connection, &operations, Instant::now() + Duration::from_secs(5));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let call = Call { deadline, now_ms: 0, truth: false };
+        let outcomes = apply(&connection, &operations, call, Safeguards::ALL);
         assert_eq!(outcomes[1].as_ref().expect_err("too large").cause, Cause::DocumentTooLarge);
         assert_eq!((&outcomes[0], &outcomes[2]), (&Ok(Done::Applied), &Ok(Done::Applied)));
         let count: i64 = connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("count");

@@ -10,29 +10,49 @@
 //! )
 //! ```
 //!
+//! Deletes leave their fences in one more table, `tidelock_fences`.
+//!
 //! All operations of one call go into one transaction that holds the write lock from its start, so that what is read of a
 //! document is still so when it is written.
 
 mod apply;
 mod error;
+mod fence;
 mod read;
+mod store;
+mod sweep;
+mod transaction;
 
 use rusqlite::Connection;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
-use tidelock_core::target::{Operation, Outcome, Target};
+use tidelock_core::fence::{Swept, Window};
+use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target};
 
 pub use self::read::{StoredDocument, documents};
+pub use self::store::Unchanged;
 
 /// How long another connection's write lock is waited for, where no deadline comes first.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// What keeps the promise, and may be left out to measure what it costs.
+#[derive(Debug, Clone, Copy)]
+struct Safeguards {
+    fences: bool,
+    guards: bool,
+}
+
+impl Safeguards {
+    const ALL: Self = Self { fences: true, guards: true };
+}
 
 /// A database file that documents are written to.
 #[derive(Debug)]
 pub struct SqliteTarget {
     connection: Connection,
+    safeguards: Safeguards,
 }
 
 impl SqliteTarget {
@@ -49,9 +69,15 @@ impl SqliteTarget {
             Ok(connection)
         });
         match opened {
-            Ok(connection) => Ok(Self { connection }),
+            Ok(connection) => Ok(Self { connection, safeguards: Safeguards::ALL }),
             Err(error) => Err(error::at(path, &error)),
         }
+    }
+
+    /// For measurements only: deletes leave no fences, or the live lane overwrites what is newer.
+    #[must_use]
+    pub fn with_safeguards(self, fences: bool, guards: bool) -> Self {
+        Self { safeguards: Safeguards { fences, guards }, ..self }
     }
 }
 
@@ -60,7 +86,23 @@ impl Target for SqliteTarget {
         Format::Json
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
-        apply::apply(&self.connection, operations, deadline)
+    async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+        apply::apply(&self.connection, operations, call, self.safeguards)
+    }
+}
+
+impl Store for SqliteTarget {
+    type Witness = Unchanged;
+
+    async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Unchanged>, Failure>> {
+        store::look(&self.connection, operations, call)
+    }
+
+    async fn put(&self, puts: &[Put<'_, Unchanged>], call: Call) -> Vec<Result<bool, Failure>> {
+        store::put(&self.connection, puts, call, self.safeguards.fences)
+    }
+
+    async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
+        sweep::sweep(&self.connection, window, call)
     }
 }

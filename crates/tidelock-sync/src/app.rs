@@ -2,15 +2,17 @@
 
 use crate::authentication::Authentication;
 use crate::letters::AnyDeadLetters;
-use crate::metrics::{Batch as Metrics, emit};
+use crate::metrics::{Batch as Metrics, emit, emit_sweep};
+use crate::source::AnySource;
 use crate::targets::AnyTarget;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tidelock_core::batch::{Batch, BatchResponse, Circumstances, deliver};
 use tidelock_core::encode::Format;
+use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::Pipeline;
 use tidelock_core::settings::{PipelineSource, Settings};
 use tidelock_core::source::EnvelopeError;
-use tidelock_core::target::Target as _;
+use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
 
 /// The parts of a sync function, made once.
@@ -18,7 +20,9 @@ pub struct App {
     function: String,
     pipeline: Pipeline,
     target: AnyTarget,
+    source: Option<AnySource>,
     dead_letters: Option<AnyDeadLetters>,
+    fence_life_ms: i64,
 }
 
 impl App {
@@ -33,10 +37,12 @@ impl App {
         let pipeline = read_pipeline(settings.pipeline.as_ref())?;
         let authentication = Authentication::new(&settings, environment);
         let target = AnyTarget::start(&settings, &pipeline, &authentication, environment).await?;
+        let source = AnySource::start(&settings, &authentication, environment)?;
+        let fence_life_ms = i64::try_from(settings.fence_days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
         let dead_letters =
             settings.dead_letters.map(|address| AnyDeadLetters::new(address, &authentication)).transpose()?;
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
-        Ok(Self { function, pipeline, target, dead_letters })
+        Ok(Self { function, pipeline, target, source, dead_letters, fence_life_ms })
     }
 
     /// Takes one batch from bytes to answer.
@@ -53,14 +59,34 @@ impl App {
         let batch =
             decode(payload, self.target.format()).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
         let decoded = started.elapsed();
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let now_ms = now_ms();
         let at = Circumstances { function: &self.function, now_ms, started, deadline: invocation.deadline };
-        let report = deliver(payload, &batch, &self.pipeline, &self.target, self.dead_letters.as_ref(), at).await;
+        let (source, dead_letters) = (self.source.as_ref(), self.dead_letters.as_ref());
+        let report = deliver(payload, &batch, &self.pipeline, &self.target, source, dead_letters, at).await;
         let metrics = Metrics::new(&batch, &report, now_ms, decoded, started.elapsed());
         emit(&self.function, &invocation.request_id, &metrics);
         report.answer.map_err(|why| Fatal::new("Tidelock.Batch", why))
     }
+
+    /// Compares fences with the documents at their locations; see [`tidelock_core::fence`].
+    ///
+    /// # Errors
+    /// When the target cannot be read or written: the next run begins where this one did.
+    pub async fn sweep(&self, invocation: &Invocation) -> Result<Swept, Fatal> {
+        let now_ms = now_ms();
+        let call = Call { deadline: invocation.deadline, now_ms, truth: false };
+        let swept = self.target.sweep(Window::at(now_ms, self.fence_life_ms), call).await;
+        let swept =
+            swept.map_err(|failure| Fatal::new("Tidelock.Sweep", format!("{failure}; {}", failure.cause.action())))?;
+        emit_sweep(&self.function, &invocation.request_id, &swept);
+        Ok(swept)
+    }
+}
+
+/// The time, milliseconds since 1970.
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 fn read_pipeline(source: Option<&PipelineSource>) -> Result<Pipeline, Fatal> {

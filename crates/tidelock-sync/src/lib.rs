@@ -5,8 +5,11 @@ mod authentication;
 mod dynamodb;
 mod letters;
 mod metrics;
+mod redrive;
+mod source;
 mod stdout;
 mod targets;
 
 pub use app::App;
 pub use dynamodb::DynamoDbSync;
+pub use redrive::{Redrive, Redriven};

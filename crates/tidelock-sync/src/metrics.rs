@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 use tidelock_core::batch::{Batch as Decoded, Fate, Report};
+use tidelock_core::fence::Swept;
 use tidelock_core::target::Done;
 
 /// What became of a batch, in numbers.
@@ -94,6 +95,45 @@ pub(crate) fn emit(function: &str, request_id: &str, batch: &Batch) {
     let _ = std::io::stdout().lock().write_all(line(function, request_id, batch, now_ms).as_bytes());
 }
 
+/// The metrics of a sweep.
+const SWEEP_METRICS: &str = concat!(
+    r#""CloudWatchMetrics":[{"Namespace":"Tidelock","Dimensions":[["Function"]],"Metrics":["#,
+    r#"{"Name":"FencesCompared","Unit":"Count"},{"Name":"ZombiesRemoved","Unit":"Count"},"#,
+    r#"{"Name":"FencesExpired","Unit":"Count"}]}]"#
+);
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SweepLine<'a> {
+    function: &'a str,
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
+    fences_compared: usize,
+    zombies_removed: usize,
+    fences_expired: usize,
+    complete: bool,
+}
+
+fn sweep_line(function: &str, request_id: &str, swept: &Swept, now_ms: u128) -> String {
+    let line = SweepLine {
+        function,
+        request_id,
+        fences_compared: swept.compared,
+        zombies_removed: swept.removed,
+        fences_expired: swept.expired,
+        complete: swept.complete,
+    };
+    let values = serde_json::to_string(&line).unwrap_or_default();
+    let values = values.strip_prefix('{').unwrap_or_default();
+    format!("{{\"_aws\":{{\"Timestamp\":{now_ms},{SWEEP_METRICS}}},{values}\n")
+}
+
+/// Prints the line of a sweep.
+pub(crate) fn emit_sweep(function: &str, request_id: &str, swept: &Swept) {
+    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let _ = std::io::stdout().lock().write_all(sweep_line(function, request_id, swept, now_ms).as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +152,9 @@ mod tests {
         let target = crate::stdout::StdoutTarget;
         let none = None::<&crate::letters::AnyDeadLetters>;
         let pipeline = Pipeline::default();
-        let future = deliver(event, &batch, &pipeline, &target, none, at);
+        let target = crate::targets::AnyTarget::Stdout(target);
+        let source = None::<&tidelock_core::slow::NoSource>;
+        let future = deliver(event, &batch, &pipeline, &target, source, none, at);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(report) = std::pin::pin!(future).poll(&mut context) else {
             panic!("waits for nothing")
@@ -127,6 +169,12 @@ mod tests {
         assert_eq!((&value["Records"], &value["Applied"], &value["Retry"]), (&2.into(), &1.into(), &1.into()));
         assert_eq!((&value["OldestAgeMs"], &value["TargetMs"]), (&5_000.into(), &3.into()));
         assert_eq!(value["Function"], "f");
+        let swept = Swept { compared: 3, removed: 2, expired: 1, complete: true };
+        let value: serde_json::Value = serde_json::from_str(&sweep_line("f", "r", &swept, 1)).expect("JSON");
+        for metric in value["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("a list") {
+            assert!(value[metric["Name"].as_str().expect("text")].is_number(), "{metric}");
+        }
+        assert_eq!((&value["ZombiesRemoved"], &value["Function"]), (&2.into(), &"f".into()));
         assert!(
             value["Failures"]["not_parked"]["action"].is_string()
                 || value["Failures"]["malformed_record"]["action"].is_string()

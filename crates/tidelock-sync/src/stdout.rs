@@ -1,11 +1,10 @@
 //! Standard output as a target: one JSON line per change, to see what a pipeline does.
 
 use std::io::Write as _;
-use std::time::Instant;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::Format;
 use tidelock_core::json::write_string;
-use tidelock_core::target::{Done, Operation, Outcome, Target, Write};
+use tidelock_core::target::{Call, Done, Operation, Outcome, Target, Write};
 
 /// Writes `{"op":"upsert","into":"…","id":"…","document":{…},"version":{…}}`.
 #[derive(Debug, Default)]
@@ -36,7 +35,7 @@ impl Target for StdoutTarget {
         Format::Json
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], _deadline: Instant) -> Vec<Outcome> {
+    async fn apply(&self, operations: &[Operation<'_>], _call: Call) -> Vec<Outcome> {
         let mut out = std::io::stdout().lock();
         let mut write = |operation: &Operation<'_>| match out.write_all(&line(operation)) {
             Ok(()) => Ok(Done::Applied),

@@ -2,11 +2,12 @@
 
 use crate::authentication::Authentication;
 use crate::stdout::StdoutTarget;
-use std::time::Instant;
+use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
+use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::Pipeline;
-use tidelock_core::settings::{Settings, TargetAddress};
-use tidelock_core::target::{Operation, Outcome, Target};
+use tidelock_core::settings::{Guards, Settings, TargetAddress};
+use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Stored, Target};
 use tidelock_lambda::{Environment, Fatal};
 
 #[cfg(all(feature = "opensearch", feature = "aws"))]
@@ -52,6 +53,9 @@ impl AnyTarget {
         authentication: &Authentication,
         environment: &Environment,
     ) -> Result<Self, Fatal> {
+        if settings.guards != Guards::Full {
+            tracing::warn!(guards = ?settings.guards, "TIDELOCK_GUARDS is less than full: older changes may win");
+        }
         match &settings.target {
             #[cfg(feature = "opensearch")]
             TargetAddress::OpenSearch(endpoint) => open_search(settings, endpoint, authentication, environment).await,
@@ -98,8 +102,12 @@ async fn open_search(
     let transport =
         HttpTransport::new(config, authentication.credentials()).map_err(|error| refused(error.to_string()))?;
     transport.warm().await;
-    let sizes = OpenSearchConfig { bulk_bytes: settings.bulk_bytes, in_flight: settings.in_flight };
-    Ok(AnyTarget::OpenSearch(Box::new(OpenSearchTarget::new(transport, sizes))))
+    let config = OpenSearchConfig {
+        guards: settings.guards != Guards::None,
+        fences: settings.guards == Guards::Full,
+        ..OpenSearchConfig::new(settings.bulk_bytes, settings.in_flight)
+    };
+    Ok(AnyTarget::OpenSearch(Box::new(OpenSearchTarget::new(transport, config))))
 }
 
 #[cfg(feature = "mongodb")]
@@ -117,6 +125,9 @@ async fn mongodb(
         ca_file: settings.ca_file.clone(),
         bulk_bytes: settings.bulk_bytes,
         in_flight: settings.in_flight,
+        guards: settings.guards != Guards::None,
+        fences: settings.guards == Guards::Full,
+        databases: MongoDbConfig::databases_of(pipeline),
     };
     let problems = config.check(pipeline);
     if !problems.is_empty() {
@@ -125,7 +136,7 @@ async fn mongodb(
     let login = MongoDbLogin(authentication.credentials());
     let target = MongoDbTarget::new(config, login).map_err(|problems| refused(problems.join("; ")))?;
     // A failure is left to the first batch to report.
-    let _ = Box::pin(target.connect(Instant::now() + std::time::Duration::from_secs(1))).await;
+    let _ = Box::pin(target.connect(std::time::Instant::now() + std::time::Duration::from_secs(1))).await;
     Ok(AnyTarget::MongoDb(Box::new(target)))
 }
 
@@ -174,15 +185,123 @@ impl Target for AnyTarget {
         }
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], deadline: Instant) -> Vec<Outcome> {
+    async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
         match self {
             #[cfg(feature = "opensearch")]
-            Self::OpenSearch(target) => target.apply(operations, deadline).await,
+            Self::OpenSearch(target) => target.apply(operations, call).await,
             #[cfg(feature = "mongodb")]
-            Self::MongoDb(target) => target.apply(operations, deadline).await,
+            Self::MongoDb(target) => target.apply(operations, call).await,
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(target) => target.apply(operations, deadline).await,
-            Self::Stdout(target) => target.apply(operations, deadline).await,
+            Self::Sqlite(target) => target.apply(operations, call).await,
+            Self::Stdout(target) => target.apply(operations, call).await,
+        }
+    }
+}
+
+/// A witness of whatever target this is.
+#[derive(Debug, Clone)]
+pub(crate) enum AnyWitness {
+    #[cfg(feature = "opensearch")]
+    OpenSearch(tidelock_opensearch::Seen),
+    #[cfg(feature = "mongodb")]
+    MongoDb(tidelock_mongodb::Unchanged),
+    #[cfg(feature = "sqlite")]
+    Sqlite(<tidelock_sqlite::SqliteTarget as Store>::Witness),
+}
+
+/// Looks with one target and wraps what it has seen.
+#[cfg(any(feature = "opensearch", feature = "mongodb", feature = "sqlite"))]
+async fn look<S: Store>(
+    store: &S,
+    operations: &[Operation<'_>],
+    call: Call,
+    wrap: fn(S::Witness) -> AnyWitness,
+) -> Vec<Result<Found<AnyWitness>, Failure>> {
+    let wrapped = |found: Found<S::Witness>| Found {
+        document: found.document.map(|stored| Stored { witness: wrap(stored.witness), mark: stored.mark }),
+        fence: found.fence,
+    };
+    store.look(operations, call).await.into_iter().map(|found| found.map(wrapped)).collect()
+}
+
+/// Puts into one target what it has seen itself.
+#[cfg(any(feature = "opensearch", feature = "mongodb", feature = "sqlite"))]
+async fn put<S: Store>(
+    store: &S,
+    puts: &[Put<'_, AnyWitness>],
+    call: Call,
+    unwrap: fn(&AnyWitness) -> Option<S::Witness>,
+) -> Vec<Result<bool, Failure>> {
+    let own: Vec<Put<'_, S::Witness>> =
+        puts.iter().map(|put| Put { operation: put.operation, over: put.over.as_ref().and_then(unwrap) }).collect();
+    store.put(&own, call).await
+}
+
+#[cfg_attr(
+    any(
+        all(feature = "opensearch", not(feature = "mongodb"), not(feature = "sqlite")),
+        all(feature = "mongodb", not(feature = "opensearch"), not(feature = "sqlite")),
+        all(feature = "sqlite", not(feature = "opensearch"), not(feature = "mongodb")),
+    ),
+    expect(unreachable_patterns, reason = "a build with one target has one kind of witness")
+)]
+impl Store for AnyTarget {
+    type Witness = AnyWitness;
+
+    async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<AnyWitness>, Failure>> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => look(&**target, operations, call, AnyWitness::OpenSearch).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => look(&**target, operations, call, AnyWitness::MongoDb).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => look(target, operations, call, AnyWitness::Sqlite).await,
+            Self::Stdout(_) => operations.iter().map(|_| Ok(Found { document: None, fence: None })).collect(),
+        }
+    }
+
+    async fn put(&self, puts: &[Put<'_, AnyWitness>], call: Call) -> Vec<Result<bool, Failure>> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => {
+                let unwrap = |witness: &AnyWitness| match witness {
+                    AnyWitness::OpenSearch(seen) => Some(*seen),
+                    _ => None,
+                };
+                put(&**target, puts, call, unwrap).await
+            }
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => {
+                let unwrap = |witness: &AnyWitness| match witness {
+                    AnyWitness::MongoDb(unchanged) => Some(unchanged.clone()),
+                    _ => None,
+                };
+                put(&**target, puts, call, unwrap).await
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => {
+                let unwrap = |witness: &AnyWitness| match witness {
+                    AnyWitness::Sqlite(stored) => Some(stored.clone()),
+                    _ => None,
+                };
+                put(target, puts, call, unwrap).await
+            }
+            Self::Stdout(target) => {
+                let operations: Vec<_> = puts.iter().map(|put| put.operation).collect();
+                target.apply(&operations, call).await.into_iter().map(|outcome| outcome.map(|_| true)).collect()
+            }
+        }
+    }
+
+    async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.sweep(window, call).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.sweep(window, call).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.sweep(window, call).await,
+            Self::Stdout(_) => Ok(Swept { complete: true, ..Swept::default() }),
         }
     }
 }

@@ -4,7 +4,8 @@ use super::{Batch, BatchResponse, Content, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::letter::{DeadLetters, Letter, MAX_LETTER_BYTES, letter};
 use crate::pipeline::{Pipeline, Routed};
-use crate::target::{Done, Operation, Outcome, Target, Write};
+use crate::slow::{Source, Wish, truth};
+use crate::target::{Call, Done, Operation, Outcome, Store, Write};
 use crate::version::Sequence;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,11 +28,29 @@ pub enum Fate {
     Failed(Failure),
 }
 
+/// What is to be done next.
+#[derive(Debug, Default)]
+pub struct Round<'b> {
+    /// The group of each operation, for [`Delivery::settle`].
+    pub groups: Vec<usize>,
+    /// What is to be written.
+    pub operations: Vec<Operation<'b>>,
+    /// What is to be read from the source, with its group.
+    pub wishes: Vec<(usize, Wish<'b>)>,
+}
+
+enum Next<'b> {
+    Write(Operation<'b>),
+    Read(Wish<'b>),
+}
+
 /// The state of a delivery: pure, driven by [`deliver`].
 #[derive(Debug)]
 pub struct Delivery<'b> {
     batch: &'b Batch,
     plan: &'b Plan,
+    /// The source can be read again.
+    truth: bool,
     fates: Vec<Fate>,
     /// How many members of each group are left to try, counted from its oldest; 0 when the group is done.
     left: Vec<usize>,
@@ -39,9 +58,10 @@ pub struct Delivery<'b> {
 
 impl<'b> Delivery<'b> {
     /// Begins: slots that decoding or routing has already decided get their fate.
-    #[must_use]
-    pub fn new(batch: &'b Batch, plan: &'b Plan) -> Self {
-        let fates = batch
+    ///
+    /// With `truth`, a change that came without its image is a wish to read the source; without it, it is refused.
+    pub fn new(batch: &'b Batch, plan: &'b Plan, truth: bool) -> Self {
+        let mut fates: Vec<Fate> = batch
             .slots
             .iter()
             .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.routes.get(origin))) {
@@ -51,39 +71,66 @@ impl<'b> Delivery<'b> {
                 _ => Fate::Pending,
             })
             .collect();
+        for &slot in plan.order.iter().filter(|_| truth) {
+            if let Some(fate) = fates.get_mut(slot)
+                && matches!(fate, Fate::Failed(failure) if failure.cause == Cause::MissingImage)
+            {
+                *fate = Fate::Pending;
+            }
+        }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
-        Self { batch, plan, fates, left }
+        Self { batch, plan, truth, fates, left }
     }
 
     /// The next round: for every undecided group, the newest change that has not been refused. Empty when all is decided.
-    ///
-    /// The first list names each operation's group for [`Delivery::settle`].
-    pub fn round(&mut self) -> (Vec<usize>, Vec<Operation<'b>>) {
-        let (mut groups, mut operations) = (Vec::new(), Vec::new());
+    pub fn round(&mut self) -> Round<'b> {
+        let mut round = Round::default();
         for group in 0..self.left.len() {
-            if let Some(operation) = self.survivor(group) {
-                groups.push(group);
-                operations.push(operation);
+            match self.survivor(group) {
+                Some(Next::Write(operation)) => {
+                    round.groups.push(group);
+                    round.operations.push(operation);
+                }
+                Some(Next::Read(wish)) => round.wishes.push((group, wish)),
+                None => {}
             }
         }
-        (groups, operations)
+        round
     }
 
-    fn survivor(&mut self, group: usize) -> Option<Operation<'b>> {
+    fn survivor(&mut self, group: usize) -> Option<Next<'b>> {
         loop {
             let slot = self.batch.slots.get(self.member(group)?)?;
+            let origin = self.plan.groups.get(group)?.origin;
+            let into = self.plan.place(origin)?;
             let write = match &slot.content {
                 Content::Upsert(range) => Write::Upsert(self.batch.documents.get(range.clone())?),
                 Content::Delete => Write::Delete,
+                Content::Failed(failure) if self.truth && failure.cause == Cause::MissingImage => {
+                    return self.wish(group).map(Next::Read);
+                }
                 Content::Failed(_) => {
                     *self.left.get_mut(group)? -= 1;
                     continue;
                 }
             };
             let (key, version) = (self.batch.key(slot)?, self.batch.version(slot)?);
-            let into = self.plan.place(self.plan.groups.get(group)?.origin)?;
-            return Some(Operation { into, key, write, version });
+            return Some(Next::Write(Operation { into, key, write, version }));
         }
+    }
+
+    /// The group's newest undecided change as a wish to read the source.
+    #[must_use]
+    pub fn wish(&self, group: usize) -> Option<Wish<'b>> {
+        let slot = self.batch.slots.get(self.member(group)?)?;
+        let index = self.plan.groups.get(group)?.origin;
+        let origin = &self.batch.origins.get(index)?.name;
+        Some(Wish {
+            origin,
+            into: self.plan.place(index)?,
+            key: self.batch.key(slot)?,
+            version: self.batch.version(slot)?,
+        })
     }
 
     /// The newest member of a group that is still to be tried.
@@ -215,34 +262,51 @@ pub struct Report {
 /// Delivers a batch: writes, parks what is refused for good, and answers.
 ///
 /// `payload` is what the batch was decoded from.
-pub async fn deliver<T: Target, D: DeadLetters>(
+pub async fn deliver<T: Store, D: DeadLetters, R: Source>(
     payload: &[u8],
     batch: &Batch,
     pipeline: &Pipeline,
     target: &T,
+    source: Option<&R>,
     dead_letters: Option<&D>,
     circumstances: Circumstances<'_>,
 ) -> Report {
     let plan = Plan::new(batch, pipeline);
-    let mut delivery = Delivery::new(batch, &plan);
+    let mut delivery = Delivery::new(batch, &plan, source.is_some());
     // A target that is silent to the last must leave letters the time they need.
     let left = circumstances.deadline.saturating_duration_since(circumstances.started);
     let kept = if dead_letters.is_some() { (left / 10).min(LETTERS_TIME) } else { Duration::ZERO };
     let target_deadline = circumstances.deadline - kept;
+    let call = Call { deadline: target_deadline, now_ms: circumstances.now_ms, truth: source.is_some() };
     let mut sent = 0;
     loop {
-        let (groups, operations) = delivery.round();
-        if operations.is_empty() {
+        let Round { groups, operations, mut wishes } = delivery.round();
+        if operations.is_empty() && wishes.is_empty() {
             break;
         }
-        sent += operations.len();
-        let mut outcomes = target.apply(&operations, target_deadline).await;
-        if outcomes.len() != operations.len() {
-            let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
-            outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
+        if !operations.is_empty() {
+            sent += operations.len();
+            let mut outcomes = target.apply(&operations, call).await;
+            if outcomes.len() != operations.len() {
+                let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
+                outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
+            }
+            for (&group, outcome) in groups.iter().zip(&outcomes) {
+                match only_the_source_can_tell(outcome).then(|| delivery.wish(group)).flatten() {
+                    Some(wish) if source.is_some() => wishes.push((group, wish)),
+                    _ => delivery.settle(group, outcome),
+                }
+            }
         }
-        for (group, outcome) in groups.iter().zip(&outcomes) {
-            delivery.settle(*group, outcome);
+        if let Some(source) = source
+            && !wishes.is_empty()
+        {
+            sent += wishes.len();
+            let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
+            let outcomes = truth(target, source, &wishes, call).await;
+            for (&group, outcome) in groups.iter().zip(&outcomes) {
+                delivery.settle(group, outcome);
+            }
         }
     }
     let mut failures = summary(&delivery.fates);
@@ -253,6 +317,11 @@ pub async fn deliver<T: Target, D: DeadLetters>(
     }
     let answer = delivery.answer(payload);
     Report { answer, failures, fates: delivery.fates, operations: sent }
+}
+
+/// Whether versions cannot settle it: another source's document, or a change that is older by number and newer by time.
+fn only_the_source_can_tell(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(failure) if matches!(failure.cause, Cause::ForeignDocument | Cause::OrderConflict))
 }
 
 fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {

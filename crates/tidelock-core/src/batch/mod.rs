@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::version::{Sequence, StreamLabel, Version};
 use std::ops::Range;
 
-pub use delivery::{Circumstances, Delivery, Fate, Report, deliver};
+pub use delivery::{Circumstances, Delivery, Fate, Report, Round, deliver};
 pub use plan::{Group, Plan};
 pub use response::BatchResponse;
 
@@ -90,6 +90,7 @@ impl Batch {
             space: &origin.space,
             label: origin.label.as_str(),
             exact: sequence.as_str(),
+            token: "",
             coarse: origin.label.coarse(sequence),
             at: slot.at,
         })

@@ -3,10 +3,13 @@
 use super::*;
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
+use crate::fence::{Swept, Window};
+use crate::key::Key;
 use crate::letter::{DeadLetters, Letter};
 use crate::pipeline::Pipeline;
+use crate::slow::{NoSource, Source};
 use crate::source::dynamodb::decode;
-use crate::target::{Done, Operation, Outcome, Target, Write};
+use crate::target::{Call, Done, Found, Operation, Outcome, Put, Store, Target, Write};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::future::Future;
@@ -25,7 +28,7 @@ impl Target for Scripted {
         Format::Json
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], _deadline: Instant) -> Vec<Outcome> {
+    async fn apply(&self, operations: &[Operation<'_>], _call: Call) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = operations
             .iter()
             .map(|operation| {
@@ -37,6 +40,9 @@ impl Target for Scripted {
                 if text.contains("park") {
                     return Err(Failure::new(Cause::MappingConflict, "no"));
                 }
+                if text.contains("foreign") {
+                    return Err(Failure::new(Cause::ForeignDocument, "another's"));
+                }
                 if text.contains("retry") {
                     return Err(Failure::new(Cause::Throttled, "busy"));
                 }
@@ -45,6 +51,34 @@ impl Target for Scripted {
             .collect();
         outcomes.truncate(operations.len() - self.answers_missing.min(operations.len()));
         outcomes
+    }
+}
+
+/// As a slow lane sees it, nothing is ever there, and every write succeeds.
+impl Store for Scripted {
+    type Witness = ();
+
+    async fn look(&self, operations: &[Operation<'_>], _call: Call) -> Vec<Result<Found<()>, Failure>> {
+        operations.iter().map(|_| Ok(Found { document: None, fence: None })).collect()
+    }
+
+    async fn put(&self, puts: &[Put<'_, ()>], call: Call) -> Vec<Result<bool, Failure>> {
+        let operations: Vec<_> = puts.iter().map(|put| put.operation).collect();
+        self.apply(&operations, call).await.into_iter().map(|outcome| outcome.map(|_| true)).collect()
+    }
+
+    async fn sweep(&self, _window: Window, _call: Call) -> Result<Swept, Failure> {
+        Ok(Swept::default())
+    }
+}
+
+/// Holds one document for every key, or cannot be read.
+struct Table(Option<&'static str>);
+
+impl Source for Table {
+    async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+        let unreadable = || Failure::new(Cause::SourceUnreadable, "no");
+        keys.iter().map(|_| self.0.map(|text| Some(text.as_bytes().to_vec())).ok_or_else(unreadable)).collect()
     }
 }
 
@@ -74,11 +108,15 @@ fn block_on<F: Future>(future: F) -> F::Output {
 /// One record: key, sequence number, and what the target shall do (`remove` deletes, `poison` cannot be decoded).
 fn record(key: &str, sequence: &str, action: &str) -> Value {
     let value = if action == "poison" { json!({"X": ""}) } else { json!({"S": action}) };
+    // `keys` came without its image.
     let mut record = json!({
         "eventName": if action == "remove" { "REMOVE" } else { "MODIFY" },
         "eventSourceARN": "arn:aws:dynamodb:us-east-1:1:table/t/stream/2020-04-29T13:00:00.000",
         "dynamodb": {"Keys": {"k": {"S": key}}, "NewImage": {"do": value}},
     });
+    if action == "keys" {
+        record["dynamodb"].as_object_mut().expect("an object").remove("NewImage");
+    }
     if !sequence.is_empty() {
         record["dynamodb"]["SequenceNumber"] = json!(sequence);
     }
@@ -93,11 +131,21 @@ struct Ran {
 }
 
 fn run_with(records: &[(&str, &str, &str)], target: Scripted, queue: Option<Queue>) -> Ran {
+    run_from(records, target, None::<NoSource>, queue)
+}
+
+fn run_from(
+    records: &[(&str, &str, &str)],
+    target: Scripted,
+    source: Option<impl Source>,
+    queue: Option<Queue>,
+) -> Ran {
     let records: Vec<_> = records.iter().map(|(key, sequence, action)| record(key, sequence, action)).collect();
     let payload = json!({"Records": records}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
-    let report = block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, queue.as_ref(), at));
+    let pipeline = Pipeline::default();
+    let report = block_on(deliver(payload.as_bytes(), &batch, &pipeline, &target, source.as_ref(), queue.as_ref(), at));
     let letters = queue.map(|queue| queue.letters.into_inner()).unwrap_or_default();
     let answer = match &report.answer {
         Ok(answer) => serde_json::to_value(answer).expect("serializes")["batchItemFailures"]
@@ -240,6 +288,41 @@ fn a_stream_enabled_anew_ranks_by_its_label() {
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let target = Scripted::default();
     let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
-    block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, None::<&Queue>, at));
+    block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, None::<&NoSource>, None::<&Queue>, at));
     assert_eq!(target.writes.into_inner(), [r#"t/a {"do":"new""#]);
+}
+
+#[test]
+fn what_came_without_its_image_is_read_from_the_source() {
+    let table = || Some(Table(Some(r#"{"do":"now""#)));
+    let ran = run_from(&[("a", "1", "keys"), ("b", "2", "x")], Scripted::default(), table(), Some(Queue::default()));
+    assert_eq!(ran.writes, [r#"t/b {"do":"x""#, r#"t/a {"do":"now""#]);
+    assert_eq!((ran.answer.as_str(), ran.letters.len()), ("ok", 0));
+    // A newer image stands for it; an older one is stood for.
+    let ran = run_from(&[("a", "1", "keys"), ("a", "2", "x")], Scripted::default(), table(), Some(Queue::default()));
+    assert_eq!(ran.writes, [r#"t/a {"do":"x""#]);
+    let ran = run_from(&[("a", "1", "x"), ("a", "2", "keys")], Scripted::default(), table(), Some(Queue::default()));
+    assert_eq!(ran.writes, [r#"t/a {"do":"now""#]);
+    assert_eq!((ran.answer.as_str(), ran.letters.len()), ("ok", 0));
+    // A source that cannot be read is a retry, not a letter.
+    let ran = run_from(&[("a", "1", "x"), ("a", "2", "keys")], Scripted::default(), Some(Table(None)), None);
+    assert_eq!((ran.answer.as_str(), ran.writes.len()), ("1", 0));
+}
+
+#[test]
+fn without_a_source_a_missing_image_is_parked_and_the_one_before_it_written() {
+    let ran = run_with(&[("a", "1", "x"), ("a", "2", "keys")], Scripted::default(), Some(Queue::default()));
+    assert_eq!(ran.writes, [r#"t/a {"do":"x""#]);
+    assert_eq!(ran.letters[0]["reason"], "missing_image");
+    assert_eq!(ran.answer, "ok");
+}
+
+#[test]
+fn what_versions_cannot_settle_is_read_from_the_source() {
+    let table = Some(Table(Some(r#"{"do":"now""#)));
+    let ran = run_from(&[("a", "1", "foreign")], Scripted::default(), table, Some(Queue::default()));
+    assert_eq!(ran.writes, [r#"t/a {"do":"foreign""#, r#"t/a {"do":"now""#]);
+    assert_eq!((ran.answer.as_str(), ran.letters.len()), ("ok", 0));
+    let ran = run_with(&[("a", "1", "foreign")], Scripted::default(), Some(Queue::default()));
+    assert_eq!((ran.answer.as_str(), &ran.letters[0]["reason"]), ("ok", &"foreign_document".into()));
 }

@@ -274,7 +274,12 @@ pub fn write_bson_mark(out: &mut Vec<u8>, version: &Version<'_>) {
     out.push(0);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    for (name, text) in [("space", version.space), ("label", version.label), ("exact", version.exact)] {
+    let texts =
+        [("space", version.space), ("label", version.label), ("exact", version.exact), ("token", version.token)];
+    for (name, text) in texts {
+        if name == "token" && text.is_empty() {
+            continue;
+        }
         out.push(STRING);
         out.extend_from_slice(name.as_bytes());
         out.push(0);

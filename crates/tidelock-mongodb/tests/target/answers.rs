@@ -1,6 +1,6 @@
 //! What the target makes of a server's answers.
 
-use crate::events::{Change, apply, apply_within, mark, run, target};
+use crate::events::{Change, apply, apply_within, mark, run, target, within};
 use crate::scripted::{Reply, Scripted, done, errors, found, ids, name, refused};
 use mongodb::bson::doc;
 use std::time::Duration;
@@ -166,7 +166,7 @@ fn an_id_that_would_be_a_condition_is_refused() {
         let outcomes = apply(&target(&server.uri("")), &changes).await;
         assert_eq!(cause(&outcomes[0]), Cause::InvalidId);
         assert_eq!(outcomes[1..], [Ok(Done::Applied), Ok(Done::Applied)]);
-        assert_eq!(server.log().iter().flat_map(ids).collect::<Vec<_>>(), ["$gt", "a"]);
+        assert_eq!(server.of_documents().iter().flat_map(ids).collect::<Vec<_>>(), ["$gt", "a"]);
     });
 }
 
@@ -229,7 +229,7 @@ fn a_collection_without_a_database_is_refused_and_nothing_is_sent() {
         let (batch, mut into) = (crate::events::batch(&puts(1)), crate::events::place("x.c"));
         into.literal = true;
         let operations = crate::events::operations(&batch, &into);
-        let soon = std::time::Instant::now() + Duration::from_secs(5);
+        let soon = within(Duration::from_secs(5));
         let outcomes = tidelock_core::target::Target::apply(&target, &operations, soon).await;
         assert_eq!(cause(&outcomes[0]), Cause::InvalidTargetName);
         let log = server.log();
@@ -244,7 +244,7 @@ fn nothing_is_sent_when_no_time_is_left() {
         let (batch, into) = (crate::events::batch(&puts(2)), crate::events::place("c"));
         let operations = crate::events::operations(&batch, &into);
         let target = target(&server.uri(""));
-        let outcomes = tidelock_core::target::Target::apply(&target, &operations, std::time::Instant::now()).await;
+        let outcomes = tidelock_core::target::Target::apply(&target, &operations, within(Duration::ZERO)).await;
         assert!(outcomes.iter().all(|outcome| cause(outcome) == Cause::Deadline), "{outcomes:?}");
         assert!(server.log().is_empty());
         assert_eq!(apply(&target, &[]).await, []);

@@ -1,7 +1,7 @@
 //! What is sent, and how what was refused is read back.
 
 use crate::events::{Change, apply, mark, run, target};
-use crate::scripted::{Reply, Scripted, done, errors, found, ids, name, refused};
+use crate::scripted::{Reply, Scripted, done, errors, found, ids, name, of_fences, refused};
 use mongodb::bson::{Bson, Document, Timestamp, doc};
 use tidelock_core::cause::Cause;
 use tidelock_core::target::Done;
@@ -40,7 +40,7 @@ fn updates_and_deletes_are_commands_of_their_own() {
                 .all(|outcome| *outcome == Ok(Done::Applied))
         );
         let log = server.log();
-        assert_eq!(log.len(), 2);
+        assert_eq!(log.len(), 3, "the fence has a command of its own");
         for command in &log {
             assert_eq!(
                 command.get("writeConcern"),
@@ -49,8 +49,11 @@ fn updates_and_deletes_are_commands_of_their_own() {
             );
             assert_eq!(command.get("ordered"), Some(&false.into()));
             assert!(!command.contains_key("txnNumber"), "no retryable write");
-            let expected = if name(command) == "update" { vec!["a", "c"] } else { vec!["b"] };
-            assert_eq!(ids(command), expected);
+            match (name(command).as_str(), of_fences(command)) {
+                ("update", false) => assert_eq!(ids(command), ["a", "c"]),
+                ("delete", false) => assert_eq!(ids(command), ["b"]),
+                _ => assert_eq!(statement(command, 0).get_document("u").expect("a fence").get("id"), Some(&"b".into())),
+            }
         }
     });
 }
@@ -134,6 +137,9 @@ fn a_document_to_be_taken_over_is_compared_whole() {
                     if name(command) == "find" {
                         return found(vec![stored.clone()]);
                     }
+                    if of_fences(command) {
+                        return done(command);
+                    }
                     writes += 1;
                     match (writes, name(command).as_str()) {
                         (1, "update") => Reply::Answer(errors(command, &[(0, 11000)])),
@@ -143,8 +149,9 @@ fn a_document_to_be_taken_over_is_compared_whole() {
                 })
                 .await;
                 assert_eq!(apply(&target(&server.uri("")), std::slice::from_ref(&change)).await, [Ok(Done::Applied)]);
-                assert_eq!(server.names(), [list, "find", list]);
-                let second = statement(&server.log()[2], 0);
+                let log = server.of_documents();
+                assert_eq!(log.iter().map(name).collect::<Vec<_>>(), [list, "find", list]);
+                let second = statement(&log[2], 0);
                 assert_eq!(second.get("q"), Some(&doc! {"_id": "a", "_tidelock": &condition}.into()));
                 if list == "update" {
                     assert_eq!(second.get("upsert"), Some(&false.into()));
@@ -181,6 +188,7 @@ fn a_delete_is_judged_when_fewer_were_deleted_than_sent() {
         let newer = doc! {"_id": "c", "_tidelock": mark(9)};
         let server = Scripted::start(move |command| match name(command).as_str() {
             "find" => found(vec![newer.clone()]),
+            "update" => done(command),
             _ => Reply::Answer(doc! {"n": 1, "ok": 1}),
         })
         .await;

@@ -7,7 +7,7 @@ use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::settings::{Auth, Secret};
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Operation, Outcome, Place, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Place, Target as _, Write};
 use tidelock_mongodb::{Credentials, FromUri, MongoDbConfig, MongoDbTarget};
 
 pub(crate) const LABEL: &str = "2026-01-01T00:00:00.000";
@@ -82,11 +82,28 @@ pub(crate) fn place(name: &str) -> Place {
 }
 
 pub(crate) fn config(uri: &str) -> MongoDbConfig {
-    MongoDbConfig { uri: Secret::new(uri), auth: Auth::Auto, ca_file: None, bulk_bytes: 5_000_000, in_flight: 4 }
+    MongoDbConfig {
+        uri: Secret::new(uri),
+        auth: Auth::Auto,
+        ca_file: None,
+        bulk_bytes: 5_000_000,
+        in_flight: 4,
+        fences: true,
+        guards: true,
+        databases: Vec::new(),
+    }
 }
 
 pub(crate) fn target(uri: &str) -> MongoDbTarget {
     MongoDbTarget::new(config(uri), FromUri).expect("valid settings")
+}
+
+/// The time that calls are made at, milliseconds since 1970.
+pub(crate) const NOW: i64 = 2_000_000_000_000;
+
+/// A call that may take so long.
+pub(crate) fn within(time: Duration) -> Call {
+    Call { deadline: Instant::now() + time, now_ms: NOW, truth: false }
 }
 
 /// Applies changes to the collection `c`.
@@ -102,9 +119,9 @@ pub(crate) async fn apply_within<C: Credentials>(
 ) -> Vec<Outcome> {
     let (batch, into) = (batch(changes), place(collection));
     let operations = operations(&batch, &into);
-    let deadline = Instant::now() + time;
-    let outcomes = target.apply(&operations, deadline).await;
-    assert!(Instant::now() < deadline, "an answer in time");
+    let call = within(time);
+    let outcomes = target.apply(&operations, call).await;
+    assert!(Instant::now() < call.deadline, "an answer in time");
     assert_eq!(outcomes.len(), operations.len());
     outcomes
 }

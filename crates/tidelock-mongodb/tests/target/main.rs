@@ -5,13 +5,19 @@
 //! `TIDELOCK_REQUIRE_SERVICES=1` says that they must run.
 
 mod answers;
+#[cfg(feature = "aws")]
+mod aws;
 mod commands;
 mod events;
+mod fences;
 mod guards;
 mod interruptions;
 mod lanes;
 mod login;
+mod model;
 mod scripted;
 mod servers;
+mod store;
+mod sweep;
 mod unique;
 mod values;

@@ -3,6 +3,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 use std::sync::{Arc, Mutex};
+use tidelock_core::fence::FENCE_COLLECTION;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -78,6 +79,11 @@ impl Scripted {
         self.shared.log.lock().expect("the log").clone()
     }
 
+    /// The commands received that are not about fences.
+    pub(crate) fn of_documents(&self) -> Vec<Document> {
+        self.log().into_iter().filter(|command| !of_fences(command)).collect()
+    }
+
     /// The names of the commands received.
     pub(crate) fn names(&self) -> Vec<String> {
         self.log().iter().map(name).collect()
@@ -91,6 +97,11 @@ impl Scripted {
 
 pub(crate) fn name(command: &Document) -> String {
     command.keys().next().cloned().unwrap_or_default()
+}
+
+/// Whether it is the fences' collection that a command is about.
+pub(crate) fn of_fences(command: &Document) -> bool {
+    command.get_str(name(command)).ok() == Some(FENCE_COLLECTION)
 }
 
 /// The ids that an `update` or `delete` names.
@@ -189,9 +200,34 @@ async fn receive(stream: &mut TcpStream) -> Option<(i32, Document)> {
     let number = |from: usize| i32::from_le_bytes(header[from..from + 4].try_into().expect("four bytes"));
     let mut body = vec![0; usize::try_from(number(0)).ok()?.checked_sub(16)?];
     stream.read_exact(&mut body).await.ok()?;
-    // Flags, and the kind of the only section.
     assert_eq!(number(12), OP_MSG);
-    Some((number(4), Document::from_reader(body.get(5..)?).expect("a command")))
+    // Flags come first.
+    Some((number(4), command(body.get(4..)?)))
+}
+
+/// A document, and lists that belong into it.
+fn command(mut rest: &[u8]) -> Document {
+    let mut whole = Document::new();
+    while let Some((&kind, mut section)) = rest.split_first() {
+        let next = |bytes: &mut &[u8]| Document::from_reader(&mut *bytes).expect("a document");
+        if kind == 0 {
+            let document = next(&mut section);
+            rest = section;
+            let lists = std::mem::replace(&mut whole, document);
+            whole.extend(lists);
+            continue;
+        }
+        let length = i32::from_le_bytes(section[..4].try_into().expect("four bytes")) as usize;
+        (section, rest) = section.split_at(length);
+        let end = section[4..].iter().position(|&byte| byte == 0).expect("a name") + 4;
+        let name = std::str::from_utf8(&section[4..end]).expect("a name").to_owned();
+        let (mut bytes, mut documents) = (&section[end + 1..], Vec::new());
+        while !bytes.is_empty() {
+            documents.push(next(&mut bytes));
+        }
+        whole.insert(name, documents);
+    }
+    whole
 }
 
 async fn send(stream: &mut TcpStream, to: i32, answer: &Document) -> Option<()> {

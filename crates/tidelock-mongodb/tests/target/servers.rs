@@ -25,7 +25,7 @@ pub(crate) fn service(name: &str) -> Option<String> {
 
 pub(crate) struct Server {
     pub(crate) name: &'static str,
-    uri: String,
+    pub(crate) uri: String,
     /// How many operations make a large batch: SecantusDB takes the longer for each, the larger the collection.
     pub(crate) large_batch: usize,
 }

@@ -1,6 +1,10 @@
 //! The guards on a real database file, and every kind of value through it.
 
+mod fences;
 mod guards;
+mod slow;
+mod store;
 mod support;
+mod sweep;
 mod tables;
 mod values;

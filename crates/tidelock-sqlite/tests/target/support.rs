@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Operation, Outcome, Place, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Place, Target as _, Write};
 use tidelock_sqlite::{SqliteTarget, StoredDocument, documents};
 
 /// A folder that goes away with the test.
@@ -111,8 +111,19 @@ pub(crate) fn place(name: &str) -> Place {
     Place { name: name.to_owned(), literal: false }
 }
 
+/// The time that calls are made at, milliseconds since 1970.
+pub(crate) const NOW: i64 = 2_000_000_000_000;
+
 pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
+}
+
+pub(crate) fn by(deadline: Instant) -> Call {
+    Call { deadline, now_ms: NOW, truth: false }
+}
+
+pub(crate) fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
 /// Applies changes to the table `t`.
@@ -123,8 +134,7 @@ pub(crate) fn apply(target: &SqliteTarget, changes: &[Change]) -> Vec<Outcome> {
 pub(crate) fn apply_to(target: &SqliteTarget, table: &str, changes: &[Change], deadline: Instant) -> Vec<Outcome> {
     let (batch, into) = (batch(changes), place(table));
     let operations = operations(&batch, &into);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let outcomes = runtime.block_on(target.apply(&operations, deadline));
+    let outcomes = run(target.apply(&operations, by(deadline)));
     assert_eq!(outcomes.len(), operations.len());
     outcomes
 }

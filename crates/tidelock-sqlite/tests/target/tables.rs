@@ -1,6 +1,6 @@
 //! Names, and what goes wrong with a table or the file.
 
-use crate::support::{Change, Folder, apply, apply_to, batch, operations, place, soon, values};
+use crate::support::{Change, Folder, apply, apply_to, batch, by, operations, place, run, soon, values};
 use std::time::Instant;
 use tidelock_core::cause::Cause;
 use tidelock_core::target::{Done, Target as _};
@@ -39,8 +39,7 @@ fn names_that_cannot_be_are_refused_while_their_neighbours_are_written() {
     let (bad, good) = (place("sqlite_x"), place("t"));
     let (one, two) = (batch(&[Change::put(1, "lost")]), batch(&[Change::put(2, "kept")]));
     let mixed = [operations(&one, &bad), operations(&two, &good)].concat();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let outcomes = runtime.block_on(target.apply(&mixed, soon()));
+    let outcomes = run(target.apply(&mixed, by(soon())));
     assert!(outcomes[0].is_err());
     assert_eq!(outcomes[1], Ok(Done::Applied));
     assert_eq!(values(&folder.database()), [("k".to_owned(), "kept".to_owned())]);

@@ -5,6 +5,8 @@
 //! payload is walked over once; the new image is written in the target's format on the way.
 
 mod attribute;
+mod item;
+mod key;
 mod record;
 
 use super::EnvelopeError;
@@ -13,6 +15,8 @@ use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, Malformed};
 use crate::version::StreamLabel;
 use record::RecordDecoder;
+
+pub use item::{Item, decode_item, item_key};
 
 /// Decodes an event, writing documents in `format`.
 ///

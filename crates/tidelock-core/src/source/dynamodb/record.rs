@@ -1,12 +1,13 @@
 //! One record of a DynamoDB Streams event.
 
-use super::attribute::{Reserved, Stop, end_tag, item, quoted, shortened, stop, tag};
+use super::attribute::{Reserved, Stop, item, shortened, stop};
+use super::key::{check_key, key_value};
 use super::origin;
 use crate::batch::{Batch, Content, Slot};
 use crate::cause::{Cause, Failure};
-use crate::encode::{Format, Sink, base64_bytes, decimal128};
-use crate::json::{Cursor, Malformed, Number, canonical_number, unescape};
-use crate::key::{KeyKind, KeyWriter, push_part};
+use crate::encode::{Format, Sink};
+use crate::json::{Cursor, Malformed, unescape};
+use crate::key::{KeyWriter, push_part};
 use crate::version::Sequence;
 use std::ops::Range;
 
@@ -277,25 +278,8 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             let raw_name = cursor.name()?;
             let name =
                 unescape(raw_name).ok_or_else(|| stop(Cause::MissingKey, "a key's name has an invalid escape"))?;
-            let key_fault = |detail: String| stop(Cause::MissingKey, format!("key `{name}`: {detail}"));
-            let kind = match tag(cursor)? {
-                b"S" => KeyKind::Text,
-                b"N" => KeyKind::Number,
-                b"B" => KeyKind::Binary,
-                other => return Err(key_fault(format!("type `{}` is none a key can have", shortened(other)))),
-            };
-            let text = quoted(cursor)?;
-            end_tag(cursor)?;
-            let text = unescape(text).ok_or_else(|| key_fault("invalid escape".to_owned()))?;
-            let value = match kind {
-                KeyKind::Text => std::borrow::Cow::Borrowed(text.as_bytes()),
-                KeyKind::Number => canonical_number(text.as_bytes())
-                    .ok_or_else(|| key_fault(format!("`{}` is no number", shortened(text.as_bytes()))))?,
-                KeyKind::Binary => base64_bytes(text.as_bytes())
-                    .ok_or_else(|| key_fault("binary that is not base64".to_owned()))?
-                    .into(),
-            };
-            self.check_key(&name, kind, &value)?;
+            let (kind, value) = key_value(cursor, &name)?;
+            check_key(self.format, &name, kind, &value)?;
             let last = !cursor.more(b'}')?;
             if first && last {
                 // Most keys are one attribute, which needs no sorting.
@@ -311,23 +295,6 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             }
         }
         partial.key = Some(from..self.batch.keys.len());
-        Ok(())
-    }
-
-    /// Refuses keys that the target has no exact form for.
-    fn check_key(&self, name: &str, kind: KeyKind, value: &[u8]) -> Result<(), Stop> {
-        if self.format == Format::Json {
-            return Ok(());
-        }
-        if name.contains('\0') {
-            return Err(stop(Cause::UnrepresentableValue, "BSON has no field names with a NUL character"));
-        }
-        if kind == KeyKind::Number && Number::parse(value).and_then(|number| decimal128(&number)).is_none() {
-            return Err(stop(
-                Cause::UnrepresentableValue,
-                format!("key `{name}`: the number has no exact form in BSON"),
-            ));
-        }
         Ok(())
     }
 }

@@ -1,13 +1,19 @@
-//! Versions: which of two changes of a key is the newer one.
+//! DynamoDB Streams: the stream's label, then the sequence number.
 //!
-//! A version is a pure function of the event, the same on every retry and in every process. It has a **space** (whose
-//! numbers these are), a **label** and an **exact** number; within one space, `(label, exact)` compared as text is the
-//! source's order, because each source writes both in a form of fixed width. The **coarse** version is a 63-bit summary for
-//! targets that guard with an integer (OpenSearch's external versions): weakly monotone in the exact order, so a higher
-//! coarse version implies a newer change, and an equal one says nothing.
+//! A sequence number does not fit 63 bits, so the coarse version is a summary, and neighbours may share one. Neither the
+//! time of change nor the low digits enter it: both are known to reorder neighbours.
 
-use std::cmp::Ordering;
+use super::{Position, Version};
 use std::fmt;
+
+/// First part of the space.
+pub const KIND: &str = "dynamodb";
+
+/// The space of a table's streams. Replicas of a global table count for themselves.
+#[must_use]
+pub fn space(region: &str, account: &str, table: &str) -> String {
+    format!("{KIND}:{region}:{account}:{table}")
+}
 
 /// A DynamoDB Streams sequence number: up to 40 digits, which fit no machine integer.
 ///
@@ -96,9 +102,12 @@ impl StreamLabel {
     }
 
     /// The coarse version of a change of this stream: seconds of the label, then the summary of the sequence number.
+    ///
+    /// That two streams of a table are never enabled within one second is taken for granted: such a pair would share the
+    /// seconds, and the summary of the older stream's number could be the higher one.
     #[must_use]
     pub fn coarse(&self, sequence: &Sequence) -> i64 {
-        (i64::from(self.seconds) << 32) | i64::from(sequence.coarse())
+        ((i64::from(self.seconds) << 32) | i64::from(sequence.coarse())).max(1)
     }
 }
 
@@ -112,89 +121,55 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The version of one change, as a target needs it.
+/// A change's place in the order of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version<'a> {
-    /// Whose numbers these are; versions of different spaces do not compare.
-    pub space: &'a str,
-    /// The source's own epoch: a stream's label, a change event's token, a log file.
-    pub label: &'a str,
-    /// The number whole, in a form whose text order is its order.
-    pub exact: &'a str,
-    /// 63 bits, weakly monotone in `(label, exact)`.
-    pub coarse: i64,
-    /// The source's time of the change, milliseconds since 1970.
-    pub at: i64,
+pub struct Place<'a> {
+    /// When the stream was enabled.
+    pub label: &'a StreamLabel,
+    /// The change's number.
+    pub sequence: &'a Sequence,
 }
 
-/// What a target has stored of the version that last wrote a document: the `_tidelock` field.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-pub struct Mark {
-    /// See [`Version::space`].
-    pub space: String,
-    /// See [`Version::label`].
-    pub label: String,
-    /// See [`Version::exact`].
-    pub exact: String,
-    /// See [`Version::at`].
-    #[serde(default)]
-    pub at: i64,
-}
-
-/// What the stored version says about a change that a guard has refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
-    /// The document was written by a newer change: nothing to do.
-    Stale,
-    /// The document was written by this very change.
-    Replay,
-    /// The document is older: write it, provided it is still the one that was read.
-    Newer,
-    /// Stale by number although later by the source's time, by two seconds or more.
-    OrderConflict,
-    /// The document carries no version of this space: a live change takes it over.
-    Foreign,
-}
-
-/// Two seconds: DynamoDB cuts the time of change to whole seconds, so a smaller difference proves nothing.
-const CLOCK_GRAIN_MS: i64 = 2_000;
-
-impl Version<'_> {
-    /// Judges this change against what the target has stored (`None`: no readable `_tidelock`).
-    #[must_use]
-    pub fn judge(&self, stored: Option<&Mark>) -> Judgement {
-        let Some(stored) = stored.filter(|mark| mark.space == self.space) else {
-            return Judgement::Foreign;
-        };
-        match (self.label, self.exact).cmp(&(stored.label.as_str(), stored.exact.as_str())) {
-            Ordering::Greater => Judgement::Newer,
-            Ordering::Equal => Judgement::Replay,
-            Ordering::Less if self.at >= stored.at.saturating_add(CLOCK_GRAIN_MS) => Judgement::OrderConflict,
-            Ordering::Less => Judgement::Stale,
-        }
+impl Position for Place<'_> {
+    fn label(&self) -> &str {
+        self.label.as_str()
     }
 
-    /// Writes the `_tidelock` object as JSON.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"space\":");
-        crate::json::write_string(out, self.space);
-        out.extend_from_slice(b",\"label\":");
-        crate::json::write_string(out, self.label);
-        out.extend_from_slice(b",\"exact\":");
-        crate::json::write_string(out, self.exact);
-        out.extend_from_slice(b",\"at\":");
-        out.extend_from_slice(self.at.to_string().as_bytes());
-        out.push(b'}');
+    fn exact(&self) -> &str {
+        self.sequence.as_str()
     }
+
+    fn coarse(&self) -> i64 {
+        self.label.coarse(self.sequence)
+    }
+}
+
+/// The oldest version there is: that of an item which a scan has found, and of which no change is known.
+#[must_use]
+pub fn oldest(space: &str) -> Version<'_> {
+    const ZERO: &str = "0000000000000000000000000000000000000000";
+    Version { space, label: "2012-01-01T00:00:00.000", exact: ZERO, token: "", coarse: 1, at: 0 }
+}
+
+/// The coarse version of what is stored.
+pub(super) fn coarse(label: &str, exact: &str) -> Option<i64> {
+    // Of another width, the text would not compare like the number.
+    let sequence = Some(exact).filter(|text| text.len() == 40).and_then(|text| Sequence::parse(text.as_bytes()))?;
+    Some(StreamLabel::parse(label)?.coarse(&sequence))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::tests::agrees;
     use proptest::prelude::*;
 
     fn label(text: &str) -> StreamLabel {
         StreamLabel::parse(text).expect(text)
+    }
+
+    fn sequence(number: u128) -> Sequence {
+        Sequence::parse(number.to_string().as_bytes()).expect("digits")
     }
 
     proptest! {
@@ -203,17 +178,54 @@ mod tests {
             let (sa, sb) = (Sequence::parse(a.as_bytes()).expect("digits"), Sequence::parse(b.as_bytes()).expect("digits"));
             let name = |s: i64| label(&format!("2026-01-01T00:00:{s:02}.000"));
             let (la, lb) = (name(la), name(lb));
-            let exact = (la.as_str(), sa).cmp(&(lb.as_str(), sb));
-            let coarse = la.coarse(&sa).cmp(&lb.coarse(&sb));
-            prop_assert!(coarse == Ordering::Equal || coarse == exact);
-            prop_assert!(la.coarse(&sa) > 0);
+            let space = space("us-east-1", "123456789012", "t");
+            agrees(&space, &Place { label: &la, sequence: &sa }, &Place { label: &lb, sequence: &sb })?;
+            // Pairs of any length seldom differ in their low digits alone.
+            agrees(&space, &Place { label: &la, sequence: &sa }, &Place { label: &la, sequence: &sb })?;
+        }
+
+        #[test]
+        fn neighbours_are_weakly_monotone(a in any::<u128>(), step in 0u128..1_000_000_000_000_000_000_000) {
+            let (low, high) = (sequence(a), sequence(a.saturating_add(step)));
+            let label = label("2026-01-01T00:00:00.000");
+            let (low, high) = (Place { label: &label, sequence: &low }, Place { label: &label, sequence: &high });
+            agrees(&space("us-east-1", "123456789012", "t"), &low, &high)?;
         }
 
         #[test]
         fn order_is_numeric(a in any::<u128>(), b in any::<u128>()) {
-            let parse = |n: u128| Sequence::parse(n.to_string().as_bytes()).expect("digits");
-            prop_assert_eq!(parse(a).cmp(&parse(b)), a.cmp(&b));
+            prop_assert_eq!(sequence(a).cmp(&sequence(b)), a.cmp(&b));
+            prop_assert_eq!(sequence(a).as_str().cmp(sequence(b).as_str()), a.cmp(&b));
         }
+    }
+
+    /// How many of 1,000 changes share the coarse version with the one before.
+    fn shared(start: u128, step: impl Fn(u32) -> u128) -> usize {
+        let label = label("2026-01-01T00:00:00.000");
+        let mut number = start;
+        let mut coarse = Vec::with_capacity(1_001);
+        for change in 0..=1_000 {
+            coarse.push(label.coarse(&sequence(number)));
+            number += step(change);
+        }
+        coarse.windows(2).filter(|pair| pair[0] == pair[1]).count()
+    }
+
+    #[test]
+    fn steps_as_the_service_makes_them_have_coarse_versions_of_their_own() {
+        let wide = 100_000_000_000_000_000_000;
+        for start in
+            [300_000_000_000_000_499_659, 1_405_400_000_000_002_063_282_832, 99_999_999_999_999_999_999_999_999]
+        {
+            assert_eq!(shared(start, |_| wide), 0, "from {start}");
+            // What shares one is judged on the exact number, at the price of a request.
+            assert!(shared(start, |_| 1) >= 999, "from {start}");
+            let mixed = shared(start, |change| if change % 2 == 0 { wide } else { 1 });
+            assert!((499..=500).contains(&mixed), "{mixed} from {start}");
+        }
+        // With 28 digits, 26 bits no longer tell steps of 10^20 apart.
+        let some = shared(4_421_584_500_000_000_017_450_439_091, |_| wide);
+        assert!((1..1_000).contains(&some), "{some}");
     }
 
     #[test]
@@ -233,29 +245,16 @@ mod tests {
         assert_eq!(label("2012-01-01T00:00:00.000").seconds, 0);
         assert_eq!(label("2012-03-01T00:00:01.000").seconds, 60 * 86_400 + 1);
         assert_eq!(label("2026-11-21T04:00:00.123").seconds, 469_857_600);
+        assert_eq!(label("2012-01-01T00:00:00.000").coarse(&sequence(0)), 1);
     }
 
     #[test]
-    fn judges_on_the_stored_value_alone() {
-        let version = Version { space: "s", label: "b", exact: "5", coarse: 1, at: 10_000 };
-        let mark = |space: &str, label: &str, exact: &str, at| Mark {
-            space: space.into(),
-            label: label.into(),
-            exact: exact.into(),
-            at,
-        };
-        for (stored, judgement) in [
-            (None, Judgement::Foreign),
-            (Some(mark("other", "b", "9", 0)), Judgement::Foreign),
-            (Some(mark("s", "b", "5", 10_000)), Judgement::Replay),
-            (Some(mark("s", "b", "4", 10_000)), Judgement::Newer),
-            (Some(mark("s", "a", "9", 10_000)), Judgement::Newer),
-            (Some(mark("s", "b", "6", 10_000)), Judgement::Stale),
-            (Some(mark("s", "b", "6", 8_001)), Judgement::Stale),
-            (Some(mark("s", "b", "6", 8_000)), Judgement::OrderConflict),
-            (Some(mark("s", "c", "1", 8_000)), Judgement::OrderConflict),
-        ] {
-            assert_eq!(version.judge(stored.as_ref()), judgement, "{stored:?}");
+    fn refuses_a_stored_number_of_another_width() {
+        let label = "2026-01-01T00:00:00.000";
+        assert!(coarse(label, &format!("{:040}", 5)).is_some());
+        for (label, exact) in [(label, "5"), (label, &*format!("{:041}", 5)), (label, ""), ("", &*format!("{:040}", 5))]
+        {
+            assert_eq!(coarse(label, exact), None, "{label} {exact}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP client: a few keep-alive connections, nothing in the background.
 //!
 //! A connection is used by one request at a time. A request that is given up takes its connection with it, closed hard
-//! (linger 0), so that no late write reaches the engine.
+//! (linger 0), so that no late write reaches the service.
 
 use crate::sign::{Scheme, login_header, sign_request};
 use crate::{Request, Response, Transport};
@@ -44,8 +44,22 @@ pub struct HttpConfig {
     pub ca_pem: Option<Vec<u8>>,
     /// How requests are authenticated.
     pub scheme: Scheme,
-    /// Whether bulk bodies are compressed.
+    /// Whether large bodies are compressed.
     pub gzip: bool,
+}
+
+/// What the settings are called that messages tell the operator to correct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingNames {
+    /// Gives the certificates to trust.
+    pub ca_file: &'static str,
+    /// Gives the login.
+    pub secret: &'static str,
+}
+
+impl SettingNames {
+    /// A target's.
+    pub const TARGET: Self = Self { ca_file: "TIDELOCK_TARGET_CA_FILE", secret: "TIDELOCK_TARGET_SECRET" };
 }
 
 /// The certificates to trust cannot be used.
@@ -63,6 +77,7 @@ impl std::error::Error for TlsError {}
 /// The client; see the module.
 pub struct HttpTransport<C> {
     config: HttpConfig,
+    names: SettingNames,
     /// Host and port, as in the `Host` header and in messages.
     authority: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -83,24 +98,59 @@ impl Drop for Lane {
     }
 }
 
+/// Most bytes of a request that are encrypted before they are handed to the kernel.
+const TLS_BUFFER: usize = 1024 * 1024;
+
 impl<C: Credentials> HttpTransport<C> {
-    /// Prepares a client; nothing is connected yet.
+    /// Prepares a target's client; nothing is connected yet.
     ///
     /// # Errors
     /// When the certificates or the host's name cannot be used.
     pub fn new(config: HttpConfig, credentials: C) -> Result<Self, TlsError> {
+        Self::with_names(config, credentials, SettingNames::TARGET)
+    }
+
+    /// Prepares a client whose settings have these names; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the certificates or the host's name cannot be used.
+    pub fn with_names(config: HttpConfig, credentials: C, names: SettingNames) -> Result<Self, TlsError> {
         let bare = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = if config.tls {
             let name = ServerName::try_from(bare)
                 .map_err(|_| TlsError(format!("`{}` is no name a certificate can have", config.host)))?;
-            Some((tls_connector(config.ca_pem.as_deref())?, name))
+            Some((tls_connector(config.ca_pem.as_deref(), names.ca_file)?, name))
         } else {
             None
         };
         let default_port = if config.tls { 443 } else { 80 };
         let authority =
             if config.port == default_port { config.host.clone() } else { format!("{}:{}", config.host, config.port) };
-        Ok(Self { config, authority, tls, credentials, idle: RefCell::default(), login: RefCell::default() })
+        Ok(Self { config, names, authority, tls, credentials, idle: RefCell::default(), login: RefCell::default() })
+    }
+
+    /// [`Transport::send`] with more headers, names in lower case. A signature covers those that begin with `x-amz-`.
+    ///
+    /// # Errors
+    /// When there is no answer: no connection, no credentials, or no time.
+    pub async fn send_with(
+        &self,
+        request: Request,
+        headers: &[(&'static str, &'static str)],
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        let compressed =
+            if self.config.gzip && request.body.len() >= GZIP_FROM { gzip(&request.body).ok() } else { None };
+        let gzipped = compressed.is_some();
+        let body = compressed.unwrap_or_else(|| request.body.clone());
+        let built = self.build(&request, headers, &body, gzipped, false).await?;
+        let response = self.exchange(built, deadline).await?;
+        if response.status == 401 && self.config.scheme == Scheme::Login {
+            // The secret may have been rotated: once more with a fresh one.
+            let built = self.build(&request, headers, &body, gzipped, true).await?;
+            return self.exchange(built, deadline).await;
+        }
+        Ok(response)
     }
 
     /// Opens a connection ahead of the first request, so that no invocation pays for the handshake. A failure is left to the
@@ -118,7 +168,10 @@ impl<C: Credentials> HttpTransport<C> {
         stream.set_nodelay(true).and_then(|()| stream.set_zero_linger()).map_err(|error| error.to_string())?;
         match &self.tls {
             Some((connector, name)) => {
-                let stream = connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
+                let mut stream =
+                    connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
+                // A bulk request goes to the kernel in one or two calls instead of one for each 64 KiB.
+                stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 open(TokioIo::new(stream)).await
             }
             None => open(TokioIo::new(stream)).await,
@@ -138,6 +191,7 @@ impl<C: Credentials> HttpTransport<C> {
     async fn build(
         &self,
         request: &Request,
+        headers: &[(&'static str, &'static str)],
         body: &Bytes,
         gzipped: bool,
         refresh: bool,
@@ -147,6 +201,9 @@ impl<C: Credentials> HttpTransport<C> {
             .uri(request.path.as_str())
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, request.content_type);
+        for (name, value) in headers {
+            built = built.header(*name, *value);
+        }
         if gzipped {
             built = built.header(header::CONTENT_ENCODING, "gzip");
         }
@@ -162,9 +219,8 @@ impl<C: Credentials> HttpTransport<C> {
                     Some(header) => header,
                     None => {
                         let login = self.credentials.login(refresh).await.map_err(unauthenticated)?;
-                        let login = login.ok_or_else(|| {
-                            unauthenticated("there is no login; set TIDELOCK_TARGET_SECRET".to_owned())
-                        })?;
+                        let login = login
+                            .ok_or_else(|| unauthenticated(format!("there is no login; set {}", self.names.secret)))?;
                         let header = login_header(&login).map_err(unauthenticated)?;
                         self.login.replace(Some(header.clone()));
                         header
@@ -251,18 +307,18 @@ where
     Ok(Lane { sender, driver })
 }
 
-fn tls_connector(ca_pem: Option<&[u8]>) -> Result<TlsConnector, TlsError> {
+fn tls_connector(ca_pem: Option<&[u8]>, setting: &str) -> Result<TlsConnector, TlsError> {
     let mut roots = rustls::RootCertStore::empty();
     match ca_pem {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate
-                    .map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE is no PEM file: {error:?}")))?;
-                roots.add(certificate).map_err(|error| TlsError(format!("TIDELOCK_TARGET_CA_FILE: {error}")))?;
+                let certificate =
+                    certificate.map_err(|error| TlsError(format!("{setting} is no PEM file: {error:?}")))?;
+                roots.add(certificate).map_err(|error| TlsError(format!("{setting}: {error}")))?;
             }
             if roots.is_empty() {
-                return Err(TlsError("TIDELOCK_TARGET_CA_FILE holds no certificate".to_owned()));
+                return Err(TlsError(format!("{setting} holds no certificate")));
             }
         }
     }
@@ -284,21 +340,48 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 
 impl<C: Credentials> Transport for HttpTransport<C> {
     async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Failure> {
-        let compressed =
-            if self.config.gzip && request.body.len() >= GZIP_FROM { gzip(&request.body).ok() } else { None };
-        let gzipped = compressed.is_some();
-        let body = compressed.unwrap_or_else(|| request.body.clone());
-        let built = self.build(&request, &body, gzipped, false).await?;
-        let response = self.exchange(built, deadline).await?;
-        if response.status == 401 && self.config.scheme == Scheme::Login {
-            // The secret may have been rotated: once more with a fresh one.
-            let built = self.build(&request, &body, gzipped, true).await?;
-            return self.exchange(built, deadline).await;
-        }
-        Ok(response)
+        self.send_with(request, &[], deadline).await
     }
 
     fn place(&self) -> &str {
         &self.authority
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidelock_core::credentials::{AwsKeys, Login};
+
+    struct Nobody;
+
+    impl Credentials for Nobody {
+        async fn login(&self, _: bool) -> Result<Option<Login>, String> {
+            Ok(None)
+        }
+
+        async fn aws_keys(&self) -> Result<AwsKeys, String> {
+            Err("there are none".to_owned())
+        }
+    }
+
+    fn config(ca_pem: Option<&[u8]>) -> HttpConfig {
+        let ca_pem = ca_pem.map(<[u8]>::to_vec);
+        HttpConfig { host: "localhost".to_owned(), port: 1, tls: true, ca_pem, scheme: Scheme::Login, gzip: false }
+    }
+
+    #[tokio::test]
+    async fn messages_name_the_setting_to_correct() {
+        let names = SettingNames { ca_file: "A_CA_FILE", secret: "A_SECRET" };
+        let refused = |made: Result<HttpTransport<Nobody>, TlsError>| made.err().map(|error| error.to_string());
+        let other = refused(HttpTransport::with_names(config(Some(b"")), Nobody, names));
+        assert_eq!(other.as_deref(), Some("A_CA_FILE holds no certificate"));
+        let target = refused(HttpTransport::new(config(Some(b"")), Nobody));
+        assert_eq!(target.as_deref(), Some("TIDELOCK_TARGET_CA_FILE holds no certificate"));
+
+        let transport = HttpTransport::with_names(config(None), Nobody, names).expect("public certificates");
+        let request = Request { method: "GET", path: "/".to_owned(), content_type: "text/plain", body: Bytes::new() };
+        let failure = transport.send(request, Instant::now() + CONNECT_TIMEOUT).await.expect_err("no login");
+        assert_eq!((failure.cause, failure.detail.ends_with("set A_SECRET")), (Cause::Unauthenticated, true));
     }
 }

@@ -1,7 +1,7 @@
 //! Authentication of requests: a login in a header, or an AWS signature.
 //!
 //! Signature: [AWS Signature Version 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html), services `es`
-//! (OpenSearch Service) and `aoss` (OpenSearch Serverless).
+//! (OpenSearch Service), `aoss` (OpenSearch Serverless) and `dynamodb`.
 
 use aws_credential_types::Credentials as SdkCredentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
@@ -18,7 +18,7 @@ pub enum Scheme {
     None,
     /// A user and password, or an API key, from the credentials.
     Login,
-    /// Signed for this service (`es` or `aoss`) in this region.
+    /// Signed for this service (`es`, `aoss`, `dynamodb`) in this region.
     SigV4 {
         /// The service's signing name.
         service: &'static str,
@@ -44,7 +44,7 @@ pub(crate) fn login_header(login: &Login) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// Signs a request over its method, path, query, host, and body.
+/// Signs a request over its method, path, query, host, headers named `x-amz-…`, and body.
 pub(crate) fn sign_request<B>(
     request: &mut Request<B>,
     body: &[u8],
@@ -70,8 +70,10 @@ pub(crate) fn sign_request<B>(
         .into();
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let uri = format!("https://{host}{}", request.uri());
-    let headers = [("host", host)];
-    let signable = SignableRequest::new(request.method().as_str(), uri, headers.into_iter(), SignableBody::Bytes(body))
+    let own = request.headers().iter().filter(|(name, _)| name.as_str().starts_with("x-amz-"));
+    let own = own.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let headers = [("host", host)].into_iter().chain(own);
+    let signable = SignableRequest::new(request.method().as_str(), uri, headers, SignableBody::Bytes(body))
         .map_err(|error| format!("the request cannot be signed: {error}"))?;
     let (instructions, _) =
         sign(signable, &parameters).map_err(|error| format!("the request cannot be signed: {error}"))?.into_parts();
@@ -108,6 +110,30 @@ mod tests {
             authorization.ends_with("726c5c4879a6b4ccbbd3b24edbd6b8826d34f87450fbbf4e85546fc7ba9c1642"),
             "{authorization}"
         );
+    }
+
+    #[test]
+    fn signs_the_services_own_headers() {
+        let keys = AwsKeys {
+            access_key_id: "AKIDEXAMPLE".into(),
+            secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            session_token: Some(Secret::new("TOKEN")),
+        };
+        let request = Request::post("/")
+            .header("host", "dynamodb.us-east-1.amazonaws.com")
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", "DynamoDB_20120810.BatchGetItem");
+        let mut request = request.body(()).expect("a request");
+        let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+        sign_request(&mut request, b"{}", &keys, "dynamodb", "us-east-1", now).expect("signed");
+        let authorization = request.headers()["authorization"].to_str().expect("text");
+        let (signed, signature) = authorization.rsplit_once(", Signature=").expect("a signature");
+        assert!(
+            signed.ends_with("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-amz-target"),
+            "{signed}"
+        );
+        // Computed from the specification by an independent implementation (Python's hmac and hashlib).
+        assert_eq!(signature, "6b888b2290b00df23163649cdf28a64fff2d2b2608ef83c8ed67a40d5db6499c");
     }
 
     #[test]

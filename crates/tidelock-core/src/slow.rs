@@ -1,0 +1,358 @@
+//! Slow lanes: writes that are not the newest news of a live stream (redrive, truth, backfill, repair).
+//!
+//! They never write blind. Each write is: look at document and fence, compare exact versions, compare-and-set, and look at
+//! the fence once more, because a delete may have come between. Two kinds:
+//!
+//! - [`settle`] writes what a record says, if it is still the newest.
+//! - [`truth`] reads the source again and writes what it says *now*. Target first, source second: what is overwritten is
+//!   then known to be older than what is read. The version written is a lower bound, the record's own or the target's, never
+//!   a clock's, so that every later change still passes.
+
+use crate::cause::{Cause, Failure};
+use crate::encode::Format;
+use crate::fence::overtakes;
+use crate::key::Key;
+use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Write};
+use crate::version::{Mark, Version};
+use std::cmp::Ordering;
+use std::time::Instant;
+
+/// How often a write is begun anew because another writer was faster.
+const RACES: usize = 8;
+
+/// Reads items from where changes come from.
+#[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
+pub trait Source {
+    /// What the source holds now for these keys of one origin (its stream's or collection's own name), by position: the
+    /// document as the format's [sink](crate::encode::Sink) writes it, `None` where there is none.
+    ///
+    /// The reads are consistent: from the primary, in the region of the stream, not older than the call.
+    async fn read(
+        &self,
+        origin: &str,
+        keys: &[Key<'_>],
+        format: Format,
+        deadline: Instant,
+    ) -> Vec<Result<Option<Vec<u8>>, Failure>>;
+}
+
+/// No source can be read.
+#[derive(Debug, Clone, Copy)]
+pub enum NoSource {}
+
+impl Source for NoSource {
+    async fn read(&self, _: &str, _: &[Key<'_>], _: Format, _: Instant) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+        match *self {}
+    }
+}
+
+/// A key that is to be read from the source again and written as it is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The source's own name for where the key is from.
+    pub origin: &'a str,
+    /// Where the document goes.
+    pub into: &'a Place,
+    /// The source's key.
+    pub key: Key<'a>,
+    /// The version of the change that asks for it: what the source says is at least this new.
+    pub version: Version<'a>,
+}
+
+/// What a look says about a change.
+#[derive(Debug, PartialEq)]
+enum Step<W> {
+    /// Settled.
+    Done(Outcome),
+    /// Write over this.
+    Write(Option<W>),
+    /// The document is older than its fence: it must go, by the fence's version.
+    Remove(W, Mark),
+}
+
+/// Compares a change with what is stored.
+fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>) -> Step<W> {
+    let (version, write) = (&operation.version, operation.write);
+    let order = |mark: &Mark| mark.compare(&version.mark());
+    if let Some(fence) = &found.fence
+        && matches!(order(fence), Some(Ordering::Greater | Ordering::Equal))
+    {
+        // The fence wins. What is there and older has been brought back, by us or by a zombie.
+        if let Some(stored) = found.document.as_ref().filter(|stored| overtakes(fence, stored.mark.as_ref())) {
+            if fence.version().is_none() {
+                let detail = format!("the fence's version `{} {}` cannot be read", fence.label, fence.exact);
+                return Step::Done(Err(Failure::new(Cause::FenceUnwritten, detail)));
+            }
+            return Step::Remove(stored.witness.clone(), fence.clone());
+        }
+        let own = order(fence) == Some(Ordering::Equal) && write == Write::Delete;
+        if !own {
+            return Step::Done(Ok(Done::Stale));
+        }
+    }
+    let Some(stored) = &found.document else { return Step::Write(None) };
+    let over = || Step::Write(Some(stored.witness.clone()));
+    match stored.mark.as_ref().and_then(order) {
+        Some(Ordering::Greater) => Step::Done(Ok(Done::Stale)),
+        Some(Ordering::Less) => over(),
+        Some(Ordering::Equal) if write == Write::Delete => over(),
+        Some(Ordering::Equal) => {
+            let token = stored.mark.as_ref().map_or("", |mark| mark.token.as_str());
+            if token == version.token || token.is_empty() || version.token.is_empty() {
+                return Step::Done(Ok(Done::Applied));
+            }
+            // Two changes of one transaction: which is the later one, a slow lane cannot know.
+            Step::Done(Err(Failure::new(
+                Cause::OrderConflict,
+                format!("another change of the same version, {}, is stored", version.exact),
+            )))
+        }
+        None => Step::Done(Err(Failure::new(
+            Cause::ForeignDocument,
+            match &stored.mark {
+                Some(mark) => {
+                    format!("the document was written by `{}`, the change is of `{}`", mark.space, version.space)
+                }
+                None => "the document has no version that can be read".to_owned(),
+            },
+        ))),
+    }
+}
+
+/// Writes what the operations say, each on a key of its own, unless something newer is known. One outcome each, by position.
+pub async fn settle<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; operations.len()];
+    let mut open: Vec<usize> = (0..operations.len()).collect();
+    // What has been written and is looked at once more.
+    let mut written: Vec<bool> = vec![false; operations.len()];
+    for _ in 0..RACES {
+        if open.is_empty() {
+            break;
+        }
+        let asked: Vec<Operation<'_>> = open.iter().filter_map(|&index| operations.get(index).copied()).collect();
+        let looked = answers(store.look(&asked, call).await, asked.len());
+        let mut steps = Vec::new();
+        for ((&index, operation), found) in open.iter().zip(&asked).zip(looked) {
+            let outcome = match found.map(|found| step(operation, &found)) {
+                Err(failure) => Err(failure),
+                Ok(Step::Done(outcome)) => {
+                    // Looked at once more: it is there, or what is newer is.
+                    outcome.or_else(|failure| if flag(&written, index) { Ok(Done::Applied) } else { Err(failure) })
+                }
+                Ok(Step::Write(None)) if flag(&written, index) && operation.write == Write::Delete => Ok(Done::Applied),
+                Ok(Step::Write(over)) => {
+                    steps.push((index, *operation, over, None));
+                    continue;
+                }
+                Ok(Step::Remove(witness, fence)) => {
+                    steps.push((index, *operation, Some(witness), Some(fence)));
+                    continue;
+                }
+            };
+            set(&mut outcomes, index, outcome);
+        }
+        open = carry_out(store, steps, call, &mut outcomes, &mut written).await;
+    }
+    finish(outcomes)
+}
+
+/// An operation to carry out: its index, what it writes over, and the fence by whose version it removes instead.
+type Pending<'a, W> = (usize, Operation<'a>, Option<W>, Option<Mark>);
+
+/// Puts; gives back what is to be looked at again.
+async fn carry_out<S: Store>(
+    store: &S,
+    steps: Vec<Pending<'_, S::Witness>>,
+    call: Call,
+    outcomes: &mut [Option<Outcome>],
+    written: &mut [bool],
+) -> Vec<usize> {
+    if steps.is_empty() {
+        return Vec::new();
+    }
+    let puts: Vec<Put<'_, S::Witness>> = steps
+        .iter()
+        .map(|(_, operation, over, fence)| {
+            let mut operation = *operation;
+            if let Some(version) = fence.as_ref().and_then(Mark::version) {
+                (operation.write, operation.version) = (Write::Delete, version);
+            }
+            Put { operation, over: over.clone() }
+        })
+        .collect();
+    let results = answers(store.put(&puts, call).await, puts.len());
+    let mut open = Vec::new();
+    for ((index, _, _, fence), result) in steps.iter().zip(results) {
+        match result {
+            Ok(true) => {
+                if let Some(flag) = written.get_mut(*index) {
+                    *flag = fence.is_none();
+                }
+                open.push(*index);
+            }
+            Ok(false) => open.push(*index),
+            Err(failure) => set(outcomes, *index, Err(failure)),
+        }
+    }
+    open
+}
+
+/// Reads each key from the source and writes what is there, or its absence. One outcome each, by position.
+pub async fn truth<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; wishes.len()];
+    let mut open: Vec<usize> = (0..wishes.len()).collect();
+    for _ in 0..RACES {
+        if open.is_empty() {
+            break;
+        }
+        let asked: Vec<Wish<'_>> = open.iter().filter_map(|&index| wishes.get(index).copied()).collect();
+        let probes: Vec<Operation<'_>> =
+            asked.iter().map(|wish| operation(wish, Write::Delete, wish.version)).collect();
+        let looked = answers(store.look(&probes, call).await, asked.len());
+        // The target has been read; only now the source.
+        let items = read(source, &asked, store.format(), call.deadline).await;
+        let mut ready = Vec::new();
+        for (((&index, wish), found), item) in open.iter().zip(&asked).zip(looked).zip(items) {
+            match found.and_then(|found| Ok((found, item?))) {
+                Ok((found, item)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
+                Err(failure) => set(&mut outcomes, index, Err(failure)),
+            }
+        }
+        let puts: Vec<Put<'_, S::Witness>> = ready
+            .iter()
+            .map(|(_, wish, bound, found, item)| {
+                let write = item.as_deref().map_or(Write::Delete, Write::Upsert);
+                let version = bound.version().unwrap_or(wish.version);
+                let over = found.document.as_ref().map(|stored| stored.witness.clone());
+                Put { operation: operation(wish, write, version), over }
+            })
+            .collect();
+        let results = answers(store.put(&puts, call).await, puts.len());
+        let mut again = Vec::new();
+        let mut check = Vec::new();
+        for ((index, _, bound, _, item), result) in ready.iter().zip(results) {
+            match result {
+                Ok(true) if item.is_some() => check.push((*index, bound)),
+                Ok(true) => set(&mut outcomes, *index, Ok(Done::Applied)),
+                Ok(false) => again.push(*index),
+                Err(failure) => set(&mut outcomes, *index, Err(failure)),
+            }
+        }
+        // A delete that came meanwhile has left a fence: what was written must give way to it.
+        let probes: Vec<Operation<'_>> = check
+            .iter()
+            .filter_map(|(index, _)| wishes.get(*index).map(|wish| operation(wish, Write::Delete, wish.version)))
+            .collect();
+        let looked = answers(store.look(&probes, call).await, probes.len());
+        for ((index, bound), found) in check.into_iter().zip(looked) {
+            match found {
+                Ok(found) if found.fence.as_ref().and_then(|fence| fence.compare(bound)) == Some(Ordering::Greater) => {
+                    again.push(index);
+                }
+                Ok(_) => set(&mut outcomes, index, Ok(Done::Applied)),
+                Err(failure) => set(&mut outcomes, index, Err(failure)),
+            }
+        }
+        open = again;
+    }
+    finish(outcomes)
+}
+
+fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Operation<'a> {
+    Operation { into: wish.into, key: wish.key, write, version }
+}
+
+/// The version to write what the source says now with: the newest of the change's own and what the target knows.
+fn lower_bound<W>(version: &Version<'_>, found: &Found<W>) -> Mark {
+    let stored = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
+    let mut bound = version.mark();
+    for known in stored.into_iter().chain(&found.fence) {
+        if known.compare(&bound) == Some(Ordering::Greater) && known.version().is_some() {
+            bound = known.clone();
+        }
+    }
+    bound
+}
+
+/// Reads the wishes' keys, origin by origin.
+async fn read<R: Source>(
+    source: &R,
+    wishes: &[Wish<'_>],
+    format: Format,
+    deadline: Instant,
+) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+    let mut items: Vec<Result<Option<Vec<u8>>, Failure>> = wishes.iter().map(|_| Ok(None)).collect();
+    let mut origins: Vec<&str> = wishes.iter().map(|wish| wish.origin).collect();
+    origins.sort_unstable();
+    origins.dedup();
+    for origin in origins {
+        let of_origin = || wishes.iter().enumerate().filter(|(_, wish)| wish.origin == origin);
+        let keys: Vec<Key<'_>> = of_origin().map(|(_, wish)| wish.key).collect();
+        let found = answers(source.read(origin, &keys, format, deadline).await, keys.len());
+        for ((index, _), item) in of_origin().zip(found) {
+            if let Some(place) = items.get_mut(index) {
+                *place = item;
+            }
+        }
+    }
+    items
+}
+
+/// One answer each, or none at all counts.
+fn answers<T>(found: Vec<Result<T, Failure>>, expected: usize) -> Vec<Result<T, Failure>> {
+    if found.len() == expected {
+        return found;
+    }
+    let detail = format!("{} answers for {expected} questions", found.len());
+    (0..expected).map(|_| Err(Failure::new(Cause::UnexpectedAnswer, detail.clone()))).collect()
+}
+
+fn flag(flags: &[bool], index: usize) -> bool {
+    flags.get(index).copied().unwrap_or_default()
+}
+
+fn set(outcomes: &mut [Option<Outcome>], index: usize, outcome: Outcome) {
+    if let Some(place) = outcomes.get_mut(index) {
+        *place = Some(outcome);
+    }
+}
+
+fn finish(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
+    let lost = || Err(Failure::new(Cause::LostRace, format!("another writer was faster {RACES} times")));
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+}
+
+/// Writes what a scan of the source has found. `items` are documents by position of their wishes, whose version is the
+/// oldest there is. One outcome each, by position.
+///
+/// Where the target holds neither document nor fence, the scanned item goes in, and every change that the stream still
+/// brings is newer. Anywhere else the scan may be older than what is there, so the source is read again.
+pub async fn backfill<S: Store, R: Source>(
+    store: &S,
+    source: &R,
+    wishes: &[Wish<'_>],
+    items: &[&[u8]],
+    call: Call,
+) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; wishes.len()];
+    let operations: Vec<Operation<'_>> =
+        wishes.iter().zip(items).map(|(wish, item)| operation(wish, Write::Upsert(item), wish.version)).collect();
+    let looked = answers(store.look(&operations, call).await, operations.len());
+    let (mut empty, mut known) = (Vec::new(), Vec::new());
+    for (index, found) in looked.into_iter().enumerate() {
+        match found {
+            Ok(Found { document: None, fence: None }) => empty.push(index),
+            Ok(_) => known.push(index),
+            Err(failure) => set(&mut outcomes, index, Err(failure)),
+        }
+    }
+    let some: Vec<Operation<'_>> = empty.iter().filter_map(|&index| operations.get(index).copied()).collect();
+    for (index, outcome) in empty.iter().zip(settle(store, &some, call).await) {
+        set(&mut outcomes, *index, outcome);
+    }
+    let some: Vec<Wish<'_>> = known.iter().filter_map(|&index| wishes.get(index).copied()).collect();
+    for (index, outcome) in known.iter().zip(truth(store, source, &some, call).await) {
+        set(&mut outcomes, *index, outcome);
+    }
+    finish(outcomes)
+}

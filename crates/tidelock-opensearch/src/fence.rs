@@ -1,0 +1,289 @@
+//! Fences in OpenSearch: an index of their own, looked into and swept.
+
+use crate::bulk::Guard;
+use crate::error::by_status;
+use crate::judge::{Seen, Stored};
+use crate::lane::now;
+use crate::target::OpenSearchTarget;
+use crate::{Request, Response, Transport};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::time::Duration;
+use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::fence::{FENCE_INDEX, Swept, Window, fence_id, overtakes};
+use tidelock_core::json::write_string;
+use tidelock_core::target::Call;
+use tidelock_core::version::Mark;
+
+/// Fences read at a time.
+const PAGE: usize = 500;
+
+/// How often documents that change while they are swept are looked at again.
+const LOOKS: usize = 5;
+
+/// Time that a page may take: less is not begun with.
+const PAGE_TIME: Duration = Duration::from_secs(2);
+
+/// The id under which the index remembers how far the last sweep came.
+const WATERMARK: &str = "watermark";
+
+/// The id of a location's fence.
+pub(crate) fn id(index: &str, id: &str) -> String {
+    fence_id(&[index.as_bytes(), b"", id.as_bytes()])
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    hits: Hits,
+}
+
+#[derive(Deserialize)]
+struct Hits {
+    hits: Vec<Hit>,
+}
+
+/// A fence as a search finds it.
+#[derive(Deserialize)]
+struct Hit {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_seq_no")]
+    seq_no: i64,
+    #[serde(rename = "_primary_term")]
+    primary_term: i64,
+    #[serde(rename = "_source")]
+    source: Fence,
+    sort: (i64, i64),
+}
+
+#[derive(Deserialize)]
+struct Fence {
+    index: String,
+    id: String,
+    #[serde(rename = "_tidelock")]
+    mark: Mark,
+}
+
+#[derive(Deserialize)]
+struct Watermark {
+    #[serde(rename = "_source")]
+    source: WatermarkSource,
+}
+
+#[derive(Deserialize)]
+struct WatermarkSource {
+    watermark: i64,
+}
+
+#[derive(Deserialize)]
+struct BulkAnswer {
+    items: Vec<std::collections::BTreeMap<String, BulkItem>>,
+}
+
+#[derive(Deserialize)]
+struct BulkItem {
+    status: u16,
+}
+
+/// A document to delete if it is still the one that was read.
+struct Doomed<'a> {
+    index: &'a str,
+    id: &'a str,
+    seen: Seen,
+}
+
+impl<T: Transport> OpenSearchTarget<T> {
+    /// Compares young fences with the documents at their locations, then drops the fences that have expired.
+    pub(crate) async fn sweep_fences(&self, window: Window, call: Call) -> Result<Swept, Failure> {
+        let mut swept = Swept::default();
+        let refreshed = self.ask("POST", format!("/{FENCE_INDEX}/_refresh"), Vec::new(), call).await?;
+        // Serverless answers 404 as well, because it knows no refresh: there, fences have become visible long ago.
+        if refreshed.status == 404 && self.whole(&refreshed).detail.contains("index_not_found_exception") {
+            return Ok(Swept { complete: true, ..swept });
+        }
+        let from = window.from_ms(self.watermark(call).await?);
+        let mut after: Option<(i64, i64)> = None;
+        loop {
+            if now() + PAGE_TIME > call.deadline {
+                if let Some((written, _)) = after {
+                    self.set_watermark(written, call).await?;
+                }
+                return Ok(swept);
+            }
+            let compared = match self.page(from, window.until_ms, after, call).await {
+                Ok(page) => match page.last() {
+                    None => break,
+                    Some(last) => self.compare(&page, &mut swept, call).await.map(|()| last.sort),
+                },
+                Err(failure) => Err(failure),
+            };
+            match compared {
+                Ok(last) => after = Some(last),
+                Err(failure) => {
+                    // The next sweep need not begin where this one did.
+                    if let Some((written, _)) = after {
+                        self.set_watermark(written, call).await?;
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        self.set_watermark(window.until_ms, call).await?;
+        let mut after = None;
+        loop {
+            if now() + PAGE_TIME > call.deadline {
+                return Ok(swept);
+            }
+            let page = self.page(i64::MIN, window.expired_ms, after, call).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.sort);
+            let doomed: Vec<Doomed<'_>> = page
+                .iter()
+                .map(|hit| Doomed {
+                    index: FENCE_INDEX,
+                    id: &hit.id,
+                    seen: Seen { seq_no: hit.seq_no, primary_term: hit.primary_term, version: 0 },
+                })
+                .collect();
+            // One that has been written anew meanwhile has not expired.
+            let gone = self.delete(&doomed, call).await?;
+            swept.expired += gone.iter().filter(|gone| **gone).count();
+        }
+        swept.complete = true;
+        Ok(swept)
+    }
+
+    /// Deletes what a page of fences overtakes.
+    async fn compare(&self, page: &[Hit], swept: &mut Swept, call: Call) -> Result<(), Failure> {
+        let mut open: Vec<&Hit> = page.iter().collect();
+        swept.compared += open.len();
+        for _ in 0..LOOKS {
+            if open.is_empty() {
+                return Ok(());
+            }
+            let places = open.iter().map(|hit| (hit.source.index.as_str(), hit.source.id.as_str()));
+            let stored = self.read(FENCE_INDEX, places, call.deadline).await?;
+            let mut doomed = Vec::new();
+            let mut of = Vec::new();
+            for (hit, stored) in open.iter().zip(stored) {
+                match stored {
+                    Stored::Document(seen, mark) if overtakes(&hit.source.mark, mark.as_ref()) => {
+                        doomed.push(Doomed { index: &hit.source.index, id: &hit.source.id, seen });
+                        of.push(*hit);
+                    }
+                    Stored::Document(..) | Stored::Nothing => {}
+                    // One domain can hold the fences of several pipelines: that one's own sweep will see to it.
+                    Stored::Unknown(kind, _) if kind == "security_exception" => {}
+                    Stored::Unknown(kind, reason) => {
+                        return Err(Failure::new(Cause::Unavailable, format!("{kind}: {reason}")));
+                    }
+                }
+            }
+            let gone = self.delete(&doomed, call).await?;
+            swept.removed += gone.iter().filter(|gone| **gone).count();
+            open = of.into_iter().zip(gone).filter(|(_, gone)| !gone).map(|(hit, _)| hit).collect();
+        }
+        match open.first() {
+            None => Ok(()),
+            Some(hit) => {
+                let detail = format!("`{}` in `{}` was changed {LOOKS} times", hit.source.id, hit.source.index);
+                Err(Failure::new(Cause::LostRace, detail))
+            }
+        }
+    }
+
+    /// Fences written in a span of time, oldest first.
+    async fn page(&self, from: i64, until: i64, after: Option<(i64, i64)>, call: Call) -> Result<Vec<Hit>, Failure> {
+        let after = after.map_or(String::new(), |(written, seq_no)| format!(r#","search_after":[{written},{seq_no}]"#));
+        let body = format!(
+            r#"{{"size":{PAGE},"seq_no_primary_term":true,"_source":["index","id","_tidelock"],"query":{{"range":{{"written":{{"gte":{from},"lt":{until}}}}}}},"sort":[{{"written":"asc"}},{{"_seq_no":"asc"}}]{after}}}"#
+        );
+        let path = format!("/{FENCE_INDEX}/_search?allow_partial_search_results=false");
+        let answer = self.ask("POST", path, body.into_bytes(), call).await?;
+        let answer: Answer = self.parse(&answer, "_search")?;
+        Ok(answer.hits.hits)
+    }
+
+    /// Deletes what is still the same; says of each, by position, whether it is gone.
+    async fn delete(&self, doomed: &[Doomed<'_>], call: Call) -> Result<Vec<bool>, Failure> {
+        if doomed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut body = Vec::new();
+        for Doomed { index, id, seen } in doomed {
+            body.extend_from_slice(b"{\"delete\":{\"_index\":");
+            write_string(&mut body, index);
+            body.extend_from_slice(b",\"_id\":");
+            write_string(&mut body, id);
+            body.extend_from_slice(
+                format!(",\"if_seq_no\":{},\"if_primary_term\":{}}}}}\n", seen.seq_no, seen.primary_term).as_bytes(),
+            );
+        }
+        let path = format!("/{FENCE_INDEX}/_bulk?filter_path=errors,items.*.status,items.*.error");
+        let answer = self.ask("POST", path, body, call).await?;
+        let answer: BulkAnswer = self.parse(&answer, "_bulk")?;
+        if answer.items.len() != doomed.len() {
+            let detail = format!("{} items for {} deletes", answer.items.len(), doomed.len());
+            return Err(Failure::new(Cause::UnexpectedAnswer, detail));
+        }
+        let status =
+            |item: &std::collections::BTreeMap<String, BulkItem>| item.values().next().map_or(0, |item| item.status);
+        answer
+            .items
+            .iter()
+            .map(status)
+            .map(|status| match status {
+                200..=299 | 404 => Ok(true),
+                409 => Ok(false),
+                status => Err(Failure::new(by_status(status), format!("a delete of the sweep was answered {status}"))),
+            })
+            .collect()
+    }
+
+    async fn watermark(&self, call: Call) -> Result<Option<i64>, Failure> {
+        let answer = self.ask("GET", format!("/{FENCE_INDEX}/_doc/{WATERMARK}"), Vec::new(), call).await?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        // One that cannot be read costs a sweep of everything, and no more.
+        Ok(serde_json::from_slice::<Watermark>(&answer.body).ok().map(|found| found.source.watermark))
+    }
+
+    async fn set_watermark(&self, watermark: i64, call: Call) -> Result<(), Failure> {
+        let body = format!(r#"{{"watermark":{watermark}}}"#).into_bytes();
+        let answer = self.ask("PUT", format!("/{FENCE_INDEX}/_doc/{WATERMARK}"), body, call).await?;
+        if (200..300).contains(&answer.status) { Ok(()) } else { Err(self.whole(&answer)) }
+    }
+
+    /// Sends a request; an answer that is no success, but for 404, is its failure.
+    async fn ask(&self, method: &'static str, path: String, body: Vec<u8>, call: Call) -> Result<Response, Failure> {
+        let content_type = if path.contains("/_bulk") { "application/x-ndjson" } else { "application/json" };
+        let request = Request { method, path, content_type, body: Bytes::from(body) };
+        let response = self.transport.send(request, call.deadline).await?;
+        match response.status {
+            200..=299 | 404 => Ok(response),
+            _ => Err(self.whole(&response)),
+        }
+    }
+
+    fn parse<A: serde::de::DeserializeOwned>(&self, response: &Response, api: &str) -> Result<A, Failure> {
+        if response.status == 404 {
+            return Err(self.whole(response));
+        }
+        serde_json::from_slice(&response.body).map_err(|error| {
+            let place = self.transport.place();
+            Failure::new(Cause::UnexpectedAnswer, format!("{place}: the {api} answer cannot be read: {error}"))
+        })
+    }
+
+    /// How a slow lane's write over what was seen is guarded.
+    ///
+    /// A compare-and-set raises `_version` by one only. Where that would leave it below the coarse version of what is written,
+    /// and so open to older writes, the external version is the guard, which refuses all that is not older.
+    pub(crate) fn guard_over(coarse: i64, over: Option<Seen>) -> Guard {
+        match over {
+            Some(seen) if seen.version >= coarse => Guard::CompareAndSet(seen),
+            _ => Guard::External,
+        }
+    }
+}

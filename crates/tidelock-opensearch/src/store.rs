@@ -1,0 +1,93 @@
+//! The target as slow lanes see it: look, then write over what was seen.
+
+use crate::Transport;
+use crate::fence;
+use crate::judge::{Seen, Stored as Read};
+use crate::lane::{Ended, Judging};
+use crate::target::OpenSearchTarget;
+use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::fence::{FENCE_INDEX, Swept, Window};
+use tidelock_core::target::{Call, Found, Operation, Put, Store, Stored};
+use tidelock_core::version::Mark;
+
+/// Operations looked at with one request.
+const LOOK: usize = 500;
+
+impl<T: Transport> OpenSearchTarget<T> {
+    async fn look_at(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Seen>, Failure>> {
+        let ids: Vec<(String, String)> = operations
+            .iter()
+            .map(|operation| {
+                let id = operation.key.text_id();
+                let fence = fence::id(&operation.into.name, &id);
+                (id, fence)
+            })
+            .collect();
+        let places: Vec<(&str, &str)> = operations
+            .iter()
+            .zip(&ids)
+            .flat_map(|(operation, (id, fence))| {
+                [(operation.into.name.as_str(), id.as_str()), (FENCE_INDEX, fence.as_str())]
+            })
+            .collect();
+        let index = operations.first().map_or(FENCE_INDEX, |operation| operation.into.name.as_str());
+        match self.read(index, places.into_iter(), call.deadline).await {
+            Ok(stored) => {
+                let mut stored = stored.into_iter();
+                ids.iter()
+                    .map(|(id, _)| match (stored.next(), stored.next()) {
+                        (Some(document), Some(fence)) => found(document, fence, id),
+                        _ => Err(Failure::new(Cause::UnexpectedAnswer, "too few documents in the answer")),
+                    })
+                    .collect()
+            }
+            Err(failure) => operations.iter().map(|_| Err(failure.clone())).collect(),
+        }
+    }
+}
+
+fn found(document: Read, fence: Read, id: &str) -> Result<Found<Seen>, Failure> {
+    let unknown = |kind: String, reason: String| Failure::new(Cause::Unavailable, format!("{kind}: {reason}"));
+    let document = match document {
+        Read::Nothing => None,
+        Read::Document(witness, mark) => Some(Stored { witness, mark }),
+        Read::Unknown(kind, reason) => return Err(unknown(kind, reason)),
+    };
+    let fence: Option<Mark> = match fence {
+        Read::Nothing => None,
+        Read::Document(_, Some(mark)) => Some(mark),
+        Read::Document(_, None) => {
+            let detail = format!("the fence of `{id}` in {FENCE_INDEX} has no _tidelock that can be read; delete it");
+            return Err(Failure::new(Cause::FenceUnwritten, detail));
+        }
+        Read::Unknown(kind, reason) => return Err(unknown(kind, reason)),
+    };
+    Ok(Found { document, fence })
+}
+
+impl<T: Transport> Store for OpenSearchTarget<T> {
+    type Witness = Seen;
+
+    async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Seen>, Failure>> {
+        let mut found = Vec::with_capacity(operations.len());
+        for some in operations.chunks(LOOK) {
+            found.extend(self.look_at(some, call).await);
+        }
+        found
+    }
+
+    async fn put(&self, puts: &[Put<'_, Seen>], call: Call) -> Vec<Result<bool, Failure>> {
+        let guards: Vec<_> = puts.iter().map(|put| Self::guard_over(put.operation.version.coarse, put.over)).collect();
+        let work = self.work(puts.iter().map(|put| put.operation).collect(), call, Judging::Slow);
+        let result = |ended| match ended {
+            Ended::Done(_) => Ok(true),
+            Ended::Changed => Ok(false),
+            Ended::Failed(failure) => Err(failure),
+        };
+        self.carry_out(&work, &guards).await.into_iter().map(result).collect()
+    }
+
+    async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
+        self.sweep_fences(window, call).await
+    }
+}

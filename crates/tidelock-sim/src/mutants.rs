@@ -1,0 +1,164 @@
+//! Ways to break the promise, each of which somebody has taken for right.
+
+/// One replaced text.
+pub(crate) struct Mutant {
+    pub(crate) name: &'static str,
+    /// What it breaks.
+    pub(crate) breaks: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+}
+
+const LANE: &str = "crates/tidelock-opensearch/src/lane.rs";
+const BULK: &str = "crates/tidelock-opensearch/src/bulk.rs";
+const TARGET: &str = "crates/tidelock-opensearch/src/target.rs";
+const SLOW: &str = "crates/tidelock-core/src/slow.rs";
+const FENCE: &str = "crates/tidelock-core/src/fence.rs";
+const DELIVERY: &str = "crates/tidelock-core/src/batch/delivery.rs";
+const PLAN: &str = "crates/tidelock-core/src/batch/plan.rs";
+const BATCH: &str = "crates/tidelock-core/src/batch/mod.rs";
+const DYNAMODB: &str = "crates/tidelock-core/src/version/dynamodb.rs";
+
+pub(crate) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "409 means stale",
+        breaks: "a tie, a foreign document and the memory of a delete lose changes",
+        file: LANE,
+        from: "                Item { status: 409, .. } => {\n                    rest.passed += 1;\n                    rest.conflicts.push(pending);\n                }",
+        to: "                Item { status: 409, .. } => endings.push((pending.index, pending.part, Ended::Done(Done::Stale))),",
+    },
+    Mutant {
+        name: "external_gte",
+        breaks: "an older change of equal coarse version wins",
+        file: BULK,
+        from: "version_type\\\":\\\"external\\\"}}",
+        to: "version_type\\\":\\\"external_gte\\\"}}",
+    },
+    Mutant {
+        name: "a tombstone means stale",
+        breaks: "what is written after a delete of equal coarse version is lost",
+        file: LANE,
+        from: "                    let id = work.id(pending.index);\n                    rest.later.push(tombstone(pending, id));\n                }\n            }\n        }\n    }\n}",
+        to: "                    endings.push((pending.index, pending.part, Ended::Done(Done::Stale)));\n                }\n            }\n        }\n    }\n}",
+    },
+    Mutant {
+        name: "no fences",
+        breaks: "deletes are forgotten after a minute",
+        file: TARGET,
+        from: "guards: true, fences: true }",
+        to: "guards: true, fences: false }",
+    },
+    Mutant {
+        name: "a delete is done without its fence",
+        breaks: "a fence that could not be written is missing when a late write lands",
+        file: TARGET,
+        from: "        let Ended::Failed(failure) = ended else { continue };\n        if",
+        to: "        let Ended::Failed(failure) = ended else { continue };\n        if position > usize::MAX - 1 && ",
+    },
+    Mutant {
+        name: "no guards",
+        breaks: "whatever lands last wins",
+        file: TARGET,
+        from: "guards: true, fences: true }",
+        to: "guards: false, fences: true }",
+    },
+    Mutant {
+        name: "no sweep",
+        breaks: "a write that lands late brings a deleted document back",
+        file: FENCE,
+        from: "document.and_then(|document| fence.compare(document)) == Some(Ordering::Greater)",
+        to: "false && document.and_then(|document| fence.compare(document)) == Some(Ordering::Greater)",
+    },
+    Mutant {
+        name: "a slow lane ignores newer documents",
+        breaks: "a redriven letter overwrites what is newer",
+        file: SLOW,
+        from: "        Some(Ordering::Greater) => Step::Done(Ok(Done::Stale)),",
+        to: "        Some(Ordering::Greater) => over(),",
+    },
+    Mutant {
+        name: "a slow lane ignores fences",
+        breaks: "a redriven letter brings a deleted document back",
+        file: SLOW,
+        from: "    if let Some(fence) = &found.fence\n        && matches!",
+        to: "    if let Some(fence) = &found.fence\n        && found.document.is_none() && operation.key.as_bytes().is_empty()\n        && matches!",
+    },
+    Mutant {
+        name: "complete before the post-check",
+        breaks: "a delete that comes between look and write is undone",
+        file: SLOW,
+        from: "                    *flag = fence.is_none();\n                }\n                open.push(*index);",
+        to: "                    *flag = fence.is_none();\n                }\n                set(outcomes, *index, Ok(Done::Applied));",
+    },
+    Mutant {
+        name: "truth reads the source first",
+        breaks: "what is written over may be newer than what was read",
+        file: SLOW,
+        from: "        let looked = answers(store.look(&probes, call).await, asked.len());\n        // The target has been read; only now the source.\n        let items = read(source, &asked, store.format(), call.deadline).await;",
+        to: "        let items = read(source, &asked, store.format(), call.deadline).await;\n        let looked = answers(store.look(&probes, call).await, asked.len());",
+    },
+    Mutant {
+        name: "truth is eventually consistent",
+        breaks: "a replica's old item is written as the newest",
+        file: "crates/tidelock-sim/src/world/table.rs",
+        from: "        let at = self.began.elapsed();\n        let found",
+        to: "        let at = self.began.elapsed().saturating_sub(Duration::from_secs(20));\n        let found",
+    },
+    Mutant {
+        name: "truth with the change's own version",
+        breaks: "an item read later is written as older than what it replaces",
+        file: SLOW,
+        from: "        if known.compare(&bound) == Some(Ordering::Greater) && known.version().is_some() {",
+        to: "        if false && known.compare(&bound) == Some(Ordering::Greater) && known.version().is_some() {",
+    },
+    Mutant {
+        name: "low digits in the coarse version",
+        breaks: "the engine refuses newer changes and takes older ones",
+        file: DYNAMODB,
+        from: "self.0.get(zeros + i)",
+        to: "self.0.get(29 + i)",
+    },
+    Mutant {
+        name: "a clock in the coarse version",
+        breaks: "changes within a second, or after a step of the clock, pass each other",
+        file: BATCH,
+        from: "coarse: origin.label.coarse(sequence),",
+        to: "coarse: slot.at.max(1),",
+    },
+    Mutant {
+        name: "numbers compared as text",
+        breaks: "a number of one digit more counts as older",
+        file: DYNAMODB,
+        from: "padded.get_mut(40 - digits.len()..)?.copy_from_slice(digits);",
+        to: "padded.get_mut(..digits.len())?.copy_from_slice(digits);",
+    },
+    Mutant {
+        name: "the last by position stands",
+        breaks: "a repeated older record stands for the newer one",
+        file: PLAN,
+        from: "a_group.cmp(&b_group).then_with(|| version_order(batch, a).cmp(&version_order(batch, b))).then(a.cmp(&b))",
+        to: "a_group.cmp(&b_group).then(a.cmp(&b))",
+    },
+    Mutant {
+        name: "the highest failure is reported",
+        breaks: "what failed below it is never sent again",
+        file: DELIVERY,
+        from: "|lowest| lowest.min(point)",
+        to: "|lowest| lowest.max(point)",
+    },
+    Mutant {
+        name: "acknowledged before it is parked",
+        breaks: "a letter that could not be stored is lost",
+        file: DELIVERY,
+        from: "                Err(why) => Fate::Failed(Failure::new(Cause::NotParked, format!(\"{why} ({failure})\"))),",
+        to: "                Err(_) => Fate::Parked(failure.cause),",
+    },
+    Mutant {
+        name: "no way back to the previous image",
+        breaks: "a delete before a refused insert never happens",
+        file: DELIVERY,
+        from: "            if let Some(count) = self.left.get_mut(group) {\n                *count -= 1;\n            }\n            return;",
+        to: "            let start = self.plan.groups.get(group).map_or(0, |group| group.members.start);\n            for &slot in self.plan.order.get(start..start + left).unwrap_or_default() {\n                if let Some(fate @ Fate::Pending) = self.fates.get_mut(slot) {\n                    *fate = Fate::Done(Done::Stale);\n                }\n            }\n            if let Some(count) = self.left.get_mut(group) {\n                *count = 0;\n            }\n            return;",
+    },
+];

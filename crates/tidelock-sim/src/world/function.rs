@@ -1,0 +1,86 @@
+//! One environment of a sync function: the real code, invoked with an event, killed when its time is over.
+
+use super::World;
+use super::counts::Storm;
+use crate::transport::EngineTransport;
+use serde_json::Value;
+use std::rc::Rc;
+use std::time::Duration;
+use tidelock_core::batch::{Circumstances, Fate, Report, deliver};
+use tidelock_core::encode::Format;
+use tidelock_core::pipeline::Pipeline;
+use tidelock_core::source::dynamodb::decode;
+use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
+use tokio::time::{Instant, timeout};
+
+pub(crate) type Target = OpenSearchTarget<EngineTransport>;
+
+/// What came of an invocation.
+pub(crate) enum Ran {
+    /// It answered: the lowest sequence number to retry, if any.
+    Answered(Option<String>, Vec<Fate>),
+    /// It answered with an error.
+    Failed(Vec<Fate>),
+    /// It died.
+    Died,
+}
+
+const PIPELINE: &str = "version: 1\nunmatched: filter\nroutes: [{from: orders, to: orders}]";
+
+/// A new environment's target.
+pub(crate) fn target(world: &World) -> Target {
+    let chaos: Rc<Storm> = Rc::clone(&world.storm);
+    let transport = EngineTransport::new(world.engine.clone(), chaos);
+    // Small requests, so that a batch takes several at a time.
+    OpenSearchTarget::new(transport, OpenSearchConfig::new(5_000_000, 3))
+}
+
+/// Invokes a function; a dead environment is replaced.
+pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, records: &[Value]) -> Ran {
+    let pipeline = Pipeline::parse(PIPELINE).unwrap_or_default();
+    let payload = serde_json::json!({"Records": records}).to_string();
+    let killed = world.storm.strikes("function killed", world.climate.kill_every);
+    let time = match killed {
+        true => Duration::from_millis(world.between(0, 300)),
+        false => world.climate.timeout,
+    };
+    let target = Rc::clone(environment);
+    let work = async {
+        let batch = decode(payload.as_bytes(), Format::Json).ok()?;
+        let now = Instant::now().into_std();
+        let at = Circumstances {
+            function: "sync",
+            now_ms: world.now_ms(),
+            started: now,
+            // The runtime keeps some time to send the answer.
+            deadline: now + world.climate.timeout.mul_f64(0.95),
+        };
+        let source = world.climate.source.then_some(&world.table);
+        let letters = Some(&world.letters);
+        let report: Report = deliver(payload.as_bytes(), &batch, &pipeline, &*target, source, letters, at).await;
+        Some(report)
+    };
+    let ran = match timeout(time, work).await {
+        Err(_) => {
+            *environment = Rc::new(super::function::target(world));
+            Ran::Died
+        }
+        Ok(None) => {
+            world.complain("an event could not be read".to_owned());
+            Ran::Died
+        }
+        Ok(Some(report)) => match report.answer {
+            Err(_) => Ran::Failed(report.fates),
+            Ok(answer) => {
+                let lowest = serde_json::to_value(&answer)
+                    .ok()
+                    .and_then(|answer| answer["batchItemFailures"][0]["itemIdentifier"].as_str().map(str::to_owned));
+                Ran::Answered(lowest, report.fates)
+            }
+        },
+    };
+    for _ in 0..world.table.take_unreadable() {
+        world.storm.note("source unreadable");
+    }
+    ran
+}

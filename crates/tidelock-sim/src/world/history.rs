@@ -1,0 +1,210 @@
+//! What the source has gone through: changes of hot and cold keys in time, as its stream tells them.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// By how much neighbouring sequence numbers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// As DynamoDB's do: about 10^20.
+    Huge,
+    /// One: neighbours share their coarse version.
+    One,
+    /// Both, by chance.
+    Mixed,
+}
+
+/// One change of one item.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    /// When it happened, since the beginning.
+    pub(crate) time: Duration,
+    /// What the item was after it; `None`: it was removed.
+    pub(crate) item: Option<Value>,
+    /// The record as the stream delivers it.
+    pub(crate) record: Value,
+}
+
+/// One shard of one stream: indices of its changes, in order.
+pub(crate) type Shard = Vec<usize>;
+
+/// Everything that happened.
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) keys: usize,
+    /// Of each key its changes, in order.
+    by_key: BTreeMap<usize, Vec<usize>>,
+}
+
+/// How a history is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) changes: usize,
+    pub(crate) keys: usize,
+    pub(crate) step: Step,
+    pub(crate) shards: usize,
+    /// The stream is disabled and enabled again in the middle: its numbers begin anew under a new label.
+    pub(crate) relabel: bool,
+    /// The clock that dates changes steps back and forth by seconds.
+    pub(crate) clock_steps: bool,
+    /// Records may come without their image.
+    pub(crate) keys_only: bool,
+    /// Share of images that the target refuses, in a thousand.
+    pub(crate) poison: u32,
+}
+
+/// The time at which a simulation begins, milliseconds since 1970.
+pub(crate) const BEGINNING_MS: i64 = 1_790_000_000_000;
+
+pub(crate) const TABLE: &str = "orders";
+
+const LABELS: [&str; 2] = ["2026-09-01T00:00:00.000", "2026-09-21T15:06:40.500"];
+
+/// The id of a key in the target.
+pub(crate) fn id(key: usize) -> String {
+    format!("k{key}")
+}
+
+impl History {
+    pub(crate) fn new(rng: &mut fastrand::Rng, shape: Shape) -> Self {
+        let mut time = Duration::ZERO;
+        // Some numbers gain a digit on the way, which is where comparing them as text goes wrong.
+        let mut sequence: u128 = match (shape.step, rng.bool()) {
+            (_, true) => 4_421_584_500_000_000_000_000 + u128::from(rng.u64(..)) * 10,
+            (Step::One, false) => 1_000_000_000_000_000_000_000 - u128::from(rng.u32(200..1_500)),
+            (_, false) => 10_000_000_000_000_000_000_000 - 100_000_000_000_000_000_000 * u128::from(rng.u32(50..90)),
+        };
+        let mut shards = vec![Shard::new(); shape.shards * if shape.relabel { 2 } else { 1 }];
+        let mut by_key: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut live: Vec<bool> = vec![false; shape.keys];
+        let mut changes: Vec<Change> = Vec::with_capacity(shape.changes);
+        let hot = shape.keys.min(5);
+        for number in 0..shape.changes {
+            let second = shape.relabel && number >= shape.changes / 2;
+            if shape.relabel && number == shape.changes / 2 {
+                sequence = 900_000_000_000_000_000_000 + u128::from(rng.u32(..));
+            }
+            // Now and then nothing happens for longer than a delete is remembered.
+            let gap = if rng.u32(..400) == 0 { rng.u64(50_000..150_000) } else { rng.u64(0..500) };
+            time += Duration::from_millis(gap);
+            sequence += match shape.step {
+                Step::Huge => 100_000_000_000_000_000_000 + u128::from(rng.u64(..)) * 5,
+                Step::One => 1,
+                Step::Mixed if rng.bool() => 1,
+                Step::Mixed => 100_000_000_000_000_000_000,
+            };
+            let key = if rng.u32(..100) < 30 { rng.usize(..hot) } else { rng.usize(..shape.keys) };
+            let was_there = live.get(key).copied().unwrap_or_default();
+            let removes = was_there && rng.u32(..100) < 25;
+            let poison = !removes && rng.u32(..1_000) < shape.poison;
+            let item = (!removes).then(|| {
+                let mut item = json!({"id": id(key), "n": number, "text": format!("v{}", rng.u32(..1_000))});
+                if poison {
+                    item["poison"] = json!(true);
+                }
+                item
+            });
+            if let Some(there) = live.get_mut(key) {
+                *there = item.is_some();
+            }
+            let step = if shape.clock_steps { rng.i64(-6..6) } else { 0 };
+            let at = BEGINNING_MS / 1000 + i64::try_from(time.as_secs()).unwrap_or_default() + step;
+            let image = item.as_ref().filter(|_| !(shape.keys_only && rng.u32(..100) < 5));
+            let name = match (&item, was_there) {
+                (None, _) => "REMOVE",
+                (Some(_), true) => "MODIFY",
+                (Some(_), false) => "INSERT",
+            };
+            let label = LABELS[usize::from(second)];
+            let record = record(name, label, key, &sequence.to_string(), at, image);
+            let shard = key % shape.shards + if second { shape.shards } else { 0 };
+            if let Some(shard) = shards.get_mut(shard) {
+                shard.push(number);
+            }
+            by_key.entry(key).or_default().push(number);
+            changes.push(Change { time, item, record });
+        }
+        Self { changes, shards, keys: shape.keys, by_key }
+    }
+
+    /// What the item of a key is at a time.
+    pub(crate) fn item_at(&self, key: usize, time: Duration) -> Option<&Value> {
+        let of_key = self.by_key.get(&key)?;
+        let happened =
+            of_key.partition_point(|&change| self.changes.get(change).is_some_and(|change| change.time <= time));
+        let last = of_key.get(happened.checked_sub(1)?)?;
+        self.changes.get(*last)?.item.as_ref()
+    }
+
+    /// What the item of a key is in the end, leaving changes out.
+    pub(crate) fn fold(&self, key: usize, without: impl Fn(usize) -> bool) -> Option<&Value> {
+        let last = self.by_key.get(&key)?.iter().rev().find(|&&change| !without(change))?;
+        self.changes.get(*last)?.item.as_ref()
+    }
+}
+
+fn record(name: &str, label: &str, key: usize, sequence: &str, at: i64, image: Option<&Value>) -> Value {
+    let mut change = json!({
+        "ApproximateCreationDateTime": at,
+        "Keys": {"id": {"S": id(key)}},
+        "SequenceNumber": sequence,
+    });
+    if let Some(image) = image {
+        change["NewImage"] = attributes(image);
+    }
+    json!({
+        "eventName": name,
+        "eventSourceARN": format!("arn:aws:dynamodb:eu-west-1:123456789012:table/{TABLE}/stream/{label}"),
+        "dynamodb": change,
+    })
+}
+
+/// A record of a table that no route matches.
+pub(crate) fn stranger(sequence: usize) -> Value {
+    json!({
+        "eventName": "INSERT",
+        "eventSourceARN": format!("arn:aws:dynamodb:eu-west-1:123456789012:table/other/stream/{}", LABELS[0]),
+        "dynamodb": {"Keys": {"id": {"S": "x"}}, "NewImage": {"id": {"S": "x"}}, "SequenceNumber": sequence.to_string()},
+    })
+}
+
+/// An item in DynamoDB's notation.
+pub(crate) fn attributes(item: &Value) -> Value {
+    let attribute = |value: &Value| match value {
+        Value::String(text) => json!({"S": text}),
+        Value::Bool(value) => json!({"BOOL": value}),
+        other => json!({"N": other.to_string()}),
+    };
+    item.as_object().map_or(Value::Null, |item| {
+        item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<serde_json::Map<_, _>>().into()
+    })
+}
+
+impl History {
+    /// Whether an item is what a key's changes lead to when some of those `in_doubt` are left out.
+    pub(crate) fn could_be(&self, key: usize, item: Option<&Value>, in_doubt: impl Fn(usize) -> bool) -> bool {
+        let Some(of_key) = self.by_key.get(&key) else { return item.is_none() };
+        for &change in of_key.iter().rev() {
+            if self.changes.get(change).is_some_and(|change| change.item.as_ref() == item) {
+                return true;
+            }
+            if !in_doubt(change) {
+                return false;
+            }
+        }
+        item.is_none()
+    }
+
+    /// Whether every change of a key is one of these.
+    pub(crate) fn all_of(&self, key: usize, these: impl Fn(usize) -> bool) -> bool {
+        self.by_key.get(&key).is_none_or(|of_key| of_key.iter().all(|&change| these(change)))
+    }
+
+    /// Whether anything ever happened to a key.
+    pub(crate) fn touches(&self, key: usize) -> bool {
+        self.by_key.contains_key(&key)
+    }
+}

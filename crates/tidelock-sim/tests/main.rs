@@ -1,0 +1,11 @@
+//! The model against what OpenSearch does, request by request, and the real client over it.
+
+mod faults;
+mod operators;
+mod reads;
+mod searches;
+mod support;
+mod target;
+mod versions;
+mod worlds;
+mod writes;

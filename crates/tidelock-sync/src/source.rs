@@ -1,0 +1,74 @@
+//! How the source is read again: the sources of this build behind one type.
+
+use crate::authentication::Authentication;
+use std::time::Instant;
+use tidelock_core::cause::Failure;
+use tidelock_core::encode::Format;
+use tidelock_core::key::Key;
+use tidelock_core::settings::{Settings, SourceAddress};
+use tidelock_core::slow::Source;
+use tidelock_lambda::{Environment, Fatal};
+
+/// Any source that this build can read.
+pub(crate) enum AnySource {
+    #[cfg(feature = "aws")]
+    DynamoDb(Box<tidelock_dynamodb::DynamoDbSource<tidelock_aws::AwsCredentials>>),
+}
+
+impl AnySource {
+    /// The source that the settings name, if any.
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only AWS authenticates"))]
+    pub(crate) fn start(
+        settings: &Settings,
+        authentication: &Authentication,
+        environment: &Environment,
+    ) -> Result<Option<Self>, Fatal> {
+        match settings.source {
+            None => Ok(None),
+            #[cfg(feature = "aws")]
+            Some(SourceAddress::DynamoDb) => dynamodb(authentication, environment).map(Some),
+            #[cfg(not(feature = "aws"))]
+            Some(SourceAddress::DynamoDb) => {
+                Err(Fatal::new("Tidelock.Settings", "TIDELOCK_SOURCE: dynamodb: needs a build with the feature `aws`"))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "aws")]
+fn dynamodb(authentication: &Authentication, environment: &Environment) -> Result<AnySource, Fatal> {
+    use tidelock_dynamodb::{DynamoDbConfig, DynamoDbSource};
+    let refused = |problem: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_SOURCE: {problem}"));
+    let region = environment.get("AWS_REGION");
+    let region = region.ok_or_else(|| {
+        refused("dynamodb: needs AWS_REGION, which Lambda sets and you must set elsewhere".to_owned())
+    })?;
+    let bundle = environment.get("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+    let ca_pem = bundle.map(|path| {
+        std::fs::read(path).map_err(|error| refused(format!("AWS_CA_BUNDLE: `{path}` cannot be read: {error}")))
+    });
+    let endpoint = environment.get("AWS_ENDPOINT_URL_DYNAMODB").or(environment.get("AWS_ENDPOINT_URL"));
+    let config = DynamoDbConfig {
+        region: region.to_owned(),
+        endpoint: endpoint.map(str::to_owned),
+        ca_pem: ca_pem.transpose()?,
+    };
+    let source = DynamoDbSource::new(config, authentication.credentials());
+    Ok(AnySource::DynamoDb(Box::new(source.map_err(|error| refused(error.to_string()))?)))
+}
+
+impl Source for AnySource {
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "there is no source to read"))]
+    async fn read(
+        &self,
+        origin: &str,
+        keys: &[Key<'_>],
+        format: Format,
+        deadline: Instant,
+    ) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(ref source) => source.read(origin, keys, format, deadline).await,
+        }
+    }
+}
