@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the built functions, against an OpenSearch of its own.
+# Measures the built functions, against an OpenSearch and a FerretDB of its own.
 # usage: bench.sh [BENCH_ARGUMENT…]        default: all
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
@@ -11,10 +11,12 @@ source "$REPOSITORY/scripts/services/ports.sh"
 cd "$REPOSITORY"
 
 port=
+mongodb_port=
 finish() {
   local status=$?
   trap '' INT TERM
   if [ -n "$port" ]; then scripts/services/opensearch.sh stop "$port"; fi
+  if [ -n "$mongodb_port" ]; then scripts/services/mongodb.sh stop "$mongodb_port"; fi
   exit "$status"
 }
 trap finish EXIT
@@ -29,6 +31,12 @@ if [ -z "${TIDELOCK_TEST_OPENSEARCH:-}" ]; then
   claim_port port 9210 9299
   TIDELOCK_TEST_OPENSEARCH=$(scripts/services/opensearch.sh fresh "$port")
   export TIDELOCK_TEST_OPENSEARCH
+fi
+if [ -z "${TIDELOCK_TEST_FERRETDB:-}" ]; then
+  # PostgreSQL listens 10000 above it.
+  claim_port mongodb_port 27100 27299 10000
+  TIDELOCK_TEST_FERRETDB=$(scripts/services/mongodb.sh fresh "$mongodb_port")
+  export TIDELOCK_TEST_FERRETDB
 fi
 export TIDELOCK_TEST_BOOTSTRAPS=$REPOSITORY/target/lambda
 if [ $# -eq 0 ]; then set -- all; fi

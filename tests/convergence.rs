@@ -46,7 +46,7 @@ scripts! {
     cut_after_it_was_applied on opensearch ferretdb secantusdb: |stage| interruptions::cut(stage, Deed::CutAfter);
     answers_after_the_deadline on opensearch ferretdb secantusdb: |stage| interruptions::late(stage);
     killed_mid_batch on opensearch ferretdb secantusdb: |stage| interruptions::killed(stage);
-    server_restarted on own_opensearch own_ferretdb own_secantusdb: |stage| interruptions::restarted(stage);
+    a_server_restarted on own_opensearch own_ferretdb own_secantusdb: |stage| interruptions::restarted(stage);
     late_writes on opensearch ferretdb secantusdb: |stage| zombies::swept(stage);
     late_writes_stay_without_fences on opensearch ferretdb secantusdb: |stage| zombies::stay(stage, "no-fences");
     late_writes_stay_without_guards on opensearch ferretdb secantusdb: |stage| zombies::stay(stage, "none");

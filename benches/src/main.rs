@@ -78,7 +78,7 @@ struct CorpusArguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Everything; end to end only when a server is named.
+    /// Everything; what goes into real servers only when they are named.
     All(ServerArguments),
     /// Processor time per record and batch size.
     Cpu,
@@ -177,7 +177,9 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
     if let What::All(servers) | What::EndToEnd(servers) | What::Guards(servers) = &cli.command {
         let guards = !matches!(cli.command, What::EndToEnd(_));
         if servers.opensearch.is_none() && !all && !(guards && servers.mongodb.is_some()) {
-            return Err("name a server: --opensearch http://HOST:PORT or TIDELOCK_TEST_OPENSEARCH".into());
+            let other = if guards { ", --mongodb mongodb://HOST:PORT or TIDELOCK_TEST_FERRETDB" } else { "" };
+            let text = format!("name a server: --opensearch http://HOST:PORT or TIDELOCK_TEST_OPENSEARCH{other}");
+            return Err(text.into());
         }
         let ceiling = !matches!(cli.command, What::Guards(_));
         match &servers.opensearch {

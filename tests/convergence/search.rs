@@ -96,7 +96,7 @@ fn fault(seen: &Seen, faults: &Faults) -> Fault {
     let documents = actions.iter().any(|(_, text)| text.starts_with(WRITE));
     match faults.decide(documents, || Kept::Bulk(seen.clone())) {
         Deed::Pass => Fault::None,
-        Deed::Refuse if seen.bulk % 2 == 0 => {
+        Deed::Refuse if seen.bulk.is_multiple_of(2) => {
             error(StatusCode::TOO_MANY_REQUESTS, "circuit_breaking_exception", "data too large")
         }
         // Some of its actions alone.

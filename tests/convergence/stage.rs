@@ -22,8 +22,8 @@ const ATTEMPTS: usize = 60;
 
 /// Where documents go.
 pub(crate) enum Server {
-    Search(Search),
-    Store(Store),
+    Search(Box<Search>),
+    Store(Box<Store>),
 }
 
 /// A server with everything that a script needs.
@@ -38,7 +38,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn opensearch() -> Option<Self> {
         let (url, faults) = (services::opensearch()?, Faults::default());
-        Self::of(Server::Search(Search::new(&url, faults.clone()).await), faults, None)
+        Self::of(Server::Search(Box::new(Search::new(&url, faults.clone()).await)), faults, None)
     }
 
     pub(crate) async fn ferretdb() -> Option<Self> {
@@ -54,7 +54,7 @@ impl Stage {
         services::opensearch()?;
         // The ports that its runner takes, without those of the scripts' own servers.
         let (server, faults) = (OwnServer::start("opensearch", 9250..=9299).await, Faults::default());
-        Self::of(Server::Search(Search::new(&server.url, faults.clone()).await), faults, Some(server))
+        Self::of(Server::Search(Box::new(Search::new(&server.url, faults.clone()).await)), faults, Some(server))
     }
 
     /// A FerretDB that can be stopped.
@@ -73,7 +73,7 @@ impl Stage {
 
     async fn store(uri: &str, own: Option<OwnServer>) -> Option<Self> {
         let faults = Faults::default();
-        Self::of(Server::Store(Store::new(uri, faults.clone()).await), faults, own)
+        Self::of(Server::Store(Box::new(Store::new(uri, faults.clone()).await)), faults, own)
     }
 
     fn of(server: Server, faults: Faults, own: Option<OwnServer>) -> Option<Self> {

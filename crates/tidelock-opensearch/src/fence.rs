@@ -70,9 +70,16 @@ struct Watermark {
     source: WatermarkSource,
 }
 
-#[derive(Deserialize)]
+/// How far sweeps have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 struct WatermarkSource {
-    watermark: i64,
+    /// All fences written before this have been compared.
+    #[serde(default)]
+    watermark: Option<i64>,
+    /// A pass that was cut short goes on behind this one. It goes back no further: a crowd of fences of one time would
+    /// never be passed.
+    #[serde(default)]
+    resume: Option<(i64, i64)>,
 }
 
 #[derive(Deserialize)]
@@ -101,13 +108,12 @@ impl<T: Transport> OpenSearchTarget<T> {
         if refreshed.status == 404 && self.whole(&refreshed).detail.contains("index_not_found_exception") {
             return Ok(Swept { complete: true, ..swept });
         }
-        let from = window.from_ms(self.watermark(call).await?);
-        let mut after: Option<(i64, i64)> = None;
+        let known = self.watermark(call).await?;
+        let from = window.from_ms(known.watermark);
+        let mut after = known.resume;
         loop {
             if now() + PAGE_TIME > call.deadline {
-                if let Some((written, _)) = after {
-                    self.set_watermark(written, call).await?;
-                }
+                self.set_watermark(WatermarkSource { resume: after, ..known }, call).await?;
                 return Ok(swept);
             }
             let compared = match self.page(from, window.until_ms, after, call).await {
@@ -121,14 +127,12 @@ impl<T: Transport> OpenSearchTarget<T> {
                 Ok(last) => after = Some(last),
                 Err(failure) => {
                     // The next sweep need not begin where this one did.
-                    if let Some((written, _)) = after {
-                        self.set_watermark(written, call).await?;
-                    }
+                    self.set_watermark(WatermarkSource { resume: after, ..known }, call).await?;
                     return Err(failure);
                 }
             }
         }
-        self.set_watermark(window.until_ms, call).await?;
+        self.set_watermark(WatermarkSource { watermark: Some(window.until_ms), resume: None }, call).await?;
         let mut after = None;
         loop {
             if now() + PAGE_TIME > call.deadline {
@@ -240,17 +244,19 @@ impl<T: Transport> OpenSearchTarget<T> {
             .collect()
     }
 
-    async fn watermark(&self, call: Call) -> Result<Option<i64>, Failure> {
+    async fn watermark(&self, call: Call) -> Result<WatermarkSource, Failure> {
         let answer = self.ask("GET", format!("/{FENCE_INDEX}/_doc/{WATERMARK}"), Vec::new(), call).await?;
         if answer.status == 404 {
-            return Ok(None);
+            return Ok(WatermarkSource::default());
         }
         // One that cannot be read costs a sweep of everything, and no more.
-        Ok(serde_json::from_slice::<Watermark>(&answer.body).ok().map(|found| found.source.watermark))
+        Ok(serde_json::from_slice::<Watermark>(&answer.body).map(|found| found.source).unwrap_or_default())
     }
 
-    async fn set_watermark(&self, watermark: i64, call: Call) -> Result<(), Failure> {
-        let body = format!(r#"{{"watermark":{watermark}}}"#).into_bytes();
+    async fn set_watermark(&self, known: WatermarkSource, call: Call) -> Result<(), Failure> {
+        let number = |number: Option<i64>| number.map_or("null".to_owned(), |number| number.to_string());
+        let resume = known.resume.map_or("null".to_owned(), |(written, seq_no)| format!("[{written},{seq_no}]"));
+        let body = format!(r#"{{"watermark":{},"resume":{resume}}}"#, number(known.watermark)).into_bytes();
         let answer = self.ask("PUT", format!("/{FENCE_INDEX}/_doc/{WATERMARK}"), body, call).await?;
         if (200..300).contains(&answer.status) { Ok(()) } else { Err(self.whole(&answer)) }
     }

@@ -117,6 +117,7 @@ fn keys_of_the_connection_string_sign_the_login() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "tests read their own settings")]
 fn keys_of_the_environment_sign_the_login() {
     const CHILD: &str = "TIDELOCK_MONGODB_AWS_CHILD";
     if std::env::var_os(CHILD).is_none() {
