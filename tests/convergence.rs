@@ -2,16 +2,15 @@
 //!
 //! The simulation (`tidelock-sim`) plays the same with many seeds and no server. Here the built functions write to real ones.
 
+mod deletes;
 mod faults;
 mod history;
 mod interruptions;
-mod left_behind;
 mod order;
 mod search;
 mod stage;
 mod store;
 mod takeover;
-mod zombies;
 
 use aws_sdk_dynamodb::types::StreamViewType;
 use faults::Deed;
@@ -47,9 +46,9 @@ scripts! {
     answers_after_the_deadline on opensearch ferretdb secantusdb: |stage| interruptions::late(stage);
     killed_mid_batch on opensearch ferretdb secantusdb: |stage| interruptions::killed(stage);
     a_server_restarted on own_opensearch own_ferretdb own_secantusdb: |stage| interruptions::restarted(stage);
-    late_writes on opensearch ferretdb secantusdb: |stage| zombies::swept(stage);
-    late_writes_stay_without_fences on opensearch ferretdb secantusdb: |stage| zombies::stay(stage, "no-fences");
-    late_writes_stay_without_guards on opensearch ferretdb secantusdb: |stage| zombies::stay(stage, "none");
+    late_writes on opensearch ferretdb secantusdb: |stage| deletes::swept(stage);
+    late_writes_stay_without_fences on opensearch ferretdb secantusdb: |stage| deletes::stay(stage, "no-fences");
+    late_writes_stay_without_guards on opensearch ferretdb secantusdb: |stage| deletes::stay(stage, "none");
     repeats on opensearch ferretdb secantusdb: |stage| order::repeated(stage);
     repeats_win_without_guards on opensearch ferretdb secantusdb: |stage| order::repeats_win(stage);
     numbers_far_apart on opensearch ferretdb secantusdb: |stage| order::numbered(stage, shape(31, Step::Huge, false));
@@ -59,8 +58,10 @@ scripts! {
     order_conflicts_are_parked on opensearch ferretdb secantusdb: |stage| order::parked(stage);
     order_conflicts_are_settled_by_the_source on opensearch ferretdb secantusdb: |stage| order::settled(stage);
     documents_from_before_are_taken_over on opensearch ferretdb secantusdb: |stage| takeover::taken_over(stage);
-    documents_from_before_give_way_to_the_source on opensearch ferretdb secantusdb: |stage| takeover::read_again(stage, StreamViewType::NewAndOldImages);
-    keys_alone_are_read_again on opensearch ferretdb secantusdb: |stage| takeover::read_again(stage, StreamViewType::KeysOnly);
-    fences_deleted_by_hand on opensearch ferretdb secantusdb: |stage| left_behind::fences_deleted(stage);
-    fences_made_again_take_every_id on opensearch ferretdb secantusdb: |stage| left_behind::fences_made_again(stage);
+    documents_from_before_give_way_to_the_source on opensearch ferretdb secantusdb: |stage|
+        takeover::read_again(stage, StreamViewType::NewAndOldImages);
+    keys_alone_are_read_again on opensearch ferretdb secantusdb: |stage|
+        takeover::read_again(stage, StreamViewType::KeysOnly);
+    fences_deleted_by_hand on opensearch ferretdb secantusdb: |stage| deletes::fences_deleted(stage);
+    fences_made_again_take_every_id on opensearch ferretdb secantusdb: |stage| deletes::fences_made_again(stage);
 }

@@ -41,7 +41,7 @@ pub(crate) async fn cut(stage: &Stage, deed: Deed) {
     stage.converged(&history.fold()).await;
 }
 
-/// Some requests are applied at once, or when the function has gone; either way it hears nothing before its time is over.
+/// Some requests are applied at once and some never; either way the function hears nothing before its time is over.
 pub(crate) async fn late(stage: &Stage) {
     let mut history = history(13);
     let mut left = 4;

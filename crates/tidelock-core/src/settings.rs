@@ -489,14 +489,33 @@ mod tests {
             ("TIDELOCK_IN_FLIGHT", "many"),
             ("TIDELOCK_BULK_GZIP", "yes"),
             ("TIDELOCK_DEAD_LETTERS", "my-queue"),
+            ("TIDELOCK_SOURCE", "mongodb://user:hush@h"),
+            ("TIDELOCK_FENCE_DAYS", "0"),
+            ("TIDELOCK_GUARDS", "off"),
             ("OTHER", "x"),
             ("TIDELOCK_TEST_OPENSEARCH", "http://127.0.0.1:9201"),
         ])
         .expect_err("invalid")
         .0;
-        assert_eq!(problems.len(), 7, "{problems:#?}");
+        assert_eq!(problems.len(), 10, "{problems:#?}");
+        assert!(!problems.join(" ").contains("hush"), "{problems:#?}");
         assert!(problems[0].contains("did you mean TIDELOCK_TARGET?"), "{}", problems[0]);
         assert!(problems.iter().any(|p| p.contains("TIDELOCK_TARGET is not set")));
+    }
+
+    #[test]
+    fn what_keeps_the_promise_is_on_unless_told_otherwise() {
+        let plain = read(&[("TIDELOCK_TARGET", "stdout:")]).expect("valid");
+        assert_eq!((plain.guards, plain.fence_days, plain.source), (Guards::Full, 15, None));
+        let told = read(&[
+            ("TIDELOCK_TARGET", "stdout:"),
+            ("TIDELOCK_GUARDS", "no-fences"),
+            ("TIDELOCK_FENCE_DAYS", "30"),
+            ("TIDELOCK_SOURCE", "dynamodb:"),
+        ]);
+        let told = told.expect("valid");
+        let expected = (Guards::NoFences, 30, Some(SourceAddress::DynamoDb));
+        assert_eq!((told.guards, told.fence_days, told.source), expected);
     }
 
     #[test]

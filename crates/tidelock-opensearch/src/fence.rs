@@ -1,6 +1,6 @@
 //! Fences in OpenSearch: an index of their own, looked into and swept.
 
-use crate::bulk::Guard;
+use crate::bulk::{Guard, TEXT};
 use crate::error::by_status;
 use crate::judge::{Seen, Stored};
 use crate::lane::now;
@@ -62,6 +62,16 @@ struct Fence {
     id: String,
     #[serde(rename = "_tidelock")]
     mark: Mark,
+}
+
+impl Fence {
+    fn index(&self) -> &str {
+        self.index.trim_start_matches(TEXT)
+    }
+
+    fn id(&self) -> &str {
+        self.id.strip_prefix(TEXT).unwrap_or(&self.id)
+    }
 }
 
 #[derive(Deserialize)]
@@ -165,14 +175,14 @@ impl<T: Transport> OpenSearchTarget<T> {
             if open.is_empty() {
                 return Ok(());
             }
-            let places = open.iter().map(|hit| (hit.source.index.as_str(), hit.source.id.as_str()));
+            let places = open.iter().map(|hit| (hit.source.index(), hit.source.id()));
             let stored = self.read(FENCE_INDEX, places, call.deadline).await?;
             let mut doomed = Vec::new();
             let mut of = Vec::new();
             for (hit, stored) in open.iter().zip(stored) {
                 match stored {
                     Stored::Document(seen, mark) if overtakes(&hit.source.mark, mark.as_ref()) => {
-                        doomed.push(Doomed { index: &hit.source.index, id: &hit.source.id, seen });
+                        doomed.push(Doomed { index: hit.source.index(), id: hit.source.id(), seen });
                         of.push(*hit);
                     }
                     Stored::Document(..) | Stored::Nothing => {}
@@ -190,7 +200,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         match open.first() {
             None => Ok(()),
             Some(hit) => {
-                let detail = format!("`{}` in `{}` was changed {LOOKS} times", hit.source.id, hit.source.index);
+                let detail = format!("`{}` in `{}` was changed {LOOKS} times", hit.source.id(), hit.source.index());
                 Err(Failure::new(Cause::LostRace, detail))
             }
         }
