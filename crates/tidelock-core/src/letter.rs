@@ -107,8 +107,15 @@ pub fn letter(
     Letter {
         reason: failure.cause.code(),
         source: body.source.name.to_owned(),
-        body: serde_json::to_string(&body).unwrap_or_default(),
+        body: sendable(&serde_json::to_string(&body).unwrap_or_default()),
     }
+}
+
+/// Queues refuse, or replace, two characters that JSON and DynamoDB allow
+/// ([SQS](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html)). They stand in strings
+/// only, where they can be escaped.
+fn sendable(body: &str) -> String {
+    body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 fn json(write: impl FnOnce(&mut Vec<u8>)) -> Option<Box<RawValue>> {
@@ -173,6 +180,15 @@ mod tests {
         assert_eq!(timestamp(1_550_582_659_184), "2019-02-19T13:24:19.184Z");
         assert_eq!(timestamp(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(timestamp(1_709_164_800_000), "2024-02-29T00:00:00.000Z");
+    }
+
+    #[test]
+    fn characters_that_queues_refuse_are_escaped() {
+        let body = "{\"a\":\"x\u{fffe}y\u{ffff}\u{e000}\"}";
+        let sent = sendable(body);
+        assert!(sent.chars().all(|c| c < '\u{fffe}'), "{sent}");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(value(&sent), value(body));
     }
 
     #[test]

@@ -197,8 +197,19 @@ async fn carry_out<S: Store>(
     open
 }
 
+/// Wishes dealt with at a time: what a slow source gives in one invocation is written in it, and comes not again.
+const TRUTHS: usize = 50;
+
 /// Reads each key from the source and writes what is there, or its absence. One outcome each, by position.
 pub async fn truth<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(wishes.len());
+    for some in wishes.chunks(TRUTHS) {
+        outcomes.extend(truth_of(store, source, some, call).await);
+    }
+    outcomes
+}
+
+async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; wishes.len()];
     let mut open: Vec<usize> = (0..wishes.len()).collect();
     for _ in 0..RACES {

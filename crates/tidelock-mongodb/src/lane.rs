@@ -95,7 +95,8 @@ fn verdict(
     };
     match version.judge(stored.mark.as_ref()) {
         Judgement::Stale => Verdict::Done(Done::Stale),
-        Judgement::Replay if kind != Kind::Delete => Verdict::Done(Done::Applied),
+        // A fence is written anew: a write of before may have landed since, and the sweep must come to this one again.
+        Judgement::Replay if kind == Kind::Upsert => Verdict::Done(Done::Applied),
         Judgement::OrderConflict => Verdict::OrderConflict,
         Judgement::Foreign if *guard == Condition::OwnOlder => Verdict::Foreign,
         // A compare-and-set inserts nothing, so that it is not `_id` that is there twice.

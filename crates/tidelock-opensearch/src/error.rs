@@ -39,6 +39,11 @@ pub(crate) fn classify(status: u16, kind: &str, reason: &str) -> Cause {
         "illegal_argument_exception" | "validation_exception" => {
             if reason.contains("no write index") || reason.contains("cluster.blocks") {
                 Cause::TargetMissing
+            } else if reason.contains("maximum shards open")
+                || (reason.contains("pipeline with id") && reason.contains("does not exist"))
+            {
+                // The cluster's state, whatever the document is.
+                Cause::TargetMissing
             } else if reason.contains("Limit of") && reason.contains("fields") {
                 Cause::FieldLimit
             } else if reason.contains("depth") {
@@ -98,6 +103,13 @@ mod tests {
             (404, "index_not_found_exception", "no such index [x]", Cause::TargetMissing),
             (400, "index_closed_exception", "closed", Cause::TargetMissing),
             (400, "illegal_argument_exception", "no write index is defined for alias [a]", Cause::TargetMissing),
+            (400, "illegal_argument_exception", "pipeline with id [x] does not exist", Cause::TargetMissing),
+            (
+                400,
+                "illegal_argument_exception",
+                "Validation Failed: 1: this action would add [10] total shards, but this cluster currently has [2402]/[2000] maximum shards open;",
+                Cause::TargetMissing,
+            ),
             (400, "invalid_index_name_exception", "must be lowercase", Cause::InvalidTargetName),
             (400, "mapper_parsing_exception", "failed to parse field [age] of type [long]", Cause::MappingConflict),
             (400, "document_parsing_exception", "failed to parse", Cause::MappingConflict),

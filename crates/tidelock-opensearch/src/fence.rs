@@ -102,6 +102,17 @@ struct BulkItem {
     status: u16,
 }
 
+/// Where the page after a hit begins. Sequence numbers count in each shard for itself, so that two fences can have the same:
+/// the hit comes once more, and none is left out.
+fn behind(hit: &Hit) -> (i64, i64) {
+    (hit.sort.0, hit.sort.1 - 1)
+}
+
+/// Whether an error of one document may pass by itself.
+fn passes(kind: &str) -> bool {
+    ["shard", "timeout", "rejected", "circuit_breaking", "unavailable", "node_"].iter().any(|part| kind.contains(part))
+}
+
 /// A document to delete if it is still the one that was read.
 struct Doomed<'a> {
     index: &'a str,
@@ -120,7 +131,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         let known = self.watermark(call).await?;
         let from = window.from_ms(known.watermark);
-        let mut after = known.resume;
+        let (mut after, mut skipped) = (known.resume, false);
         loop {
             if now() + PAGE_TIME > call.deadline {
                 self.set_watermark(WatermarkSource { resume: after, ..known }, call).await?;
@@ -129,12 +140,16 @@ impl<T: Transport> OpenSearchTarget<T> {
             let compared = match self.page(from, window.until_ms, after, call).await {
                 Ok(page) => match page.last() {
                     None => break,
-                    Some(last) => self.compare(&page, &mut swept, call).await.map(|()| last.sort),
+                    Some(last) => {
+                        let compared = self.compare(&page, &mut swept, &mut skipped, call).await;
+                        compared.map(|()| (page.len() == PAGE).then(|| behind(last)))
+                    }
                 },
                 Err(failure) => Err(failure),
             };
             match compared {
-                Ok(last) => after = Some(last),
+                Ok(None) => break,
+                Ok(last) => after = last,
                 Err(failure) => {
                     // The next sweep need not begin where this one did.
                     self.set_watermark(WatermarkSource { resume: after, ..known }, call).await?;
@@ -142,7 +157,9 @@ impl<T: Transport> OpenSearchTarget<T> {
                 }
             }
         }
-        self.set_watermark(WatermarkSource { watermark: Some(window.until_ms), resume: None }, call).await?;
+        // What could not be looked at is looked at again, each time: by who may, or when it is open again.
+        let watermark = if skipped { known.watermark } else { Some(window.until_ms) };
+        self.set_watermark(WatermarkSource { watermark, resume: None }, call).await?;
         let mut after = None;
         loop {
             if now() + PAGE_TIME > call.deadline {
@@ -150,7 +167,8 @@ impl<T: Transport> OpenSearchTarget<T> {
             }
             let page = self.page(i64::MIN, window.expired_ms, after, call).await?;
             let Some(last) = page.last() else { break };
-            after = Some(last.sort);
+            after = Some(behind(last));
+            let last_page = page.len() < PAGE;
             let doomed: Vec<Doomed<'_>> = page
                 .iter()
                 .map(|hit| Doomed {
@@ -162,13 +180,16 @@ impl<T: Transport> OpenSearchTarget<T> {
             // One that has been written anew meanwhile has not expired.
             let gone = self.delete(&doomed, call).await?;
             swept.expired += gone.iter().filter(|gone| **gone).count();
+            if last_page {
+                break;
+            }
         }
         swept.complete = true;
         Ok(swept)
     }
 
     /// Deletes what a page of fences overtakes.
-    async fn compare(&self, page: &[Hit], swept: &mut Swept, call: Call) -> Result<(), Failure> {
+    async fn compare(&self, page: &[Hit], swept: &mut Swept, skipped: &mut bool, call: Call) -> Result<(), Failure> {
         let mut open: Vec<&Hit> = page.iter().collect();
         swept.compared += open.len();
         for _ in 0..LOOKS {
@@ -186,10 +207,18 @@ impl<T: Transport> OpenSearchTarget<T> {
                         of.push(*hit);
                     }
                     Stored::Document(..) | Stored::Nothing => {}
-                    // One domain can hold the fences of several pipelines: that one's own sweep will see to it.
-                    Stored::Unknown(kind, _) if kind == "security_exception" => {}
-                    Stored::Unknown(kind, reason) => {
+                    Stored::Unknown(kind, reason) if passes(&kind) => {
                         return Err(Failure::new(Cause::Unavailable, format!("{kind}: {reason}")));
+                    }
+                    // A closed index, or one of another pipeline of the domain: no reason to leave the others unswept.
+                    Stored::Unknown(kind, reason) => {
+                        tracing::warn!(
+                            index = hit.source.index(),
+                            kind,
+                            reason,
+                            "the sweep cannot look into this index"
+                        );
+                        *skipped = true;
                     }
                 }
             }

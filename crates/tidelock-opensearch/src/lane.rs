@@ -235,7 +235,7 @@ impl<T: Transport> OpenSearchTarget<T> {
                 continue;
             }
             // A server error that comes again while the neighbours pass is this document's own.
-            if status == 500 && rest.passed > 0 {
+            if matches!(status, 400 | 500) && rest.passed > 0 {
                 pending.attempts += 1;
             }
             if pending.attempts >= ALONE_ATTEMPTS {
@@ -333,7 +333,7 @@ impl<T: Transport> OpenSearchTarget<T> {
                     rest.later.push(tombstone(pending, id));
                 }
                 Stored::Document(seen, mark) => {
-                    let again = Guard::CompareAndSet(seen);
+                    let again = Self::guard_over(operation.version.coarse, Some(seen));
                     if work.judging == Judging::Slow && pending.part == Part::Document {
                         endings.push((pending.index, pending.part, Ended::Changed));
                         continue;
@@ -342,7 +342,7 @@ impl<T: Transport> OpenSearchTarget<T> {
                         (Judgement::Stale, _) | (Judgement::OrderConflict, Part::Fence) => {
                             endings.push((pending.index, pending.part, Ended::Done(Done::Stale)));
                         }
-                        (Judgement::Replay, _) => {
+                        (Judgement::Replay, Part::Document) => {
                             endings.push((pending.index, pending.part, Ended::Done(Done::Applied)));
                         }
                         (Judgement::OrderConflict, Part::Document) => {
@@ -357,8 +357,10 @@ impl<T: Transport> OpenSearchTarget<T> {
                             let failure = Failure::new(Cause::ForeignDocument, foreign(operation, mark.as_ref()));
                             endings.push((pending.index, pending.part, Ended::Failed(failure)));
                         }
-                        // A live change wins a tie: of equal numbers, the one delivered later counts as the newer one.
-                        (Judgement::Newer | Judgement::Tie | Judgement::Foreign, _) => {
+                        // An equal fence is written anew: a write of before may have landed since, and the sweep must come to it
+                        // again. A live change wins a tie: of equal numbers, the one delivered later counts as the newer one.
+                        (Judgement::Newer | Judgement::Tie | Judgement::Foreign, _)
+                        | (Judgement::Replay, Part::Fence) => {
                             race(pending, again, work, rest, endings);
                         }
                     }

@@ -73,8 +73,9 @@ pub(crate) fn write(
             let detail = format!("the delete has {label} {exact} of {at} ms, the fence {stored:?}");
             return Err(Failure::new(Cause::OrderConflict, detail));
         }
-        Judgement::Stale | Judgement::Replay | Judgement::OrderConflict => return Ok(()),
-        Judgement::Newer | Judgement::Tie | Judgement::Foreign => {}
+        Judgement::Stale | Judgement::OrderConflict => return Ok(()),
+        // An equal one is written anew: a write of before may have landed since, and the sweep must come to it again.
+        Judgement::Replay | Judgement::Newer | Judgement::Tie | Judgement::Foreign => {}
     }
     let mut key = Vec::new();
     operation.key.write_json(&mut key);

@@ -198,6 +198,20 @@ impl History {
         item.is_none()
     }
 
+    /// Whether a key's item has ever been this.
+    pub(crate) fn ever(&self, key: usize, item: Option<&Value>) -> bool {
+        let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
+        of_key.iter().any(|&change| self.changes.get(change).is_some_and(|change| change.item.as_ref() == item))
+    }
+
+    /// Whether one of these changes removes the key's item.
+    pub(crate) fn removed_in(&self, key: usize, these: impl Fn(usize) -> bool) -> bool {
+        let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
+        of_key
+            .iter()
+            .any(|&change| these(change) && self.changes.get(change).is_some_and(|change| change.item.is_none()))
+    }
+
     /// Whether every change of a key is one of these.
     pub(crate) fn all_of(&self, key: usize, these: impl Fn(usize) -> bool) -> bool {
         self.by_key.get(&key).is_none_or(|of_key| of_key.iter().all(|&change| these(change)))
