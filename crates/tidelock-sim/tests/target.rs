@@ -7,8 +7,9 @@ use std::time::Duration;
 use tidelock_core::batch::{Delivery, Plan};
 use tidelock_core::cause::Cause;
 use tidelock_core::encode::Format;
+use tidelock_core::fence::Window;
 use tidelock_core::pipeline::Pipeline;
-use tidelock_core::target::{Call, Done, Outcome, Target as _};
+use tidelock_core::target::{Call, Done, Outcome, Store as _, Target as _};
 use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
 use tidelock_sim::{EngineConfig, EngineTransport, RequestKind, Strike, run};
 use tokio::time::{Instant, sleep};
@@ -19,10 +20,20 @@ fn target(client: &Client) -> OpenSearchTarget<EngineTransport> {
 
 /// Applies one change of the item `a` of table `t`: number and value, no value for its removal.
 async fn apply(target: &OpenSearchTarget<EngineTransport>, number: u128, value: Option<u8>) -> Outcome {
-    let keys = json!({"k": {"S": "a"}});
+    apply_at(target, "a", number, value, 0).await
+}
+
+async fn apply_at(
+    target: &OpenSearchTarget<EngineTransport>,
+    key: &str,
+    number: u128,
+    value: Option<u8>,
+    now_ms: i64,
+) -> Outcome {
+    let keys = json!({"k": {"S": key}});
     let mut change = json!({"Keys": keys, "SequenceNumber": number.to_string()});
     if let Some(value) = value {
-        change["NewImage"] = json!({"k": {"S": "a"}, "value": {"N": value.to_string()}});
+        change["NewImage"] = json!({"k": {"S": key}, "value": {"N": value.to_string()}});
     }
     let record = json!({
         "eventName": if value.is_some() { "MODIFY" } else { "REMOVE" },
@@ -34,7 +45,7 @@ async fn apply(target: &OpenSearchTarget<EngineTransport>, number: u128, value: 
     let plan = Plan::new(&batch, &Pipeline::default());
     let round = Delivery::new(&batch, &plan, false).round();
     let deadline = (Instant::now() + Duration::from_secs(5)).into_std();
-    let mut outcomes = target.apply(&round.operations, Call { deadline, now_ms: 0, truth: false }).await;
+    let mut outcomes = target.apply(&round.operations, Call { deadline, now_ms, truth: false }).await;
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)
 }
@@ -66,6 +77,50 @@ fn changes_are_applied_in_their_order() {
         assert_eq!(client.engine.tombstones("t").len(), 1);
         let (_, mapping) = client.send("GET", "/t/_mapping", "").await;
         assert_eq!(mapping["t"]["mappings"]["properties"]["_tidelock"]["enabled"], false);
+    });
+}
+
+fn fences(client: &Client) -> Vec<Value> {
+    client.engine.documents("tidelock-fences").into_values().map(|(_, source)| source).collect()
+}
+
+/// Otherwise the sweep, which has passed the first one's time, would never come to what has landed since.
+#[test]
+fn a_delete_that_is_repeated_renews_its_fence() {
+    run(7, async {
+        let client = Client::new(EngineConfig::default());
+        let target = target(&client);
+        for (now_ms, written) in [(1_000, 1_000), (9_000, 9_000)] {
+            assert_eq!(apply_at(&target, "a", 5 * N, None, now_ms).await, Ok(Done::Applied));
+            assert_eq!(fences(&client)[0]["written"], written);
+        }
+        // An older delete does not.
+        assert_eq!(apply_at(&target, "a", 4 * N, None, 20_000).await, Ok(Done::Applied));
+        assert_eq!(fences(&client)[0]["written"], 9_000);
+    });
+}
+
+/// More fences of one time than a page holds; a document older than its fence at the end of them.
+#[test]
+fn a_sweep_passes_over_no_fence_of_a_crowd() {
+    run(7, async {
+        let client = Client::new(EngineConfig::default());
+        let target = target(&client);
+        for key in 0..1_100 {
+            assert_eq!(apply_at(&target, &format!("k{key}"), 5 * N, None, 1_000).await, Ok(Done::Applied));
+        }
+        sleep(Duration::from_secs(120)).await;
+        for key in ["k0", "k499", "k500", "k999", "k1099"] {
+            assert_eq!(apply_at(&target, key, 4 * N, Some(1), 2_000).await, Ok(Done::Applied), "a late write");
+        }
+        let deadline = (Instant::now() + Duration::from_secs(60)).into_std();
+        let call = Call { deadline, now_ms: 0, truth: false };
+        let window = Window { until_ms: 5_000, expired_ms: 0 };
+        let swept = target.sweep(window, call).await.expect("a sweep");
+        assert_eq!((swept.removed, swept.complete), (5, true));
+        assert_eq!(client.engine.documents("t").len(), 0);
+        let expired = target.sweep(Window { until_ms: 5_000, expired_ms: 5_000 }, call).await.expect("a sweep");
+        assert_eq!((expired.expired, fences(&client).len()), (1_100, 1), "the watermark remains");
     });
 }
 
