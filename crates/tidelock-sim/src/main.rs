@@ -123,12 +123,12 @@ fn main() -> ExitCode {
 }
 
 fn print_table(counts: &Counts) {
-    println!("{:<28} {:>9}   what became of the records at hand", "fault", "struck");
-    print!("{:<28} {:>9}  ", "", "");
+    println!("{:<30} {:>9}   what became of the records at hand", "fault", "struck");
+    print!("{:<30} {:>9}  ", "", "");
     COLUMNS.iter().for_each(|column| print!(" {column:>9}"));
     println!();
     for (fault, struck, columns) in counts.rows() {
-        print!("{fault:<28} {struck:>9}  ");
+        print!("{fault:<30} {struck:>9}  ");
         columns.iter().for_each(|count| print!(" {count:>9}"));
         println!();
     }

@@ -19,9 +19,9 @@ const SEEDS: &str = "100";
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1).unwrap_or_default();
     match run(&filter) {
-        Ok(0) => ExitCode::SUCCESS,
+        Ok(survivors) if survivors.is_empty() => ExitCode::SUCCESS,
         Ok(survivors) => {
-            eprintln!("{survivors} mutants survived: the simulation does not notice what they break");
+            eprintln!("survived, so that the simulation does not notice what they break: {}", survivors.join(", "));
             ExitCode::FAILURE
         }
         Err(problem) => {
@@ -31,13 +31,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(filter: &str) -> Result<usize, String> {
+fn run(filter: &str) -> Result<Vec<&'static str>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = root.join("target/mutants");
     let tree = folder.join("tree");
     copy(&root, &tree)?;
     println!("{:<36} {:>6}  first complaint", "mutant", "seed");
-    let mut survivors = 0;
+    let mut survivors = Vec::new();
     for mutant in MUTANTS.iter().filter(|mutant| mutant.name.contains(filter)) {
         let begun = Instant::now();
         let verdict = attempt(&tree, &folder, mutant)?;
@@ -45,7 +45,7 @@ fn run(filter: &str) -> Result<usize, String> {
         match verdict {
             Some((seed, complaint)) => println!("{:<36} {seed:>6}  {complaint} ({seconds} s)", mutant.name),
             None => {
-                survivors += 1;
+                survivors.push(mutant.name);
                 println!("{:<36} {:>6}  SURVIVED {SEEDS} seeds: {} ({seconds} s)", mutant.name, "-", mutant.breaks);
             }
         }

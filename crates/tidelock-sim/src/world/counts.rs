@@ -66,7 +66,7 @@ impl Counts {
 }
 
 /// Every kind of fault there is, so that one that never strikes shows as zero.
-const FAULTS: [&str; 20] = [
+const FAULTS: [&str; 22] = [
     "answer garbled",
     "answer slow",
     "backfill beside the stream",
@@ -76,12 +76,14 @@ const FAULTS: [&str; 20] = [
     "bulk half refused",
     "cut after applying",
     "cut before arriving",
+    "delete between look and write",
     "function killed",
     "index blocked",
     "letter lost and retried",
     "older record repeated",
     "reindexed",
     "record replayed",
+    "redriven at once",
     "refused 429",
     "refused 500",
     "refused 503",
@@ -136,6 +138,19 @@ impl Storm {
     /// The faults since this was last asked.
     pub(crate) fn take(&self) -> Vec<&'static str> {
         self.recent.take()
+    }
+
+    /// As [`Chaos::strike`], but looks may take long: their question or their answer.
+    pub(crate) fn dawdle(&self, kind: RequestKind, rng: &mut fastrand::Rng) -> Strike {
+        if kind != RequestKind::MultiGet || self.is_over() {
+            return self.strike(kind);
+        }
+        let by = Duration::from_millis(rng.u64(1_000..200_000));
+        match rng.u32(..4) {
+            0 => Strike::SlowAnswer(by),
+            1 => Strike::Late(by),
+            _ => self.strike(kind),
+        }
     }
 
     fn draw(&self) -> (Strike, &'static str) {

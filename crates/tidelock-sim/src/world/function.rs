@@ -2,6 +2,7 @@
 
 use super::World;
 use super::counts::Storm;
+use crate::chaos::Chaos;
 use crate::transport::EngineTransport;
 use serde_json::Value;
 use std::rc::Rc;
@@ -30,6 +31,11 @@ const PIPELINE: &str = "version: 1\nunmatched: filter\nroutes: [{from: orders, t
 /// A new environment's target.
 pub(crate) fn target(world: &World) -> Target {
     let chaos: Rc<Storm> = Rc::clone(&world.storm);
+    target_under(world, chaos)
+}
+
+/// A new environment's target, with other weather on the way.
+pub(crate) fn target_under(world: &World, chaos: Rc<dyn Chaos>) -> Target {
     let transport = EngineTransport::new(world.engine.clone(), chaos);
     // Small requests, so that a batch takes several at a time.
     OpenSearchTarget::new(transport, OpenSearchConfig::new(5_000_000, 3))

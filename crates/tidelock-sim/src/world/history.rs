@@ -61,7 +61,7 @@ pub(crate) const BEGINNING_MS: i64 = 1_790_000_000_000;
 
 pub(crate) const TABLE: &str = "orders";
 
-const LABELS: [&str; 2] = ["2026-09-01T00:00:00.000", "2026-09-21T15:06:40.500"];
+pub(crate) const LABELS: [&str; 2] = ["2026-09-01T00:00:00.000", "2026-09-21T15:06:40.500"];
 
 /// The id of a key in the target.
 pub(crate) fn id(key: usize) -> String {
@@ -146,7 +146,7 @@ impl History {
     }
 }
 
-fn record(name: &str, label: &str, key: usize, sequence: &str, at: i64, image: Option<&Value>) -> Value {
+pub(crate) fn record(name: &str, label: &str, key: usize, sequence: &str, at: i64, image: Option<&Value>) -> Value {
     let mut change = json!({
         "ApproximateCreationDateTime": at,
         "Keys": {"id": {"S": id(key)}},

@@ -25,11 +25,13 @@ impl Letters {
         self.waiting.borrow().iter().map(|(number, letter)| (*number, letter.clone())).collect()
     }
 
-    /// Holds a record back, as functions do while the target is down.
-    pub(crate) fn hold(&self, record: &Value) {
+    /// Holds a record back, as functions do while the target is down. Its number and letter.
+    pub(crate) fn hold(&self, record: &Value) -> (usize, Value) {
         let mut sent = self.sent.borrow_mut();
-        self.waiting.borrow_mut().insert(*sent, serde_json::json!({"record": record}));
+        let letter = serde_json::json!({"record": record});
+        self.waiting.borrow_mut().insert(*sent, letter.clone());
         *sent += 1;
+        (*sent - 1, letter)
     }
 
     /// Takes a letter out for good.

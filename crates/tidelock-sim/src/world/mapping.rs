@@ -4,6 +4,7 @@
 use super::World;
 use super::function::{Ran, invoke, target};
 use super::history::stranger;
+use super::operator::redrive_held;
 use serde_json::Value;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
     let mut checkpoint = 0;
     // What the next delivery is hit by, beside what strikes during it.
     let mut hit: Vec<&'static str> = Vec::new();
+    let mut redrives = Vec::new();
     let mut most = world.climate.batch;
     while checkpoint < changes.len() {
         // A record can be read a moment after it happened.
@@ -32,7 +34,11 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
         if world.storm.strikes("batch held", 30) {
             // Acknowledged although nothing was written: newer changes of the same keys go straight in meanwhile.
             let held = batch.get(..batch.len().min(12)).unwrap_or_default();
-            records.iter().take(held.len()).for_each(|record| world.letters.hold(record));
+            let letters: Vec<_> = records.iter().take(held.len()).map(|record| world.letters.hold(record)).collect();
+            if world.chance(2) {
+                let world = Rc::clone(world);
+                redrives.push(tokio::task::spawn_local(async move { redrive_held(&world, letters).await }));
+            }
             acknowledge(world, held, &vec![Fate::Parked(Cause::Unreachable); held.len()]);
             let mut counts = world.counts.borrow_mut();
             counts.struck("batch held");
@@ -103,6 +109,15 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
         }
         if died {
             hit.push("function killed");
+        }
+    }
+    join(world, redrives).await;
+}
+
+async fn join(world: &World, tasks: Vec<tokio::task::JoinHandle<()>>) {
+    for task in tasks {
+        if let Err(error) = task.await {
+            world.complain(format!("a redrive ended: {error}"));
         }
     }
 }

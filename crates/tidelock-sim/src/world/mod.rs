@@ -8,6 +8,7 @@ mod letters;
 mod mapping;
 mod operator;
 mod oracle;
+mod race;
 mod table;
 
 pub use counts::{COLUMNS, Counts};

@@ -1,9 +1,11 @@
 //! What goes on beside the stream: redrive, sweep, backfill, reindexing.
 
 use super::World;
-use super::function::{Target, target};
+use super::function::{Target, target, target_under};
 use super::history::{TABLE, id};
+use super::race::race;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tidelock_core::batch::{Content, Plan};
@@ -24,7 +26,11 @@ pub(crate) async fn work(world: &Rc<World>) {
     let mut beside = Vec::new();
     while !world.drained.get() {
         tokio::time::sleep(Duration::from_millis(world.between(2_000, 20_000))).await;
-        match world.between(0, 16) {
+        match world.between(0, 17) {
+            16 => {
+                let (world, number) = (Rc::clone(world), beside.len());
+                beside.push(tokio::task::spawn_local(async move { race(&world, number).await }));
+            }
             10.. => {
                 let world = Rc::clone(world);
                 beside.push(tokio::task::spawn_local(async move { replay(&world).await }));
@@ -60,7 +66,7 @@ pub(crate) async fn redrive_all(world: &Rc<World>, last: bool) -> usize {
     let work = async {
         for (number, letter) in &letters {
             let by_truth = (last || world.climate.source) && world.chance(2);
-            let outcome = redrive(world, &target, letter, by_truth).await;
+            let outcome = redrive(world, &target, letter, by_truth, false).await;
             world.note(|| format!("redrive {number} truth={by_truth}: {outcome:?}"));
             if let Some(Ok(_)) = outcome {
                 world.letters.complete(*number);
@@ -76,7 +82,7 @@ pub(crate) async fn redrive_all(world: &Rc<World>, last: bool) -> usize {
 /// Redrives records that have been dealt with, most of them a moment ago: what an operator does who takes an on-failure
 /// record for lost.
 async fn replay(world: &Rc<World>) {
-    let target = target(world);
+    let target = if world.chance(3) { dawdling(world) } else { target(world) };
     let happened = world.history.changes.partition_point(|change| change.time <= world.since());
     let span = if world.chance(3) { happened } else { happened.min(40) };
     let picked: Vec<usize> = (0..12)
@@ -95,15 +101,43 @@ async fn replay(world: &Rc<World>) {
         for change in picked {
             let Some(change) = world.history.changes.get(change) else { continue };
             let letter = serde_json::json!({"record": change.record});
-            let outcome = redrive(world, &target, &letter, world.climate.source && world.chance(4)).await;
+            let outcome = redrive(world, &target, &letter, world.climate.source && world.chance(4), false).await;
             world.note(|| format!("replay {}: {outcome:?}", change.record["dynamodb"]["SequenceNumber"]));
         }
     };
     let _ = timeout(time, work).await;
 }
 
+/// A target whose looks take long and whose writes are patient: what happens between look and write is what a slow lane has to
+/// find out about.
+fn dawdling(world: &World) -> Target {
+    let storm = Rc::clone(&world.storm);
+    let rng = RefCell::new(fastrand::Rng::with_seed(world.between(0, u64::MAX)));
+    target_under(world, Rc::new(move |kind| storm.dawdle(kind, &mut rng.borrow_mut())))
+}
+
+/// Redrives what has just been held, while its keys' newer changes go on.
+pub(crate) async fn redrive_held(world: &Rc<World>, letters: Vec<(usize, Value)>) {
+    let target = dawdling(world);
+    world.storm.note("redriven at once");
+    for (number, letter) in letters {
+        let by_truth = world.climate.source && world.chance(3);
+        let outcome = redrive(world, &target, &letter, by_truth, true).await;
+        world.note(|| format!("redrive {number} at once truth={by_truth}: {outcome:?}"));
+        if let Some(Ok(_)) = outcome {
+            world.letters.complete(number);
+        }
+    }
+}
+
 /// Redrives one letter; `None` when it cannot be tried in this way.
-async fn redrive(world: &World, target: &Target, letter: &Value, by_truth: bool) -> Option<Outcome> {
+pub(crate) async fn redrive(
+    world: &World,
+    target: &Target,
+    letter: &Value,
+    by_truth: bool,
+    patient: bool,
+) -> Option<Outcome> {
     let payload = serde_json::json!({"Records": [letter["record"]]}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).ok()?;
     let plan = Plan::new(&batch, &Pipeline::default());
@@ -111,7 +145,7 @@ async fn redrive(world: &World, target: &Target, letter: &Value, by_truth: bool)
     let (key, version) = (batch.key(slot)?, batch.version(slot)?);
     let into = plan.place(0)?;
     // Some runs have time enough to wait for a write that lands when deletes have been forgotten.
-    let patience = if world.chance(3) { world.between(60, 500) } else { world.between(3, 20) };
+    let patience = if patient || world.chance(3) { world.between(60, 500) } else { world.between(3, 20) };
     let call = call(world, Duration::from_secs(patience));
     let outcomes = if by_truth {
         let wish = Wish { origin: TABLE, into, key, version };
