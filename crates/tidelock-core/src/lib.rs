@@ -15,6 +15,7 @@ pub mod cause;
 pub mod credentials;
 pub mod encode;
 pub mod fence;
+pub mod image;
 pub mod json;
 pub mod key;
 pub mod letter;

@@ -11,6 +11,7 @@
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
 use crate::fence::overtakes;
+use crate::image::{Image, Notation};
 use crate::key::Key;
 use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Write};
 use crate::version::{Mark, Version};
@@ -23,25 +24,41 @@ const RACES: usize = 8;
 /// Reads items from where changes come from.
 #[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
 pub trait Source {
-    /// What the source holds now for these keys of one origin (its stream's or collection's own name), by position: the
-    /// document as the format's [sink](crate::encode::Sink) writes it, `None` where there is none.
+    /// What the source holds now for these keys of one origin (its table's or collection's own name), by position; `None`
+    /// where there is nothing.
     ///
     /// The reads are consistent: from the primary, in the region of the stream, not older than the call.
-    async fn read(
-        &self,
-        origin: &str,
-        keys: &[Key<'_>],
-        format: Format,
-        deadline: Instant,
-    ) -> Vec<Result<Option<Vec<u8>>, Failure>>;
+    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<ReadResult>;
 }
+
+/// An item that has been read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The document as the format's [sink](crate::encode::Sink) writes it, or why the target cannot hold it.
+    pub document: Result<Vec<u8>, Failure>,
+    /// How the source writes [`Item::bytes`].
+    pub notation: Notation,
+    /// The item in the source's own notation: where routes look for fields.
+    pub bytes: Vec<u8>,
+}
+
+impl Item {
+    /// The item as routes see it.
+    #[must_use]
+    pub fn image(&self) -> Image<'_> {
+        Image { notation: self.notation, bytes: &self.bytes }
+    }
+}
+
+/// What one key's item is, or why nobody knows.
+pub type ReadResult = Result<Option<Item>, Failure>;
 
 /// No source can be read.
 #[derive(Debug, Clone, Copy)]
 pub enum NoSource {}
 
 impl Source for NoSource {
-    async fn read(&self, _: &str, _: &[Key<'_>], _: Format, _: Instant) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+    async fn read(&self, _: &str, _: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
         match *self {}
     }
 }
@@ -224,7 +241,8 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let items = read(source, &asked, store.format(), call.deadline).await;
         let mut ready = Vec::new();
         for (((&index, wish), found), item) in open.iter().zip(&asked).zip(looked).zip(items) {
-            match found.and_then(|found| Ok((found, item?))) {
+            let document = item.and_then(|item| item.map(|item| item.document).transpose());
+            match found.and_then(|found| Ok((found, document?))) {
                 Ok((found, item)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
                 Err(failure) => set(&mut outcomes, index, Err(failure)),
             }
@@ -286,13 +304,8 @@ fn lower_bound<W>(version: &Version<'_>, found: &Found<W>) -> Mark {
 }
 
 /// Reads the wishes' keys, origin by origin.
-async fn read<R: Source>(
-    source: &R,
-    wishes: &[Wish<'_>],
-    format: Format,
-    deadline: Instant,
-) -> Vec<Result<Option<Vec<u8>>, Failure>> {
-    let mut items: Vec<Result<Option<Vec<u8>>, Failure>> = wishes.iter().map(|_| Ok(None)).collect();
+async fn read<R: Source>(source: &R, wishes: &[Wish<'_>], format: Format, deadline: Instant) -> Vec<ReadResult> {
+    let mut items: Vec<ReadResult> = wishes.iter().map(|_| Ok(None)).collect();
     let mut origins: Vec<&str> = wishes.iter().map(|wish| wish.origin).collect();
     origins.sort_unstable();
     origins.dedup();

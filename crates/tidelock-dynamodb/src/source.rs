@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::credentials::Credentials;
 use tidelock_core::encode::Format;
+use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
-use tidelock_core::slow::Source;
+use tidelock_core::slow::{Item, ReadResult, Source};
 use tidelock_core::source::dynamodb::{decode_item, item_key};
 use tidelock_http::{HttpConfig, HttpTransport, Request, Scheme, SettingNames, Transport as _};
 
@@ -43,9 +44,6 @@ pub struct DynamoDbSource<C> {
     http: HttpTransport<C>,
     attempt: Duration,
 }
-
-/// What a key's item is, or why nobody knows.
-type Found = Result<Option<Vec<u8>>, Failure>;
 
 impl<C: Credentials> DynamoDbSource<C> {
     /// Prepares a client that signs with the credentials' AWS keys; nothing is connected yet.
@@ -84,7 +82,7 @@ impl<C: Credentials> DynamoDbSource<C> {
         question: Question<'a>,
         format: Format,
         deadline: Instant,
-    ) -> Vec<(Key<'a>, Found)> {
+    ) -> Vec<(Key<'a>, ReadResult)> {
         let Question { names, keys: mut open } = question;
         let mut found = Vec::with_capacity(open.len());
         let mut pauses = 0;
@@ -144,7 +142,7 @@ fn read<'a>(
     names: &[&str],
     open: &mut Vec<Key<'a>>,
     format: Format,
-    found: &mut Vec<(Key<'a>, Found)>,
+    found: &mut Vec<(Key<'a>, ReadResult)>,
 ) -> Result<bool, Trouble> {
     let trouble = |passing, why: String| Trouble { passing, words: format!("the answer cannot be used: {why}") };
     // A damaged answer may come whole the next time; one that makes no sense would come again.
@@ -157,7 +155,8 @@ fn read<'a>(
     let mut items = HashMap::with_capacity(open.len());
     for text in answer.items.iter().flatten() {
         let item = decode_item(text, names, format).map_err(|failure| senseless(failure.to_string()))?;
-        items.insert(item.key, item.document);
+        let read = Item { document: item.document, notation: Notation::DynamoDb, bytes: text.to_vec() };
+        items.insert(item.key, read);
     }
     let unprocessed = answer.unprocessed.iter().map(|text| item_key(text, names));
     let unprocessed: HashSet<Vec<u8>> =
@@ -173,7 +172,7 @@ fn read<'a>(
     let before = open.len();
     open.retain(|key| {
         let answered = match items.remove(key.as_bytes()) {
-            Some(document) => document.map(Some),
+            Some(item) => Ok(Some(item)),
             None if unprocessed.contains(key.as_bytes()) => return true,
             None => Ok(None),
         };
@@ -195,10 +194,10 @@ async fn pause(pauses: u32, deadline: Instant) -> bool {
 }
 
 impl<C: Credentials> Source for DynamoDbSource<C> {
-    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<Found> {
+    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<ReadResult> {
         let asked = questions(keys).into_iter().map(|question| self.ask(origin, question, format, deadline));
         let answers: Vec<_> = futures_util::stream::iter(asked).buffer_unordered(IN_FLIGHT).collect().await;
-        let mut found: HashMap<Key<'_>, Found> = answers.into_iter().flatten().collect();
+        let mut found: HashMap<Key<'_>, ReadResult> = answers.into_iter().flatten().collect();
         let distinct = found.len() == keys.len();
         // Documents are copied only where a key was asked for twice.
         let of = |key| if distinct { found.remove(key) } else { found.get(key).cloned() };

@@ -2,11 +2,10 @@
 
 use crate::authentication::Authentication;
 use std::time::Instant;
-use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
 use tidelock_core::key::Key;
 use tidelock_core::settings::{Settings, SourceAddress};
-use tidelock_core::slow::Source;
+use tidelock_core::slow::{ReadResult, Source};
 use tidelock_lambda::{Environment, Fatal};
 
 /// Any source that this build can read.
@@ -59,13 +58,7 @@ fn dynamodb(authentication: &Authentication, environment: &Environment) -> Resul
 
 impl Source for AnySource {
     #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "there is no source to read"))]
-    async fn read(
-        &self,
-        origin: &str,
-        keys: &[Key<'_>],
-        format: Format,
-        deadline: Instant,
-    ) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<ReadResult> {
         match *self {
             #[cfg(feature = "aws")]
             Self::DynamoDb(ref source) => source.read(origin, keys, format, deadline).await,

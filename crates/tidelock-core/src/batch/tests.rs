@@ -4,10 +4,11 @@ use super::*;
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
 use crate::fence::{Swept, Window};
+use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::{DeadLetters, Letter};
 use crate::pipeline::Pipeline;
-use crate::slow::{NoSource, Source};
+use crate::slow::{Item, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
 use crate::target::{Call, Done, Found, Operation, Outcome, Put, Store, Target, Write};
 use serde_json::{Value, json};
@@ -76,9 +77,14 @@ impl Store for Scripted {
 struct Table(Option<&'static str>);
 
 impl Source for Table {
-    async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+    async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
         let unreadable = || Failure::new(Cause::SourceUnreadable, "no");
-        keys.iter().map(|_| self.0.map(|text| Some(text.as_bytes().to_vec())).ok_or_else(unreadable)).collect()
+        let item = |text: &str| Item {
+            document: Ok(text.as_bytes().to_vec()),
+            notation: Notation::DynamoDb,
+            bytes: b"{}".to_vec(),
+        };
+        keys.iter().map(|_| self.0.map(|text| Some(item(text))).ok_or_else(unreadable)).collect()
     }
 }
 

@@ -116,7 +116,7 @@ async fn hard_items(format: Format) -> Vec<Result<Option<Vec<u8>>, Cause>> {
     let keys: Vec<_> = batch.slots.iter().map(|slot| batch.key(slot).expect("a key")).collect();
     let found = source(&server.url).read("t", &keys, format, Instant::now() + LONG).await;
     assert_eq!(server.asked().len(), 1);
-    found.into_iter().map(|found| found.map_err(|failure| failure.cause)).collect()
+    found.into_iter().map(|found| crate::tests::written(found).map_err(|failure| failure.cause)).collect()
 }
 
 #[tokio::test]

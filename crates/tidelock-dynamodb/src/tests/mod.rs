@@ -18,7 +18,7 @@ use tidelock_core::credentials::{AwsKeys, Credentials, Login};
 use tidelock_core::encode::Format;
 use tidelock_core::key::Key;
 use tidelock_core::settings::Secret;
-use tidelock_core::slow::Source as _;
+use tidelock_core::slow::{ReadResult, Source as _};
 use tidelock_core::source::dynamodb::decode;
 
 /// Time enough for everything that ends.
@@ -73,7 +73,12 @@ async fn read(source: &DynamoDbSource<Role>, keys: &[Value], time: Duration) -> 
     let keys: Vec<Key<'_>> = batch.slots.iter().map(|slot| batch.key(slot).expect("a key")).collect();
     let found = source.read("t", &keys, Format::Json, Instant::now() + time).await;
     let text = |document| String::from_utf8(document).expect("text") + "}";
-    found.into_iter().map(|found| found.map(|document| document.map(text))).collect()
+    found.into_iter().map(|found| written(found).map(|document| document.map(text))).collect()
+}
+
+/// The document of what was read.
+fn written(found: ReadResult) -> Result<Option<Vec<u8>>, Failure> {
+    found.and_then(|item| item.map(|item| item.document).transpose())
 }
 
 fn id(number: usize) -> Value {

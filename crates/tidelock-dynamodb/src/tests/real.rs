@@ -77,7 +77,7 @@ async fn read(url: &str, table: &str, keys: &[Value], format: Format) -> Vec<Res
     let batch = batch(keys);
     let keys: Vec<Key<'_>> = batch.slots.iter().map(|slot| batch.key(slot).expect("a key")).collect();
     let found = source(url).read(table, &keys, format, Instant::now() + LONG).await;
-    found.into_iter().map(|found| found.map_err(|failure| failure.cause)).collect()
+    found.into_iter().map(|found| crate::tests::written(found).map_err(|failure| failure.cause)).collect()
 }
 
 #[tokio::test]

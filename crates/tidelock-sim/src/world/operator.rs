@@ -185,7 +185,7 @@ async fn scan(world: &Rc<World>) {
     let keys: Vec<usize> = (from..from + 25).filter(|&key| key < world.history.keys).collect();
     let read_at = world.since();
     let found: Vec<(usize, Vec<u8>)> =
-        keys.into_iter().filter_map(|key| Some((key, world.table.document(key, read_at)?))).collect();
+        keys.into_iter().filter_map(|key| Some((key, world.table.item(key, read_at)?.document.ok()?))).collect();
     tokio::time::sleep(Duration::from_millis(world.between(0, 3_000))).await;
     world.storm.note("backfill beside the stream");
     let payload = serde_json::json!({"Records": found.iter().map(|(key, _)| scanned(*key)).collect::<Vec<_>>()});

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant as StdInstant};
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::Format;
+use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
-use tidelock_core::slow::Source;
+use tidelock_core::slow::{Item, ReadResult, Source};
 use tidelock_core::source::dynamodb::decode_item;
 use tokio::time::Instant;
 
@@ -43,10 +44,11 @@ impl Table {
     }
 
     /// An item as it is at a time, in the target's format.
-    pub(crate) fn document(&self, key: usize, at: Duration) -> Option<Vec<u8>> {
+    pub(crate) fn item(&self, key: usize, at: Duration) -> Option<Item> {
         let item = self.history.item_at(key, at)?;
         let text = attributes(item).to_string();
-        decode_item(text.as_bytes(), &["id"], Format::Json).ok()?.document.ok()
+        let document = decode_item(text.as_bytes(), &["id"], Format::Json).ok()?.document;
+        Some(Item { document, notation: Notation::DynamoDb, bytes: text.into_bytes() })
     }
 
     async fn wait(&self) {
@@ -60,13 +62,7 @@ impl Table {
 }
 
 impl Source for Table {
-    async fn read(
-        &self,
-        _origin: &str,
-        keys: &[Key<'_>],
-        _format: Format,
-        deadline: StdInstant,
-    ) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+    async fn read(&self, _origin: &str, keys: &[Key<'_>], _format: Format, deadline: StdInstant) -> Vec<ReadResult> {
         self.wait().await;
         let fails = !self.healthy.get() && self.rng.borrow_mut().u32(..15) == 0;
         if fails || Instant::now().into_std() >= deadline {
@@ -79,7 +75,7 @@ impl Source for Table {
             .iter()
             .map(|key| {
                 let key = key.text_id().trim_start_matches('k').parse().unwrap_or(usize::MAX);
-                Ok(self.document(key, at))
+                Ok(self.item(key, at))
             })
             .collect();
         self.wait().await;

@@ -8,8 +8,9 @@ use tidelock_core::batch::Batch;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
+use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
-use tidelock_core::slow::{Source, Wish, settle, truth};
+use tidelock_core::slow::{Item, ReadResult, Source, Wish, settle, truth};
 use tidelock_core::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Target, Write};
 use tidelock_sqlite::{SqliteTarget, Unchanged, documents};
 
@@ -88,18 +89,15 @@ impl Store for Between<'_> {
 }
 
 impl Source for World {
-    async fn read(
-        &self,
-        origin: &str,
-        keys: &[Key<'_>],
-        format: Format,
-        _: Instant,
-    ) -> Vec<Result<Option<Vec<u8>>, Failure>> {
+    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, _: Instant) -> Vec<ReadResult> {
         assert_eq!((origin, keys.len(), format), (NAME, 1, Format::Json));
         self.others().await;
         let Some(last) = self.made.get().checked_sub(1) else { return vec![Ok(None)] };
         vec![Ok(match self.operation(last).write {
-            Write::Upsert(document) => Some(document.to_vec()),
+            Write::Upsert(document) => {
+                let (document, notation, bytes) = (Ok(document.to_vec()), Notation::DynamoDb, b"{}".to_vec());
+                Some(Item { document, notation, bytes })
+            }
             Write::Delete => None,
         })]
     }
