@@ -13,6 +13,7 @@ use crate::encode::Format;
 use crate::fence::overtakes;
 use crate::image::{Image, Notation};
 use crate::key::Key;
+use crate::pipeline::{Routed, Rules};
 use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Write};
 use crate::version::{Mark, Version};
 use std::cmp::Ordering;
@@ -68,12 +69,28 @@ impl Source for NoSource {
 pub struct Wish<'a> {
     /// The source's own name for where the key is from.
     pub origin: &'a str,
-    /// Where the document goes.
+    /// Where that source's items go.
+    pub rules: &'a Rules<'a>,
+    /// The place that is looked at: an item that goes elsewhere is absent here.
     pub into: &'a Place,
     /// The source's key.
     pub key: Key<'a>,
     /// The version of the change that asks for it: what the source says is at least this new.
     pub version: Version<'a>,
+}
+
+impl Wish<'_> {
+    /// What of an item belongs to the place.
+    fn document(&self, item: Option<Item>) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(item) = item else { return Ok(None) };
+        if let Rules::ByItem(rules) = self.rules {
+            match rules.locate(&item.image()) {
+                Routed::To(place) if place == *self.into => {}
+                Routed::To(_) | Routed::Filtered | Routed::Refused(_) => return Ok(None),
+            }
+        }
+        item.document.map(Some)
+    }
 }
 
 /// What a look says about a change.
@@ -241,7 +258,7 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let items = read(source, &asked, store.format(), call.deadline).await;
         let mut ready = Vec::new();
         for (((&index, wish), found), item) in open.iter().zip(&asked).zip(looked).zip(items) {
-            let document = item.and_then(|item| item.map(|item| item.document).transpose());
+            let document = item.and_then(|item| wish.document(item));
             match found.and_then(|found| Ok((found, document?))) {
                 Ok((found, item)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
                 Err(failure) => set(&mut outcomes, index, Err(failure)),

@@ -16,16 +16,37 @@ pub enum Write<'a> {
     Delete,
 }
 
-/// Where in the target documents go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where in the target documents go. Together with the key it is the **location** of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The name: of an index, a collection, a table; or `database.collection`.
     pub name: String,
     /// The name is the source's own, so that a dot in it separates nothing.
     pub literal: bool,
+    /// Fields of a sharded collection's key and their values, in the key's order; empty elsewhere.
+    pub shard_key: Vec<(String, ShardValue)>,
+}
+
+/// The value of a shard key's field.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ShardValue {
+    /// Null, or no such field.
+    Null,
+    /// True or false.
+    Boolean(bool),
+    /// A number in [canonical](crate::json::canonical_number) notation.
+    Number(String),
+    /// A text.
+    Text(String),
 }
 
 impl Place {
+    /// A place that is not sharded.
+    #[must_use]
+    pub fn new(name: String, literal: bool) -> Self {
+        Self { name, literal, shard_key: Vec::new() }
+    }
+
     /// Database and collection, with `default` where the name gives no database; `None` when there is neither.
     #[must_use]
     pub fn namespace<'a>(&'a self, default: Option<&'a str>) -> Option<(&'a str, &'a str)> {
@@ -80,7 +101,7 @@ pub trait Target {
     /// The form in which it takes documents.
     fn format(&self) -> Format;
 
-    /// The live lane: applies the operations, each on a key of its own, and gives exactly one outcome for each, by position.
+    /// The live lane: applies the operations, each on a location of its own, and gives exactly one outcome for each, by position.
     ///
     /// A delete is applied only when its [fence](crate::fence) is, too. Retries what may pass within the time left. When it
     /// returns, nothing it has sent is still under way.

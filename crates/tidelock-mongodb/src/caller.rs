@@ -4,7 +4,8 @@ use crate::MongoDbTarget;
 use crate::error::Trouble;
 use crate::login::Credentials;
 use crate::lookup::{self, Found, IDS_PER_QUERY, Query};
-use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, error::Error as BsonError};
+use crate::spot::Spot;
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, error::Error as BsonError};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::{Client, ClientSession};
 use std::cell::Cell;
@@ -119,11 +120,15 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
         }
     }
 
-    /// What is stored under these ids.
-    pub(crate) async fn find(&mut self, database: &str, collection: &str, ids: &[Bson]) -> Result<Found, Stop> {
-        let mut found = Found::with_capacity(ids.len());
-        for ids in ids.chunks(IDS_PER_QUERY) {
-            self.query(database, collection, Query::of_ids(ids), |document| lookup::note(&mut found, document)).await?;
+    /// What is stored at these spots.
+    pub(crate) async fn find(&mut self, database: &str, collection: &str, spots: &[Spot]) -> Result<Found, Stop> {
+        let mut found = Found::with_capacity(spots.len());
+        for spots in spots.chunks(IDS_PER_QUERY) {
+            let mut fields: Vec<Vec<String>> = spots.iter().map(Spot::fields).collect();
+            fields.sort_unstable();
+            fields.dedup();
+            let query = Query::of(spots, &fields);
+            self.query(database, collection, query, |document| lookup::note(&mut found, &fields, document)).await?;
         }
         Ok(found)
     }

@@ -5,6 +5,7 @@
 
 use crate::fence::Fence;
 use crate::lookup::Unchanged;
+use crate::spot::push_shard_key;
 use std::io::Write as _;
 use tidelock_core::encode::{MARK_FIELD, write_bson_key, write_bson_mark};
 use tidelock_core::key::Key;
@@ -137,7 +138,11 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
     match statement {
         Statement::Document(operation) => {
             let Operation { key, version, write, .. } = operation;
-            push_filter(out, |out| write_bson_key(out, "_id", *key), condition, version);
+            let id = |out: &mut Vec<u8>| {
+                write_bson_key(out, "_id", *key);
+                push_shard_key(out, operation.into);
+            };
+            push_filter(out, id, condition, version);
             match write {
                 Write::Upsert(elements) => {
                     push_replacement(out, condition, |out| push_document(out, *key, elements, version));

@@ -38,7 +38,7 @@ fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation<'a>> {
 }
 
 fn place() -> Place {
-    Place { name: "c".to_owned(), literal: true }
+    Place::new("c".to_owned(), true)
 }
 
 fn exact() -> String {

@@ -6,7 +6,8 @@ use crate::caller::{Caller, Stop};
 use crate::command::{Condition, Kind, Statement, build};
 use crate::error::{Meaning, Trouble};
 use crate::login::Credentials;
-use crate::lookup::{self, Found, Stored};
+use crate::lookup::{Found, Stored};
+use crate::spot::Spot;
 use crate::store;
 use mongodb::bson::{Bson, Document};
 use std::collections::VecDeque;
@@ -309,8 +310,8 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         };
         for (mut item, duplicate) in items {
             let Some(operation) = self.run.operations.get(item.operation) else { continue };
-            let id = self.id(group.kind, &item).and_then(|id| Ok(lookup::identity_of(&id)?));
-            let stored = id.ok().and_then(|identity| found.get(&identity));
+            let spot = self.spot(group.kind, &item).and_then(|spot| Ok(spot.identity()?));
+            let stored = spot.ok().and_then(|identity| found.get(&identity));
             let guard = self.run.guard(group.kind, item.operation);
             let (kind, duplicated) = (group.kind, duplicate.is_some());
             let verdict = match (self.run.mode, kind) {
@@ -351,16 +352,16 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
     }
 
     async fn look_up(&mut self, group: &Group<'a>, items: &[(Item, Option<String>)]) -> Result<Found, Stop> {
-        let ids = items.iter().map(|(item, _)| self.id(group.kind, item)).collect::<Result<Vec<Bson>, _>>()?;
-        self.caller.find(group.database, group.collection, &ids).await
+        let spots = items.iter().map(|(item, _)| self.spot(group.kind, item)).collect::<Result<Vec<_>, _>>()?;
+        self.caller.find(group.database, group.collection, &spots).await
     }
 
-    /// The id of what an item writes.
-    fn id(&self, kind: Kind, item: &Item) -> Result<Bson, Stop> {
+    /// Where an item writes.
+    fn spot(&self, kind: Kind, item: &Item) -> Result<Spot, Stop> {
         match self.run.statement(kind, item.operation) {
-            Some(Statement::Document(operation)) => Ok(lookup::id(operation.key)?),
-            Some(Statement::Fence(fence)) => Ok(fence.id().into()),
-            None => Ok(Bson::Null),
+            Some(Statement::Document(operation)) => Ok(Spot::of(operation)?),
+            Some(Statement::Fence(fence)) => Ok(Spot::of_id(fence.id().into())),
+            None => Ok(Spot::of_id(Bson::Null)),
         }
     }
 

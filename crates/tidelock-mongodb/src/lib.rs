@@ -30,6 +30,7 @@ mod identity;
 mod lane;
 mod login;
 mod lookup;
+mod spot;
 mod store;
 mod sweep;
 

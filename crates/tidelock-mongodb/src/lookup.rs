@@ -1,6 +1,6 @@
 //! Reading what is stored, from the primary: `_id` and `_tidelock`.
 
-use crate::identity::identity;
+use crate::spot::{Spot, identity_in};
 use mongodb::bson::{
     Bson, Document, RawBson, RawBsonRef, RawDocument, RawDocumentBuf, cstr, doc, error::Error as BsonError,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Stored {
     pub(crate) unchanged: Unchanged,
 }
 
-/// What is stored, by [identity].
+/// What is stored, by [identity](Spot::identity).
 pub(crate) type Found = HashMap<Vec<u8>, Stored>;
 
 /// Ids of one query: at most 3 KB each, as DynamoDB's keys are, they stay far below a command's limit.
@@ -41,9 +41,13 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// The marks of the documents of these ids.
-    pub(crate) fn of_ids(ids: &[Bson]) -> Self {
-        let projection = doc! {"_id": 1, MARK_FIELD: 1};
+    /// The marks of these documents, and of others of the same ids; `fields` tell them apart.
+    pub(crate) fn of(spots: &[Spot], fields: &[Vec<String>]) -> Self {
+        let mut projection = doc! {"_id": 1, MARK_FIELD: 1};
+        for field in fields.iter().flatten() {
+            projection.insert(field.clone(), 1);
+        }
+        let ids: Vec<&Bson> = spots.iter().map(|spot| &spot.id).collect();
         Self { filter: doc! {"_id": {"$in": ids}}, projection, sort: None, limit: None }
     }
 }
@@ -59,12 +63,6 @@ pub(crate) fn id(key: Key<'_>) -> Result<Bson, BsonError> {
     }
     let document = Document::try_from(&RawDocumentBuf::from_bytes(bytes)?)?;
     Ok(document.get("_id").cloned().unwrap_or(Bson::Null))
-}
-
-/// The [identity](identity()) of an id.
-pub(crate) fn identity_of(id: &Bson) -> Result<Vec<u8>, BsonError> {
-    let value = RawBson::try_from(id.clone())?;
-    identity(value.as_raw_bson_ref())
 }
 
 /// Reads documents, each handed on as it comes.
@@ -116,10 +114,12 @@ pub(crate) fn is_of_read_concern(error: &Error) -> bool {
     matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 2 | 9 | 72 | 148 | 238 | 40415))
 }
 
-/// Keeps what was read.
-pub(crate) fn note(found: &mut Found, document: &RawDocument) -> Result<(), BsonError> {
-    if let Some(id) = document.get("_id")? {
-        found.insert(identity(id)?, stored(document)?);
+/// Keeps what was read, under each way to tell documents apart.
+pub(crate) fn note(found: &mut Found, fields: &[Vec<String>], document: &RawDocument) -> Result<(), BsonError> {
+    for fields in fields {
+        if let Some(identity) = identity_in(document, fields)? {
+            found.insert(identity, stored(document)?);
+        }
     }
     Ok(())
 }

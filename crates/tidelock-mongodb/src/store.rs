@@ -7,16 +7,16 @@ use crate::command::{Condition, Kind};
 use crate::fence::{Fence, unwritten};
 use crate::lane::Verdict;
 use crate::login::Credentials;
-use crate::lookup::{self, Stored, Unchanged};
-use mongodb::bson::Bson;
+use crate::lookup::{Stored, Unchanged};
+use crate::spot::Spot;
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::fence::FENCE_COLLECTION;
 use tidelock_core::target::{self, Call, Done, Found, Operation, Put};
 use tidelock_core::version::Version;
 
-/// Where something is stored: database, collection and id.
-type Spot<'a> = (&'a str, &'a str, Bson);
+/// Where something is stored: database, collection and spot.
+type Location<'a> = (&'a str, &'a str, Spot);
 
 /// Reads the documents, then the fences: a delete that has taken a document away has left its fence before.
 pub(crate) async fn look<C: Credentials>(
@@ -41,15 +41,15 @@ pub(crate) async fn look<C: Credentials>(
     looked
 }
 
-fn spot<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<Spot<'a>, Failure> {
+fn spot<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<Location<'a>, Failure> {
     let (database, collection) = location(target, operation)?;
-    let id = lookup::id(operation.key).map_err(|error| Failure::new(Cause::InvalidId, error.to_string()))?;
-    Ok((database, collection, id))
+    let spot = Spot::of(operation).map_err(|error| Failure::new(Cause::InvalidId, error.to_string()))?;
+    Ok((database, collection, spot))
 }
 
-fn fence_spot<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<Spot<'a>, Failure> {
+fn fence_spot<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<Location<'a>, Failure> {
     let (database, collection) = location(target, operation)?;
-    Ok((database, FENCE_COLLECTION, Fence::of(operation, collection, 0).id().into()))
+    Ok((database, FENCE_COLLECTION, Spot::of_id(Fence::of(operation, collection, 0).id().into())))
 }
 
 fn unreadable(operation: &Operation<'_>) -> Failure {
@@ -63,7 +63,7 @@ fn unreadable(operation: &Operation<'_>) -> Failure {
 /// What is stored at each spot, by position.
 async fn read<C: Credentials>(
     caller: &mut Caller<'_, '_, C>,
-    spots: &[Result<Spot<'_>, Failure>],
+    spots: &[Result<Location<'_>, Failure>],
 ) -> Vec<Result<Option<Stored>, Failure>> {
     let mut by_collection: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     let mut stored = Vec::with_capacity(spots.len());
@@ -74,11 +74,11 @@ async fn read<C: Credentials>(
         }
     }
     for ((database, collection), members) in by_collection {
-        let id = |index: usize| spots.get(index)?.as_ref().ok().map(|(_, _, id)| id.clone());
-        let ids: Vec<Bson> = members.iter().filter_map(|&index| id(index)).collect();
-        let found = caller.patiently(async |caller| caller.find(database, collection, &ids).await).await;
-        for (&index, id) in members.iter().zip(&ids) {
-            let one = match (&found, lookup::identity_of(id)) {
+        let spot = |index: usize| spots.get(index)?.as_ref().ok().map(|(_, _, spot)| spot.clone());
+        let wanted: Vec<Spot> = members.iter().filter_map(|&index| spot(index)).collect();
+        let found = caller.patiently(async |caller| caller.find(database, collection, &wanted).await).await;
+        for (&index, spot) in members.iter().zip(&wanted) {
+            let one = match (&found, spot.identity()) {
                 (Ok(found), Ok(identity)) => Ok(found.get(&identity).cloned()),
                 (Ok(_), Err(error)) => Err(Failure::new(Cause::InvalidId, error.to_string())),
                 (Err(failure), _) => Err(failure.clone()),

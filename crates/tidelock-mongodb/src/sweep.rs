@@ -7,9 +7,10 @@ use crate::MongoDbTarget;
 use crate::answer::Answer;
 use crate::caller::{Caller, Shared, Stop};
 use crate::error::Trouble;
-use crate::fence::{COLLECTION, ID, WRITTEN};
+use crate::fence::{self, COLLECTION, ID, SHARD_KEY, WRITTEN};
 use crate::login::Credentials;
 use crate::lookup::{self, Query, Unchanged};
+use crate::spot::Spot;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc, error::Error as BsonError};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -71,8 +72,8 @@ struct Place {
 struct Row {
     id: Bson,
     written: i64,
-    /// Collection and id of the document.
-    location: Option<(String, Bson)>,
+    /// Collection and spot of the document.
+    location: Option<(String, Spot)>,
     mark: Option<Mark>,
     unchanged: Unchanged,
 }
@@ -91,7 +92,9 @@ impl Row {
             _ => 0,
         };
         let collection = document.get(COLLECTION)?.and_then(|value| value.as_str());
-        let location = collection.map(str::to_owned).zip(value(ID)?);
+        let shard_key = fence::shard_key(value(SHARD_KEY)?);
+        let spot = value(ID)?.map(|id| Spot { id, shard_key });
+        let location = collection.map(str::to_owned).zip(spot);
         let stored = lookup::stored(document)?;
         let id = value("_id")?.unwrap_or(Bson::Null);
         Ok(Self { id, written, location, mark: stored.mark, unchanged: stored.unchanged })
@@ -193,7 +196,7 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
         self.caller
             .patiently(async |caller| {
                 let mut rows = Vec::new();
-                let projection = doc! {WRITTEN: 1, COLLECTION: 1, ID: 1, MARK_FIELD: 1};
+                let projection = doc! {WRITTEN: 1, COLLECTION: 1, ID: 1, SHARD_KEY: 1, MARK_FIELD: 1};
                 let sort = Some(doc! {WRITTEN: 1, "_id": 1});
                 let query = Query { filter: filter.clone(), projection, sort, limit };
                 caller
@@ -209,10 +212,10 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
 
     /// Removes the documents that these fences overtake. `false` when another writer was always faster.
     async fn compare(&mut self, fences: &[Row]) -> Result<bool, Failure> {
-        let mut by_collection: BTreeMap<&str, Vec<(&Bson, &Mark)>> = BTreeMap::new();
+        let mut by_collection: BTreeMap<&str, Vec<(&Spot, &Mark)>> = BTreeMap::new();
         for fence in fences {
-            if let (Some((collection, id)), Some(mark)) = (&fence.location, &fence.mark) {
-                by_collection.entry(collection).or_default().push((id, mark));
+            if let (Some((collection, spot)), Some(mark)) = (&fence.location, &fence.mark) {
+                by_collection.entry(collection).or_default().push((spot, mark));
             }
         }
         for (collection, mut open) in by_collection {
@@ -243,17 +246,17 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
     async fn overtaken<'f>(
         &mut self,
         collection: &str,
-        fences: Vec<(&'f Bson, &'f Mark)>,
-    ) -> Result<(Vec<(&'f Bson, &'f Mark)>, Vec<Document>), Failure> {
+        fences: Vec<(&'f Spot, &'f Mark)>,
+    ) -> Result<(Vec<(&'f Spot, &'f Mark)>, Vec<Document>), Failure> {
         let database = self.database;
-        let ids: Vec<Bson> = fences.iter().map(|(id, _)| (*id).clone()).collect();
-        let found = self.caller.patiently(async |caller| caller.find(database, collection, &ids).await).await?;
+        let spots: Vec<Spot> = fences.iter().map(|(spot, _)| (*spot).clone()).collect();
+        let found = self.caller.patiently(async |caller| caller.find(database, collection, &spots).await).await?;
         let (mut open, mut doomed) = (Vec::new(), Vec::new());
-        for (id, mark) in fences {
-            let stored = lookup::identity_of(id).ok().and_then(|identity| found.get(&identity));
+        for (spot, mark) in fences {
+            let stored = spot.identity().ok().and_then(|identity| found.get(&identity));
             if let Some(stored) = stored.filter(|stored| overtakes(mark, stored.mark.as_ref())) {
-                doomed.push(delete_of(id, &stored.unchanged, doc! {})?);
-                open.push((id, mark));
+                doomed.push(delete_of(&spot.id, &stored.unchanged, spot.shard_key.clone())?);
+                open.push((spot, mark));
             }
         }
         Ok((open, doomed))

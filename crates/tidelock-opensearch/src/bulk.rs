@@ -164,7 +164,8 @@ mod tests {
             {"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
             "dynamodb":{"Keys":{"k":{"S":"c"}},"SequenceNumber":"6"}}]}"#;
         let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
-        let plan = tidelock_core::batch::Plan::new(&batch, &Pipeline::default());
+        let pipeline = Pipeline::default();
+        let plan = tidelock_core::batch::Plan::new(event, &batch, &pipeline);
         let tidelock_core::batch::Round { operations, .. } =
             tidelock_core::batch::Delivery::new(&batch, &plan, false).round();
         let mut body = Vec::new();

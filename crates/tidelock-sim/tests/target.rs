@@ -42,7 +42,8 @@ async fn apply_at(
     });
     let event = json!({"Records": [record]}).to_string();
     let batch = tidelock_core::source::dynamodb::decode(event.as_bytes(), Format::Json).expect("an event");
-    let plan = Plan::new(&batch, &Pipeline::default());
+    let pipeline = Pipeline::default();
+    let plan = Plan::new(event.as_bytes(), &batch, &pipeline);
     let round = Delivery::new(&batch, &plan, false).round();
     let deadline = (Instant::now() + Duration::from_secs(5)).into_std();
     let mut outcomes = target.apply(&round.operations, Call { deadline, now_ms, truth: false }).await;

@@ -186,7 +186,7 @@ mod tests {
         };
         let event = serde_json::json!({"Records": [record(1, 10), record(2, 4_000), record(3, 10)]}).to_string();
         let batch = dynamodb::decode(event.as_bytes(), Format::Json).expect("an event");
-        let into = Place { name: "t".to_owned(), literal: false };
+        let into = Place::new("t".to_owned(), false);
         let mut operations = Vec::new();
         for slot in &batch.slots {
             let Content::Upsert(range) = &slot.content else { panic!("not an upsert") };

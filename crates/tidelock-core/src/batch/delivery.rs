@@ -1,10 +1,10 @@
 //! From planned groups to one fate per slot: rounds of operations, and the falling back when one is refused for good.
 
-use super::{Batch, BatchResponse, Content, Plan};
+use super::{Act, Batch, BatchResponse, Content, Plan, Slot};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::letter::{DeadLetters, Letter, MAX_LETTER_BYTES, letter};
-use crate::pipeline::{Pipeline, Routed};
-use crate::slow::{Source, Wish, truth};
+use crate::pipeline::{Pipeline, Routed, Rules};
+use crate::slow::{Source, Wish, settle, truth};
 use crate::target::{Call, Done, Operation, Outcome, Store, Write};
 use crate::version::Sequence;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ enum Next<'b> {
 #[derive(Debug)]
 pub struct Delivery<'b> {
     batch: &'b Batch,
-    plan: &'b Plan,
+    plan: &'b Plan<'b>,
     /// The source can be read again.
     truth: bool,
     fates: Vec<Fate>,
@@ -56,26 +56,51 @@ pub struct Delivery<'b> {
     left: Vec<usize>,
 }
 
+impl Fate {
+    /// Takes in what became of one of the things a change does. What comes again, comes again whole; else what is refused for
+    /// good stands.
+    fn absorb(&mut self, outcome: &Outcome) {
+        let retries =
+            |fate: &Self| matches!(fate, Self::Failed(failure) if failure.cause.disposition() == Disposition::Retry);
+        match (&*self, outcome) {
+            (Self::Done(Done::Applied), Ok(_)) => {}
+            (Self::Pending | Self::Filtered | Self::Done(_), Ok(done)) => *self = Self::Done(*done),
+            (Self::Failed(_) | Self::Parked(_), Ok(_)) => {}
+            (fate, Err(_)) if retries(fate) => {}
+            (Self::Failed(_), Err(failure)) if failure.cause.disposition() == Disposition::Park => {}
+            (_, Err(failure)) => *self = Self::Failed(failure.clone()),
+        }
+    }
+}
+
 impl<'b> Delivery<'b> {
     /// Begins: slots that decoding or routing has already decided get their fate.
     ///
     /// With `truth`, a change that came without its image is a wish to read the source; without it, it is refused.
-    pub fn new(batch: &'b Batch, plan: &'b Plan, truth: bool) -> Self {
+    pub fn new(batch: &'b Batch, plan: &'b Plan<'b>, truth: bool) -> Self {
         let mut fates: Vec<Fate> = batch
             .slots
             .iter()
-            .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.routes.get(origin))) {
-                (_, Some(Routed::Filtered)) => Fate::Filtered,
+            .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.rules.get(origin))) {
+                (_, Some(Rules::Same(Routed::Filtered))) => Fate::Filtered,
                 (Content::Failed(failure), _) => Fate::Failed(Failure::clone(failure)),
-                (_, Some(Routed::Refused(failure))) => Fate::Failed(failure.clone()),
+                (_, Some(Rules::Same(Routed::Refused(failure)))) => Fate::Failed(failure.clone()),
                 _ => Fate::Pending,
             })
             .collect();
-        for &slot in plan.order.iter().filter(|_| truth) {
-            if let Some(fate) = fates.get_mut(slot)
+        for act in plan.acts.iter().filter(|act| truth && !act.leaves) {
+            if let Some(fate) = fates.get_mut(act.slot)
                 && matches!(fate, Fate::Failed(failure) if failure.cause == Cause::MissingImage)
             {
                 *fate = Fate::Pending;
+            }
+        }
+        for (slot, routed) in &plan.decided {
+            if let Some(fate @ Fate::Pending) = fates.get_mut(*slot) {
+                *fate = match routed {
+                    Routed::Refused(failure) => Fate::Failed(failure.clone()),
+                    Routed::Filtered | Routed::To(_) => Fate::Filtered,
+                };
             }
         }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
@@ -100,10 +125,11 @@ impl<'b> Delivery<'b> {
 
     fn survivor(&mut self, group: usize) -> Option<Next<'b>> {
         loop {
-            let slot = self.batch.slots.get(self.member(group)?)?;
-            let origin = self.plan.groups.get(group)?.origin;
-            let into = self.plan.place(origin)?;
+            let act = self.member(group)?;
+            let slot = self.batch.slots.get(act.slot)?;
+            let into = self.plan.place(group)?;
             let write = match &slot.content {
+                _ if act.leaves => Write::Delete,
                 Content::Upsert(range) => Write::Upsert(self.batch.documents.get(range.clone())?),
                 Content::Delete => Write::Delete,
                 Content::Failed(failure) if self.truth && failure.cause == Cause::MissingImage => {
@@ -122,36 +148,37 @@ impl<'b> Delivery<'b> {
     /// The group's newest undecided change as a wish to read the source.
     #[must_use]
     pub fn wish(&self, group: usize) -> Option<Wish<'b>> {
-        let slot = self.batch.slots.get(self.member(group)?)?;
-        let index = self.plan.groups.get(group)?.origin;
-        let origin = &self.batch.origins.get(index)?.name;
+        let slot = self.batch.slots.get(self.member(group)?.slot)?;
+        let origin = self.plan.groups.get(group)?.origin;
         Some(Wish {
-            origin,
-            into: self.plan.place(index)?,
+            origin: &self.batch.origins.get(origin)?.name,
+            rules: self.plan.rules.get(origin)?,
+            into: self.plan.place(group)?,
             key: self.batch.key(slot)?,
             version: self.batch.version(slot)?,
         })
     }
 
     /// The newest member of a group that is still to be tried.
-    fn member(&self, group: usize) -> Option<usize> {
+    fn member(&self, group: usize) -> Option<Act> {
         let last = self.left.get(group)?.checked_sub(1)?;
         let start = self.plan.groups.get(group)?.members.start;
-        self.plan.order.get(start + last).copied()
+        self.plan.acts.get(start + last).copied()
     }
 
     /// Takes an operation's outcome in.
     ///
-    /// Done: the operation stood for all older changes of its key. Refused for good: the change before it gets its turn.
-    /// To be retried: neither it nor any older change of the key is applied in this batch.
+    /// Done: the operation stood for all older changes of its key at its place. Refused for good: the change before it gets its
+    /// turn. To be retried: neither it nor any older change of the key is applied there in this batch.
     pub fn settle(&mut self, group: usize, outcome: &Outcome) {
         let Some(member) = self.member(group) else { return };
         let Some(left) = self.left.get(group).copied() else { return };
+        let outcome = if member.leaves { nothing_can_be_there(outcome) } else { outcome };
         if let Err(failure) = outcome
             && failure.cause.disposition() == Disposition::Park
         {
-            if let Some(fate) = self.fates.get_mut(member) {
-                *fate = Fate::Failed(failure.clone());
+            if let Some(fate) = self.fates.get_mut(member.slot) {
+                fate.absorb(outcome);
             }
             if let Some(count) = self.left.get_mut(group) {
                 *count -= 1;
@@ -159,12 +186,14 @@ impl<'b> Delivery<'b> {
             return;
         }
         let start = self.plan.groups.get(group).map_or(0, |group| group.members.start);
-        for &slot in self.plan.order.get(start..start + left).unwrap_or_default() {
-            if let Some(fate @ Fate::Pending) = self.fates.get_mut(slot) {
-                *fate = match outcome {
-                    Ok(done) => Fate::Done(*done),
-                    Err(failure) => Fate::Failed(failure.clone()),
-                };
+        for act in self.plan.acts.get(start..start + left).unwrap_or_default() {
+            let failed = matches!(self.batch.slots.get(act.slot), Some(Slot { content: Content::Failed(_), .. }));
+            // What could not be decoded stays refused, and has nothing to wait for.
+            if failed && !act.leaves && matches!(self.fates.get(act.slot), Some(Fate::Failed(_))) {
+                continue;
+            }
+            if let Some(fate) = self.fates.get_mut(act.slot) {
+                fate.absorb(outcome);
             }
         }
         if let Some(count) = self.left.get_mut(group) {
@@ -233,6 +262,79 @@ impl<'b> Delivery<'b> {
     }
 }
 
+/// How changes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// As news: guarded by version, otherwise blind.
+    Live,
+    /// As what may be old: looked at before and after ([`settle`]).
+    Slow,
+    /// By reading the source again ([`truth`]).
+    Truth,
+}
+
+impl Delivery<'_> {
+    /// Writes until every change has its fate; gives how many operations that took.
+    pub async fn write<T: Store, R: Source>(
+        &mut self,
+        target: &T,
+        source: Option<&R>,
+        lane: Lane,
+        call: Call,
+    ) -> usize {
+        let mut sent = 0;
+        loop {
+            let Round { mut groups, mut operations, mut wishes } = self.round();
+            if operations.is_empty() && wishes.is_empty() {
+                return sent;
+            }
+            if lane == Lane::Truth && source.is_some() {
+                for group in groups.drain(..) {
+                    match self.wish(group) {
+                        Some(wish) => wishes.push((group, wish)),
+                        None => self
+                            .settle(group, &Err(Failure::new(Cause::SourceUnreadable, "there is nothing to ask for"))),
+                    }
+                }
+                operations.clear();
+            }
+            if !operations.is_empty() {
+                sent += operations.len();
+                let mut outcomes = match lane {
+                    Lane::Live => target.apply(&operations, call).await,
+                    Lane::Slow | Lane::Truth => settle(target, &operations, call).await,
+                };
+                if outcomes.len() != operations.len() {
+                    let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
+                    outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
+                }
+                for (&group, outcome) in groups.iter().zip(&outcomes) {
+                    match only_the_source_can_tell(outcome).then(|| self.wish(group)).flatten() {
+                        Some(wish) if source.is_some() => wishes.push((group, wish)),
+                        _ => self.settle(group, outcome),
+                    }
+                }
+            }
+            if let Some(source) = source
+                && !wishes.is_empty()
+            {
+                sent += wishes.len();
+                let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
+                let outcomes = truth(target, source, &wishes, call).await;
+                for (&group, outcome) in groups.iter().zip(&outcomes) {
+                    self.settle(group, outcome);
+                }
+            }
+        }
+    }
+
+    /// One fate per slot.
+    #[must_use]
+    pub fn fates(&self) -> &[Fate] {
+        &self.fates
+    }
+}
+
 /// What [`deliver`] needs beside the batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
@@ -271,44 +373,14 @@ pub async fn deliver<T: Store, D: DeadLetters, R: Source>(
     dead_letters: Option<&D>,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let plan = Plan::new(batch, pipeline);
+    let plan = Plan::new(payload, batch, pipeline);
     let mut delivery = Delivery::new(batch, &plan, source.is_some());
     // A target that is silent to the last must leave letters the time they need.
     let left = circumstances.deadline.saturating_duration_since(circumstances.started);
     let kept = if dead_letters.is_some() { (left / 10).min(LETTERS_TIME) } else { Duration::ZERO };
     let target_deadline = circumstances.deadline - kept;
     let call = Call { deadline: target_deadline, now_ms: circumstances.now_ms, truth: source.is_some() };
-    let mut sent = 0;
-    loop {
-        let Round { groups, operations, mut wishes } = delivery.round();
-        if operations.is_empty() && wishes.is_empty() {
-            break;
-        }
-        if !operations.is_empty() {
-            sent += operations.len();
-            let mut outcomes = target.apply(&operations, call).await;
-            if outcomes.len() != operations.len() {
-                let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
-                outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
-            }
-            for (&group, outcome) in groups.iter().zip(&outcomes) {
-                match only_the_source_can_tell(outcome).then(|| delivery.wish(group)).flatten() {
-                    Some(wish) if source.is_some() => wishes.push((group, wish)),
-                    _ => delivery.settle(group, outcome),
-                }
-            }
-        }
-        if let Some(source) = source
-            && !wishes.is_empty()
-        {
-            sent += wishes.len();
-            let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
-            let outcomes = truth(target, source, &wishes, call).await;
-            for (&group, outcome) in groups.iter().zip(&outcomes) {
-                delivery.settle(group, outcome);
-            }
-        }
-    }
+    let sent = delivery.write(target, source, Lane::Live, call).await;
     let mut failures = summary(&delivery.fates);
     park(payload, &mut delivery, dead_letters, circumstances).await;
     // Only now is it known which letters could not be stored, and why.
@@ -317,6 +389,14 @@ pub async fn deliver<T: Store, D: DeadLetters, R: Source>(
     }
     let answer = delivery.answer(payload);
     Report { answer, failures, fates: delivery.fates, operations: sent }
+}
+
+/// What becomes of the attempt to leave a place: where no document can be, there is none.
+fn nothing_can_be_there(outcome: &Outcome) -> &Outcome {
+    match outcome {
+        Err(failure) if matches!(failure.cause, Cause::InvalidTargetName | Cause::InvalidId) => &Ok(Done::Applied),
+        outcome => outcome,
+    }
 }
 
 /// Whether versions cannot settle it: another source's document, or a change that is older by number and newer by time.
@@ -375,9 +455,9 @@ async fn park<D: DeadLetters>(
     }
 }
 
-fn write_letter(payload: &[u8], delivery: &Delivery<'_>, slot: usize, at: Circumstances<'_>) -> Option<Letter> {
-    let Some(Fate::Failed(failure)) = delivery.fates.get(slot) else { return None };
-    let slot = delivery.batch.slots.get(slot)?;
-    let into = slot.origin.and_then(|origin| delivery.plan.place(origin)).map(|place| place.name.as_str());
+fn write_letter(payload: &[u8], delivery: &Delivery<'_>, index: usize, at: Circumstances<'_>) -> Option<Letter> {
+    let Some(Fate::Failed(failure)) = delivery.fates.get(index) else { return None };
+    let slot = delivery.batch.slots.get(index)?;
+    let into = delivery.plan.place_of(index).map(|place| place.name.as_str());
     Some(letter(payload, delivery.batch, slot, failure, into, at.function, at.now_ms))
 }

@@ -5,12 +5,13 @@ mod plan;
 mod response;
 
 use crate::cause::Failure;
+use crate::image::Notation;
 use crate::key::Key;
 use crate::version::{Sequence, StreamLabel, Version};
 use std::ops::Range;
 
-pub use delivery::{Circumstances, Delivery, Fate, Report, Round, deliver};
-pub use plan::{Group, Plan};
+pub use delivery::{Circumstances, Delivery, Fate, Lane, Report, Round, deliver};
+pub use plan::{Act, Group, Plan};
 pub use response::BatchResponse;
 
 /// Where records come from: one stream of one table.
@@ -37,6 +38,17 @@ pub enum Content {
     Failed(Box<Failure>),
 }
 
+/// What the item was before a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// There was none: the change is an insert.
+    Absent,
+    /// The old image, as a range of the payload.
+    Image(Range<usize>),
+    /// The record does not say.
+    Unknown,
+}
+
 /// One record of a batch.
 #[derive(Debug, Clone)]
 pub struct Slot {
@@ -54,15 +66,21 @@ pub struct Slot {
     pub key: Option<Range<usize>>,
     /// What the record asks for.
     pub content: Content,
+    /// The new image as received, as a range of the payload.
+    pub image: Option<Range<usize>>,
+    /// What was there before.
+    pub before: Before,
 }
 
 /// A decoded batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// One slot per record, in the event's order.
     pub slots: Vec<Slot>,
     /// Where the records come from.
     pub origins: Vec<Origin>,
+    /// How the records' images are written.
+    pub notation: Notation,
     /// Storage of the keys.
     pub keys: Vec<u8>,
     /// Storage of the documents in the target's format.
@@ -70,6 +88,13 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch without records, whose images will be in `notation`.
+    #[must_use]
+    pub fn new(notation: Notation) -> Self {
+        let (slots, origins, keys, documents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { slots, origins, notation, keys, documents }
+    }
+
     /// The key of a slot.
     #[must_use]
     pub fn key(&self, slot: &Slot) -> Option<Key<'_>> {
@@ -97,5 +122,7 @@ impl Batch {
     }
 }
 
+#[cfg(test)]
+mod move_tests;
 #[cfg(test)]
 mod tests;

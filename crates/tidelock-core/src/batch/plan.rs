@@ -1,81 +1,229 @@
-//! Which slots belong together: one group per source key, ordered by version.
+//! Which changes belong together: one group per source key and place, ordered by version.
+//!
+//! As a rule a key has one place and a change does one thing there. Where the place depends on the item, a change may do two:
+//! *enter* the place of its new image and *leave* that of its old one. Each place is settled by itself, the newest act first:
+//! whatever becomes of the new image, the old place is left.
 
-use super::Batch;
-use crate::pipeline::{Pipeline, Routed};
+use super::{Batch, Before, Content, Slot};
+use crate::cause::{Cause, Failure};
+use crate::image::Image;
+use crate::pipeline::{ItemRules, Pipeline, Routed, Rules};
 use crate::target::Place;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Changes of one key, as a range of [`Plan::order`]: oldest version first, delivery order among equals.
+/// What a change does at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Act {
+    /// Whose change.
+    pub slot: usize,
+    /// Nothing of the key remains at the place, whatever the change's content. Otherwise the content decides.
+    pub leaves: bool,
+}
+
+/// Acts of one key at one place, as a range of [`Plan::acts`]: oldest version first, delivery order among equals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Where the group lies in the order.
+    /// Where the group lies among the acts.
     pub members: Range<usize>,
-    /// Where its changes go.
+    /// Where its changes come from.
     pub origin: usize,
+    /// Index into [`Plan::places`].
+    pub place: usize,
 }
 
 /// Groups of a batch.
 #[derive(Debug)]
-pub struct Plan {
-    /// Slot indices, group by group.
-    pub order: Vec<usize>,
-    /// The groups in the order in which their keys first occur.
+pub struct Plan<'p> {
+    /// What changes do, group by group.
+    pub acts: Vec<Act>,
+    /// The groups in the order in which they first occur.
     pub groups: Vec<Group>,
-    /// Where each origin's changes go.
-    pub routes: Vec<Routed>,
+    /// Where documents go, and have been.
+    pub places: Vec<Place>,
+    /// The rules of each origin.
+    pub rules: Vec<Rules<'p>>,
+    /// By slot, in order: what became of single items on the way to their place.
+    pub decided: Vec<(usize, Routed)>,
 }
 
-impl Plan {
-    /// Groups a batch's slots by source and key. Slots without a key, a position, a stream, or a route are in no group.
+/// Gathers acts.
+struct Planner<'b, 'p> {
+    payload: &'b [u8],
+    batch: &'b Batch,
+    plan: Plan<'p>,
+    /// Of each origin the first one of its space: a stream that was enabled anew is the same source.
+    spaces: Vec<usize>,
+    groups: HashMap<(usize, &'b [u8], usize), usize>,
+    /// Index of each place.
+    places: HashMap<Place, usize>,
+    /// Group and act.
+    members: Vec<(usize, Act)>,
+}
+
+impl<'p> Plan<'p> {
+    /// Groups a batch's changes. Slots without a key, a position, a stream, or a route are in no group.
+    ///
+    /// `payload` is what the batch was decoded from.
     #[must_use]
-    pub fn new(batch: &Batch, pipeline: &Pipeline) -> Self {
-        let routes: Vec<_> = batch.origins.iter().map(|origin| pipeline.route(&origin.name)).collect();
-        // A stream that was enabled anew is the same source: its keys are the same keys.
-        let spaces: Vec<_> = batch
-            .origins
-            .iter()
-            .map(|origin| batch.origins.iter().position(|first| first.space == origin.space).unwrap_or_default())
-            .collect();
-        let mut groups = HashMap::with_capacity(batch.slots.len());
-        let mut members = Vec::with_capacity(batch.slots.len());
-        for (index, slot) in batch.slots.iter().enumerate() {
-            let (Some(key), Some(origin), Some(_)) = (batch.key(slot), slot.origin, slot.sequence) else { continue };
-            if !matches!(routes.get(origin), Some(Routed::To(_))) {
-                continue;
-            }
-            let next = groups.len();
-            let group = *groups.entry((spaces.get(origin), key)).or_insert(next);
-            members.push((group, index));
-        }
-        members.sort_unstable_by(|&(a_group, a), &(b_group, b)| {
-            a_group.cmp(&b_group).then_with(|| version_order(batch, a).cmp(&version_order(batch, b))).then(a.cmp(&b))
-        });
-        let mut plan = Self {
-            order: members.iter().map(|&(_, slot)| slot).collect(),
-            groups: Vec::with_capacity(groups.len()),
-            routes,
+    pub fn new(payload: &[u8], batch: &Batch, pipeline: &'p Pipeline) -> Self {
+        let rules: Vec<_> = batch.origins.iter().map(|origin| pipeline.rules(&origin.name)).collect();
+        let first = |space: &str| batch.origins.iter().position(|first| first.space == space).unwrap_or_default();
+        let plan = Self { acts: Vec::new(), groups: Vec::new(), places: Vec::new(), rules, decided: Vec::new() };
+        let mut planner = Planner {
+            payload,
+            batch,
+            plan,
+            spaces: batch.origins.iter().map(|origin| first(&origin.space)).collect(),
+            groups: HashMap::with_capacity(batch.slots.len()),
+            places: HashMap::new(),
+            members: Vec::with_capacity(batch.slots.len()),
         };
+        planner.gather();
+        planner.finish()
+    }
+
+    /// The place of a group.
+    #[must_use]
+    pub fn place(&self, group: usize) -> Option<&Place> {
+        self.groups.get(group).and_then(|group| self.places.get(group.place))
+    }
+
+    /// Where a change is meant to go, as far as that is one place: for letters.
+    #[must_use]
+    pub fn place_of(&self, slot: usize) -> Option<&Place> {
+        let of_slot = |group: &&Group| {
+            let acts = self.acts.get(group.members.clone()).unwrap_or_default();
+            acts.iter().find(|act| act.slot == slot).map(|act| (act.leaves, group.place))
+        };
+        let found = self.groups.iter().filter_map(|group| of_slot(&group)).min_by_key(|(leaves, _)| *leaves)?;
+        self.places.get(found.1)
+    }
+}
+
+impl<'b> Planner<'b, '_> {
+    fn gather(&mut self) {
+        // Rules are the plan's own; they are looked at while it grows.
+        let rules = std::mem::take(&mut self.plan.rules);
+        let places: Vec<Option<usize>> = rules
+            .iter()
+            .map(|rules| match rules {
+                Rules::Same(Routed::To(place)) => Some(self.place(place)),
+                _ => None,
+            })
+            .collect();
+        for (index, slot) in self.batch.slots.iter().enumerate() {
+            let (Some(key), Some(origin), Some(_)) = (self.batch.key(slot), slot.origin, slot.sequence) else {
+                continue;
+            };
+            match (rules.get(origin), places.get(origin).copied().flatten()) {
+                (_, Some(place)) => self.add(origin, key.as_bytes(), place, Act { slot: index, leaves: false }),
+                (Some(Rules::ByItem(rules)), _) => self.move_of(index, slot, origin, key.as_bytes(), rules),
+                _ => {}
+            }
+        }
+        self.plan.rules = rules;
+    }
+
+    fn place(&mut self, place: &Place) -> usize {
+        if let Some(&known) = self.places.get(place) {
+            return known;
+        }
+        let next = self.plan.places.len();
+        self.plan.places.push(place.clone());
+        self.places.insert(place.clone(), next);
+        next
+    }
+
+    fn add(&mut self, origin: usize, key: &'b [u8], place: usize, act: Act) {
+        let space = self.spaces.get(origin).copied().unwrap_or_default();
+        let next = self.groups.len();
+        let group = *self.groups.entry((space, key, place)).or_insert(next);
+        self.members.push((group, act));
+    }
+
+    /// What a change does whose place depends on the item.
+    fn move_of(&mut self, index: usize, slot: &Slot, origin: usize, key: &'b [u8], rules: &ItemRules<'_>) {
+        if matches!(&slot.content, Content::Failed(failure) if failure.cause == Cause::UnknownEvent) {
+            return;
+        }
+        let left = match self.left(slot, rules) {
+            Ok(left) => left,
+            Err(failure) => return self.plan.decided.push((index, Routed::Refused(failure))),
+        };
+        let entered: Vec<usize> = match (&slot.content, &slot.image) {
+            (Content::Delete, _) => Vec::new(),
+            (_, Some(range)) => match rules.locate(&self.image(range)) {
+                Routed::To(place) => vec![self.place(&place)],
+                other => {
+                    self.plan.decided.push((index, other));
+                    Vec::new()
+                }
+            },
+            // Without its image it may be anywhere: the source will tell.
+            (_, None) => rules.places().unwrap_or_default().iter().map(|place| self.place(place)).collect(),
+        };
+        for &place in &entered {
+            self.add(origin, key, place, Act { slot: index, leaves: false });
+        }
+        for place in left {
+            let place = self.place(&place);
+            if !entered.contains(&place) {
+                self.add(origin, key, place, Act { slot: index, leaves: true });
+            }
+        }
+        if matches!(slot.content, Content::Delete) && self.members.last().is_none_or(|(_, act)| act.slot != index) {
+            self.plan.decided.push((index, Routed::Filtered));
+        }
+    }
+
+    /// The places in which the document may have been.
+    fn left(&self, slot: &Slot, rules: &ItemRules<'_>) -> Result<Vec<Place>, Failure> {
+        match &slot.before {
+            Before::Absent => Ok(Vec::new()),
+            Before::Image(range) => Ok(match rules.locate(&self.image(range)) {
+                Routed::To(place) => vec![place],
+                // It never went anywhere.
+                Routed::Filtered | Routed::Refused(_) => Vec::new(),
+            }),
+            Before::Unknown => rules.places().ok_or_else(|| {
+                let why = "where the document was depends on its old image, which the record does not carry";
+                Failure::new(
+                    Cause::MissingOldImage,
+                    format!("{why}: the stream's view type must be NEW_AND_OLD_IMAGES"),
+                )
+            }),
+        }
+    }
+
+    fn image(&self, range: &Range<usize>) -> Image<'b> {
+        Image { notation: self.batch.notation, bytes: self.payload.get(range.clone()).unwrap_or_default() }
+    }
+}
+
+impl<'p> Planner<'_, 'p> {
+    fn finish(self) -> Plan<'p> {
+        let Self { batch, mut plan, groups, mut members, .. } = self;
+        members.sort_unstable_by(|&(a_group, a), &(b_group, b)| {
+            let versions = || version_order(batch, a.slot).cmp(&version_order(batch, b.slot));
+            a_group.cmp(&b_group).then_with(versions).then(a.slot.cmp(&b.slot))
+        });
+        let mut places = vec![0; groups.len()];
+        for ((_, _, place), group) in groups {
+            if let Some(slot) = places.get_mut(group) {
+                *slot = place;
+            }
+        }
+        plan.acts = members.iter().map(|&(_, act)| act).collect();
+        plan.groups = Vec::with_capacity(places.len());
         let mut from = 0;
-        for run in members.chunk_by(|a, b| a.0 == b.0) {
-            let origin = run
-                .last()
-                .and_then(|&(_, slot)| batch.slots.get(slot))
-                .and_then(|slot| slot.origin)
-                .unwrap_or_default();
-            plan.groups.push(Group { members: from..from + run.len(), origin });
+        for (run, place) in members.chunk_by(|a, b| a.0 == b.0).zip(places) {
+            let last = run.last().and_then(|(_, act)| batch.slots.get(act.slot));
+            let origin = last.and_then(|slot| slot.origin).unwrap_or_default();
+            plan.groups.push(Group { members: from..from + run.len(), origin, place });
             from += run.len();
         }
         plan
-    }
-
-    /// Where an origin's changes go.
-    #[must_use]
-    pub fn place(&self, origin: usize) -> Option<&Place> {
-        match self.routes.get(origin) {
-            Some(Routed::To(place)) => Some(place),
-            _ => None,
-        }
     }
 }
 

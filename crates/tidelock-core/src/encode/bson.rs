@@ -4,6 +4,7 @@ use super::{Fault, Sink, Written, base64_bytes, decimal128};
 use crate::cause::Cause;
 use crate::json::{RawStr, unescape_bytes};
 use crate::key::{Key, KeyKind};
+use crate::target::ShardValue;
 use crate::version::Version;
 use std::io::Write as _;
 
@@ -264,6 +265,22 @@ fn write_part(out: &mut Vec<u8>, name: &str, kind: KeyKind, value: &[u8]) {
     };
     if let Some(byte) = out.get_mut(at) {
         *byte = kind;
+    }
+}
+
+/// Appends a field of a shard key as the element `name`.
+pub fn write_bson_shard_value(out: &mut Vec<u8>, name: &str, value: &ShardValue) {
+    match value {
+        ShardValue::Text(text) => write_part(out, name, KeyKind::Text, text.as_bytes()),
+        ShardValue::Number(text) => write_part(out, name, KeyKind::Number, text.as_bytes()),
+        ShardValue::Boolean(_) | ShardValue::Null => {
+            out.push(if *value == ShardValue::Null { NULL } else { BOOLEAN });
+            out.extend_from_slice(name.as_bytes());
+            out.push(0);
+            if let ShardValue::Boolean(value) = value {
+                out.push(u8::from(*value));
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod json;
 use crate::cause::{Cause, Failure};
 use crate::json::RawStr;
 
-pub use self::bson::{BsonSink, write_bson_key, write_bson_mark};
+pub use self::bson::{BsonSink, write_bson_key, write_bson_mark, write_bson_shard_value};
 pub use self::decimal128::decimal128;
 pub use self::json::JsonSink;
 

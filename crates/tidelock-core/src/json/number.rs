@@ -1,6 +1,7 @@
 //! Decimal number texts, exact at any length.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// Exponents beyond this are refused: DynamoDB's numbers end at 10^125, BSON's Decimal128 at 10^6144.
 const MAX_EXPONENT: i32 = 6_200;
@@ -110,6 +111,30 @@ impl Number {
     }
 }
 
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let sign = |number: &Self| match (number.digits.is_empty(), number.negative) {
+            (true, _) => 0,
+            (false, true) => -1,
+            (false, false) => 1,
+        };
+        // The power of ten of the first digit, then the digits as text: a shorter one goes on with zeros.
+        let size = |number: &Self| i64::from(number.exponent) + number.digits.len() as i64;
+        let magnitude = || size(self).cmp(&size(other)).then_with(|| self.digits.cmp(&other.digits));
+        sign(self).cmp(&sign(other)).then_with(|| match sign(self) {
+            0 => Ordering::Equal,
+            1 => magnitude(),
+            _ => magnitude().reverse(),
+        })
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// One text for each number, so that equal numbers give equal ids; `None` when `text` is no number.
 #[must_use]
 pub fn canonical_number(text: &[u8]) -> Option<Cow<'_, [u8]>> {
@@ -126,6 +151,36 @@ pub fn canonical_number(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_ordered_by_their_value() {
+        let ordered = [
+            "-1e100",
+            "-12345678901234567890123456789012345678",
+            "-10",
+            "-9.5",
+            "-9",
+            "-0.1",
+            "-0.01",
+            "0",
+            "1e-100",
+            "0.01",
+            "0.1",
+            "0.11",
+            "9",
+            "10",
+            "12345678901234567890123456789012345678",
+            "12345678901234567890123456789012345679",
+            "1e100",
+        ];
+        let number = |text: &str| Number::parse(text.as_bytes()).expect(text);
+        for (i, a) in ordered.iter().enumerate() {
+            for (j, b) in ordered.iter().enumerate() {
+                assert_eq!(number(a).cmp(&number(b)), i.cmp(&j), "{a} {b}");
+            }
+        }
+        assert_eq!(number("1.50").cmp(&number("15e-1")), Ordering::Equal);
+    }
 
     #[test]
     fn one_text_for_each_number() {

@@ -78,7 +78,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
 }
 
 pub(crate) fn place(name: &str) -> Place {
-    Place { name: name.to_owned(), literal: false }
+    Place::new(name.to_owned(), false)
 }
 
 pub(crate) fn config(uri: &str) -> MongoDbConfig {

@@ -7,6 +7,7 @@
 mod mutants;
 
 use mutants::{MUTANTS, Mutant};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,13 +74,28 @@ fn copy(root: &Path, tree: &Path) -> Result<(), String> {
         .current_dir(root)
         .output()
         .map_err(|error| format!("git: {error}"))?;
-    for name in String::from_utf8_lossy(&list.stdout).lines() {
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    remove_others(tree, &list.lines().map(|name| tree.join(name)).collect())?;
+    for name in list.lines() {
         let (from, to) = (root.join(name), tree.join(name));
         let Ok(content) = fs::read(&from) else { continue };
         if fs::read(&to).is_ok_and(|there| there == content) {
             continue;
         }
         write(&to, &content).map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes what an earlier run has left and the list no longer holds.
+fn remove_others(folder: &Path, listed: &BTreeSet<PathBuf>) -> Result<(), String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            remove_others(&path, listed)?;
+        } else if !listed.contains(&path) {
+            fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -134,7 +150,6 @@ fn build_and_run(tree: &Path, folder: &Path, mutant: &Mutant) -> Result<Option<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn every_mutant_has_its_place_in_the_code() {

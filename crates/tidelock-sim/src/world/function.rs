@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::time::Duration;
 use tidelock_core::batch::{Circumstances, Fate, Report, deliver};
 use tidelock_core::encode::Format;
-use tidelock_core::pipeline::Pipeline;
 use tidelock_core::source::dynamodb::decode;
 use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
 use tokio::time::{Instant, timeout};
@@ -26,8 +25,6 @@ pub(crate) enum Ran {
     Died,
 }
 
-const PIPELINE: &str = "version: 1\nunmatched: filter\nroutes: [{from: orders, to: orders}]";
-
 /// A new environment's target.
 pub(crate) fn target(world: &World) -> Target {
     let chaos: Rc<Storm> = Rc::clone(&world.storm);
@@ -43,7 +40,6 @@ pub(crate) fn target_under(world: &World, chaos: Rc<dyn Chaos>) -> Target {
 
 /// Invokes a function; a dead environment is replaced.
 pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, records: &[Value]) -> Ran {
-    let pipeline = Pipeline::parse(PIPELINE).unwrap_or_default();
     let payload = serde_json::json!({"Records": records}).to_string();
     let killed = world.storm.strikes("function killed", world.climate.kill_every);
     let time = match killed {
@@ -63,7 +59,7 @@ pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, reco
         };
         let source = world.climate.source.then_some(&world.table);
         let letters = Some(&world.letters);
-        let report: Report = deliver(payload.as_bytes(), &batch, &pipeline, &*target, source, letters, at).await;
+        let report: Report = deliver(payload.as_bytes(), &batch, &world.pipeline, &*target, source, letters, at).await;
         Some(report)
     };
     let ran = match timeout(time, work).await {

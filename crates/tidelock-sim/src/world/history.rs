@@ -35,8 +35,54 @@ pub(crate) struct History {
     pub(crate) changes: Vec<Change>,
     pub(crate) shards: Vec<Shard>,
     pub(crate) keys: usize,
+    pub(crate) routing: Routing,
     /// Of each key its changes, in order.
     by_key: BTreeMap<usize, Vec<usize>>,
+}
+
+/// On what it depends where an item goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Routing {
+    /// On nothing.
+    Fixed,
+    /// On whether it is hidden; records carry no old images.
+    Hidden,
+    /// On its home, and on whether it is hidden; records carry old images.
+    Home,
+}
+
+const HOMES: [&str; 3] = ["a", "b", "c"];
+
+impl Routing {
+    /// The pipeline that says so.
+    pub(crate) fn pipeline(self) -> &'static str {
+        match self {
+            Self::Fixed => "version: 1\nroutes: [{from: orders, to: orders}]",
+            Self::Hidden => {
+                "version: 1\nroutes: [{from: orders, where: .hidden | not, to: orders}, {from: orders, where: .text, to: hidden}]"
+            }
+            Self::Home => "version: 1\nroutes: [{from: orders, where: .hidden | not, to: 'orders-{home}'}]",
+        }
+    }
+
+    /// Every place an item may have.
+    pub(crate) fn places(self) -> Vec<String> {
+        match self {
+            Self::Fixed => vec![TABLE.to_owned()],
+            Self::Hidden => vec![TABLE.to_owned(), "hidden".to_owned()],
+            Self::Home => HOMES.iter().map(|home| format!("orders-{home}")).collect(),
+        }
+    }
+
+    /// Where an item is.
+    pub(crate) fn place(self, item: &Value) -> Option<String> {
+        let hidden = item["hidden"] == json!(true);
+        match self {
+            Self::Fixed => Some(TABLE.to_owned()),
+            Self::Hidden => Some(if hidden { "hidden" } else { TABLE }.to_owned()),
+            Self::Home => (!hidden).then(|| format!("orders-{}", item["home"].as_str().unwrap_or_default())),
+        }
+    }
 }
 
 /// How a history is made.
@@ -54,6 +100,8 @@ pub(crate) struct Shape {
     pub(crate) keys_only: bool,
     /// Share of images that the target refuses, in a thousand.
     pub(crate) poison: u32,
+    /// Where items go.
+    pub(crate) routing: Routing,
 }
 
 /// The time at which a simulation begins, milliseconds since 1970.
@@ -79,7 +127,7 @@ impl History {
         };
         let mut shards = vec![Shard::new(); shape.shards * if shape.relabel { 2 } else { 1 }];
         let mut by_key: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let mut live: Vec<bool> = vec![false; shape.keys];
+        let mut live: Vec<Option<Value>> = vec![None; shape.keys];
         let mut changes: Vec<Change> = Vec::with_capacity(shape.changes);
         let hot = shape.keys.min(5);
         for number in 0..shape.changes {
@@ -97,29 +145,40 @@ impl History {
                 Step::Mixed => 100_000_000_000_000_000_000,
             };
             let key = if rng.u32(..100) < 30 { rng.usize(..hot) } else { rng.usize(..shape.keys) };
-            let was_there = live.get(key).copied().unwrap_or_default();
-            let removes = was_there && rng.u32(..100) < 25;
+            let before = live.get(key).cloned().flatten();
+            let removes = before.is_some() && rng.u32(..100) < 25;
             let poison = !removes && rng.u32(..1_000) < shape.poison;
             let item = (!removes).then(|| {
                 let mut item = json!({"id": id(key), "n": number, "text": format!("v{}", rng.u32(..1_000))});
                 if poison {
                     item["poison"] = json!(true);
                 }
+                // Most stay where they are.
+                let stays = before.as_ref().filter(|_| rng.u32(..3) > 0);
+                if shape.routing == Routing::Home {
+                    let home = rng.choice(&HOMES).copied().unwrap_or_default();
+                    item["home"] = stays.map_or_else(|| json!(home), |before| before["home"].clone());
+                }
+                if shape.routing != Routing::Fixed {
+                    let hidden = rng.u32(..5) == 0;
+                    item["hidden"] = stays.map_or_else(|| json!(hidden), |before| before["hidden"].clone());
+                }
                 item
             });
             if let Some(there) = live.get_mut(key) {
-                *there = item.is_some();
+                there.clone_from(&item);
             }
             let step = if shape.clock_steps { rng.i64(-6..6) } else { 0 };
             let at = BEGINNING_MS / 1000 + i64::try_from(time.as_secs()).unwrap_or_default() + step;
             let image = item.as_ref().filter(|_| !(shape.keys_only && rng.u32(..100) < 5));
-            let name = match (&item, was_there) {
+            let name = match (&item, before.is_some()) {
                 (None, _) => "REMOVE",
                 (Some(_), true) => "MODIFY",
                 (Some(_), false) => "INSERT",
             };
+            let before = before.as_ref().filter(|_| shape.routing == Routing::Home);
             let label = LABELS[usize::from(second)];
-            let record = record(name, label, key, &sequence.to_string(), at, image);
+            let record = record(name, label, key, &sequence.to_string(), at, (before, image));
             let shard = key % shape.shards + if second { shape.shards } else { 0 };
             if let Some(shard) = shards.get_mut(shard) {
                 shard.push(number);
@@ -127,7 +186,7 @@ impl History {
             by_key.entry(key).or_default().push(number);
             changes.push(Change { time, item, record });
         }
-        Self { changes, shards, keys: shape.keys, by_key }
+        Self { changes, shards, keys: shape.keys, routing: shape.routing, by_key }
     }
 
     /// What the item of a key is at a time.
@@ -139,21 +198,36 @@ impl History {
         self.changes.get(*last)?.item.as_ref()
     }
 
-    /// What the item of a key is in the end, leaving changes out.
-    pub(crate) fn fold(&self, key: usize, without: impl Fn(usize) -> bool) -> Option<&Value> {
-        let last = self.by_key.get(&key)?.iter().rev().find(|&&change| !without(change))?;
-        self.changes.get(*last)?.item.as_ref()
+    /// What of a change is at a place: its item, if it goes there.
+    fn at<'a>(&'a self, change: usize, place: &str) -> Option<&'a Value> {
+        let item = self.changes.get(change)?.item.as_ref()?;
+        (self.routing.place(item).as_deref() == Some(place)).then_some(item)
+    }
+
+    /// What is at a place of a key in the end.
+    pub(crate) fn fold(&self, key: usize, place: &str) -> Option<&Value> {
+        self.at(*self.by_key.get(&key)?.last()?, place)
     }
 }
 
-pub(crate) fn record(name: &str, label: &str, key: usize, sequence: &str, at: i64, image: Option<&Value>) -> Value {
+/// A record; `images` are the old and the new one, as far as the stream carries them.
+pub(crate) fn record(
+    name: &str,
+    label: &str,
+    key: usize,
+    sequence: &str,
+    at: i64,
+    images: (Option<&Value>, Option<&Value>),
+) -> Value {
     let mut change = json!({
         "ApproximateCreationDateTime": at,
         "Keys": {"id": {"S": id(key)}},
         "SequenceNumber": sequence,
     });
-    if let Some(image) = image {
-        change["NewImage"] = attributes(image);
+    for (name, image) in [("OldImage", images.0), ("NewImage", images.1)] {
+        if let Some(image) = image {
+            change[name] = attributes(image);
+        }
     }
     json!({
         "eventName": name,
@@ -184,11 +258,17 @@ pub(crate) fn attributes(item: &Value) -> Value {
 }
 
 impl History {
-    /// Whether an item is what a key's changes lead to when some of those `in_doubt` are left out.
-    pub(crate) fn could_be(&self, key: usize, item: Option<&Value>, in_doubt: impl Fn(usize) -> bool) -> bool {
+    /// Whether an item is what a key's changes lead to at a place when some of those `in_doubt` are left out.
+    pub(crate) fn could_be(
+        &self,
+        key: usize,
+        place: &str,
+        item: Option<&Value>,
+        in_doubt: impl Fn(usize) -> bool,
+    ) -> bool {
         let Some(of_key) = self.by_key.get(&key) else { return item.is_none() };
         for &change in of_key.iter().rev() {
-            if self.changes.get(change).is_some_and(|change| change.item.as_ref() == item) {
+            if self.at(change, place) == item {
                 return true;
             }
             if !in_doubt(change) {
@@ -198,18 +278,16 @@ impl History {
         item.is_none()
     }
 
-    /// Whether a key's item has ever been this.
-    pub(crate) fn ever(&self, key: usize, item: Option<&Value>) -> bool {
+    /// Whether this has ever been at a place of a key.
+    pub(crate) fn ever(&self, key: usize, place: &str, item: Option<&Value>) -> bool {
         let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
-        of_key.iter().any(|&change| self.changes.get(change).is_some_and(|change| change.item.as_ref() == item))
+        of_key.iter().any(|&change| self.at(change, place) == item)
     }
 
-    /// Whether one of these changes removes the key's item.
-    pub(crate) fn removed_in(&self, key: usize, these: impl Fn(usize) -> bool) -> bool {
+    /// Whether one of these changes leaves nothing of a key at a place.
+    pub(crate) fn removed_in(&self, key: usize, place: &str, these: impl Fn(usize) -> bool) -> bool {
         let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
-        of_key
-            .iter()
-            .any(|&change| these(change) && self.changes.get(change).is_some_and(|change| change.item.is_none()))
+        of_key.iter().any(|&change| these(change) && self.at(change, place).is_none())
     }
 
     /// Whether every change of a key is one of these.
@@ -217,8 +295,8 @@ impl History {
         self.by_key.get(&key).is_none_or(|of_key| of_key.iter().all(|&change| these(change)))
     }
 
-    /// Whether anything ever happened to a key.
-    pub(crate) fn touches(&self, key: usize) -> bool {
-        self.by_key.contains_key(&key)
+    /// Whether anything of a key was ever at a place.
+    pub(crate) fn touches(&self, key: usize, place: &str) -> bool {
+        self.by_key.get(&key).is_some_and(|changes| changes.iter().any(|&change| self.at(change, place).is_some()))
     }
 }

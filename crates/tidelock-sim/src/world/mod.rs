@@ -15,12 +15,13 @@ pub use counts::{COLUMNS, Counts};
 
 use crate::engine::{Engine, EngineConfig};
 use counts::Storm;
-use history::{History, Shape, Step};
+use history::{History, Routing, Shape, Step};
 use letters::Letters;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use table::Table;
+use tidelock_core::pipeline::Pipeline;
 use tokio::time::Instant;
 
 /// What a seed has shown.
@@ -61,6 +62,7 @@ struct Climate {
 impl Climate {
     fn new(rng: &mut fastrand::Rng) -> Self {
         let source = rng.u32(..10) < 7;
+        let routing = *rng.choice(&[Routing::Fixed, Routing::Home, Routing::Hidden]).unwrap_or(&Routing::Fixed);
         Self {
             shape: Shape {
                 changes: rng.usize(2_000..2_200),
@@ -69,8 +71,10 @@ impl Climate {
                 shards: rng.usize(1..4),
                 relabel: rng.u32(..4) == 0,
                 clock_steps: rng.u32(..4) == 0,
-                keys_only: source && rng.u32(..3) == 0,
+                // Where an item was that has no image, only fixed places tell.
+                keys_only: source && routing != Routing::Home && rng.u32(..3) == 0,
                 poison: rng.u32(..30),
+                routing,
             },
             source,
             batch: rng.usize(5..120),
@@ -86,6 +90,7 @@ impl Climate {
 struct World {
     began: Instant,
     climate: Climate,
+    pipeline: Pipeline,
     history: Rc<History>,
     engine: Engine,
     storm: Rc<Storm>,
@@ -122,6 +127,7 @@ pub fn simulate(seed: u64, keep_trace: bool) -> Outcome {
         let world = Rc::new(World {
             began: Instant::now(),
             climate,
+            pipeline: Pipeline::parse(climate.shape.routing.pipeline()).expect("a pipeline"),
             engine: Engine::new(config),
             storm: Rc::clone(&storm),
             table: Table::new(Rc::clone(&history)),
@@ -258,9 +264,10 @@ impl World {
                 source.as_object_mut().map(|source| source.remove("_tidelock"));
             }
             let version = if rng.bool() { rng.i64(1..100) } else { i64::MAX - rng.i64(1_000_000..2_000_000) };
-            // Only keys that the source speaks of: nobody is asked about others.
-            if self.history.touches(key) {
-                self.engine.plant(history::TABLE, &history::id(key), source, version);
+            // Only where the source speaks of: nobody is asked about others.
+            let place = rng.choice(self.history.routing.places()).unwrap_or_default();
+            if self.history.touches(key, &place) {
+                self.engine.plant(&place, &history::id(key), source, version);
             }
         }
     }

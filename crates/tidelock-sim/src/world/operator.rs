@@ -8,14 +8,14 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use tidelock_core::batch::{Content, Plan};
+use tidelock_core::batch::{Delivery, Fate, Lane, Plan};
 use tidelock_core::cause::Disposition;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{FENCE_INDEX, FENCE_LIFE_MS, Window};
-use tidelock_core::pipeline::Pipeline;
-use tidelock_core::slow::{Wish, backfill, settle, truth};
+use tidelock_core::pipeline::Routed;
+use tidelock_core::slow::{Wish, backfill};
 use tidelock_core::source::dynamodb::decode;
-use tidelock_core::target::{Call, Operation, Outcome, Place, Store as _, Write};
+use tidelock_core::target::{Call, Done, Outcome, Place, Store as _};
 use tidelock_core::version::dynamodb::oldest;
 use tokio::time::{Instant, timeout};
 
@@ -140,25 +140,20 @@ pub(crate) async fn redrive(
 ) -> Option<Outcome> {
     let payload = serde_json::json!({"Records": [letter["record"]]}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).ok()?;
-    let plan = Plan::new(&batch, &Pipeline::default());
-    let slot = batch.slots.first()?;
-    let (key, version) = (batch.key(slot)?, batch.version(slot)?);
-    let into = plan.place(0)?;
+    let plan = Plan::new(payload.as_bytes(), &batch, &world.pipeline);
     // Some runs have time enough to wait for a write that lands when deletes have been forgotten.
     let patience = if patient || world.chance(3) { world.between(60, 500) } else { world.between(3, 20) };
     let call = call(world, Duration::from_secs(patience));
-    let outcomes = if by_truth {
-        let wish = Wish { origin: TABLE, into, key, version };
-        truth(target, &world.table, &[wish], call).await
-    } else {
-        let write = match &slot.content {
-            Content::Upsert(range) => Write::Upsert(batch.documents.get(range.clone())?),
-            Content::Delete => Write::Delete,
-            Content::Failed(_) => return None,
-        };
-        settle(target, &[Operation { into, key, write, version }], call).await
-    };
-    outcomes.into_iter().next()
+    let lane = if by_truth { Lane::Truth } else { Lane::Slow };
+    let source = (by_truth || call.truth).then_some(&world.table);
+    let mut delivery = Delivery::new(&batch, &plan, source.is_some());
+    delivery.write(target, source, lane, call).await;
+    match delivery.fates().first()? {
+        Fate::Done(done) => Some(Ok(*done)),
+        Fate::Filtered => Some(Ok(Done::Stale)),
+        Fate::Failed(failure) => Some(Err(failure.clone())),
+        Fate::Parked(_) | Fate::Pending => None,
+    }
 }
 
 /// A sweep; in a storm it may die half-way.
@@ -184,20 +179,29 @@ async fn scan(world: &Rc<World>) {
     let from = usize::try_from(world.between(0, 90)).unwrap_or_default();
     let keys: Vec<usize> = (from..from + 25).filter(|&key| key < world.history.keys).collect();
     let read_at = world.since();
-    let found: Vec<(usize, Vec<u8>)> =
-        keys.into_iter().filter_map(|key| Some((key, world.table.item(key, read_at)?.document.ok()?))).collect();
+    let rules = world.pipeline.rules(TABLE);
+    let found: Vec<(usize, Place, Vec<u8>)> = keys
+        .into_iter()
+        .filter_map(|key| {
+            let item = world.table.item(key, read_at)?;
+            let Routed::To(place) = rules.locate(&item.image()) else { return None };
+            Some((key, place, item.document.ok()?))
+        })
+        .collect();
     tokio::time::sleep(Duration::from_millis(world.between(0, 3_000))).await;
     world.storm.note("backfill beside the stream");
-    let payload = serde_json::json!({"Records": found.iter().map(|(key, _)| scanned(*key)).collect::<Vec<_>>()});
+    let payload = serde_json::json!({"Records": found.iter().map(|(key, ..)| scanned(*key)).collect::<Vec<_>>()});
     let payload = payload.to_string();
     let Ok(batch) = decode(payload.as_bytes(), Format::Json) else { return };
-    let into = Place { name: TABLE.to_owned(), literal: true };
     let wishes: Vec<Wish<'_>> = batch
         .slots
         .iter()
-        .filter_map(|slot| Some(Wish { origin: TABLE, into: &into, key: batch.key(slot)?, version: oldest(SPACE) }))
+        .zip(&found)
+        .filter_map(|(slot, (_, into, _))| {
+            Some(Wish { origin: TABLE, rules: &rules, into, key: batch.key(slot)?, version: oldest(SPACE) })
+        })
         .collect();
-    let items: Vec<&[u8]> = found.iter().map(|(_, item)| item.as_slice()).collect();
+    let items: Vec<&[u8]> = found.iter().map(|(_, _, item)| item.as_slice()).collect();
     let time = Duration::from_millis(world.between(10, 10_000));
     let work = backfill(&target, &world.table, &wishes, &items, call(world, Duration::from_secs(10)));
     let outcomes = timeout(time, work).await;
@@ -223,9 +227,14 @@ fn scanned(key: usize) -> Value {
     })
 }
 
+fn a_place(world: &World) -> String {
+    world.rng.borrow_mut().choice(world.history.routing.places()).unwrap_or_default()
+}
+
 /// A disk is full for a while.
 fn block(world: &World) {
-    let index = if world.chance(3) { TABLE } else { FENCE_INDEX };
+    let place = a_place(world);
+    let index = if world.chance(3) { place.as_str() } else { FENCE_INDEX };
     let time = Duration::from_millis(world.between(2_000, 90_000));
     world.note(|| format!("{index} blocked for {time:?}"));
     world.engine.block(index, time);
@@ -235,6 +244,6 @@ fn block(world: &World) {
 /// The operator copies the index there and back, keeping versions, as the documentation tells.
 fn reindex(world: &World) {
     world.storm.note("reindexed");
-    let copied = world.engine.reindex(TABLE, "orders-copy", true);
+    let copied = world.engine.reindex(&a_place(world), "orders-copy", true);
     world.note(|| format!("{copied} documents reindexed"));
 }

@@ -1,7 +1,7 @@
 //! What must be true in the end: the target holds the fold of the source's history, and nothing was lost on the way.
 
 use super::World;
-use super::history::{TABLE, id};
+use super::history::id;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -12,23 +12,35 @@ pub(crate) fn check(world: &World, redriven: bool) {
     if redriven && !parked.is_empty() {
         world.complain(format!("{stage}: letters of changes {parked:?} cannot be redriven"));
     }
-    let documents = world.engine.documents(TABLE);
+    for place in world.history.routing.places() {
+        check_place(world, &place, &parked, redriven);
+    }
+    for (change, acknowledged) in world.acknowledged.borrow().iter().enumerate() {
+        if !acknowledged {
+            world.complain(format!("{stage}: change {change} was never acknowledged"));
+        }
+    }
+}
+
+fn check_place(world: &World, place: &str, parked: &BTreeSet<usize>, redriven: bool) {
+    let stage = if redriven { "after redrive" } else { "before redrive" };
+    let documents = world.engine.documents(place);
     for key in 0..world.history.keys {
         let stored = documents.get(&id(key)).map(|(_, source)| without_mark(source));
-        let expected = world.history.fold(key, |_| false).cloned();
+        let expected = world.history.fold(key, place).cloned();
         if stored == expected {
             continue;
         }
         // A parked change is as if it had not happened, until it is redriven. A truth or a second delivery may have brought
         // it in all the same, so that any of those after the last change that is not parked will do.
-        if !redriven && world.history.could_be(key, stored.as_ref(), |change| parked.contains(&change)) {
+        if !redriven && world.history.could_be(key, place, stored.as_ref(), |change| parked.contains(&change)) {
             continue;
         }
         // A delete that waits may have been half done: the document gone, its fence refused. Then nothing but its redrive keeps
         // an older write from landing.
         if !redriven
-            && world.history.removed_in(key, |change| parked.contains(&change))
-            && world.history.ever(key, stored.as_ref())
+            && world.history.removed_in(key, place, |change| parked.contains(&change))
+            && world.history.ever(key, place, stored.as_ref())
         {
             continue;
         }
@@ -37,14 +49,9 @@ pub(crate) fn check(world: &World, redriven: bool) {
         }
         let show = |item: Option<&Value>| item.map_or("absent".to_owned(), |item| format!("n={}", item["n"]));
         let (stored, expected) = (show(stored.as_ref()), show(expected.as_ref()));
-        world.complain(format!("{stage}: {} is {stored}, the source says {expected}", id(key)));
+        world.complain(format!("{stage}: {} in {place} is {stored}, the source says {expected}", id(key)));
     }
-    for (change, acknowledged) in world.acknowledged.borrow().iter().enumerate() {
-        if !acknowledged {
-            world.complain(format!("{stage}: change {change} was never acknowledged"));
-        }
-    }
-    world.note(|| format!("{stage}: {} documents, {} letters wait", documents.len(), parked.len()));
+    world.note(|| format!("{stage}: {} documents in {place}, {} letters wait", documents.len(), parked.len()));
 }
 
 /// A document that was there before, and of whose key every change so far is parked.

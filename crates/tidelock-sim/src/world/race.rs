@@ -2,7 +2,7 @@
 
 use super::World;
 use super::function::{Ran, invoke, target, target_under};
-use super::history::{LABELS, TABLE, id, record};
+use super::history::{LABELS, id, record};
 use super::operator::redrive;
 use crate::chaos::{RequestKind, Strike};
 use serde_json::json;
@@ -18,9 +18,10 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
     world.storm.note("delete between look and write");
     let key = FIRST_KEY + number;
     let at = world.now_ms() / 1000;
-    let image = json!({"id": id(key), "n": number});
-    let insert = record("INSERT", LABELS[0], key, "100000000000000000000", at, Some(&image));
-    let remove = record("REMOVE", LABELS[0], key, "200000000000000000000", at, None);
+    let image = json!({"id": id(key), "n": number, "home": "a", "hidden": false});
+    let place = world.history.routing.place(&image).unwrap_or_default();
+    let insert = record("INSERT", LABELS[0], key, "100000000000000000000", at, (None, Some(&image)));
+    let remove = record("REMOVE", LABELS[0], key, "200000000000000000000", at, (Some(&image), None));
 
     let slow = Cell::new(Some(Duration::from_millis(world.between(70_000, 200_000))));
     let storm = Rc::clone(&world.storm);
@@ -49,7 +50,7 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
     };
     let (redriven, deleted) = tokio::join!(redriven, deleted);
     world.note(|| format!("race {number}: deleted {deleted}, redriven {redriven:?}"));
-    if deleted && matches!(redriven, Some(Ok(_))) && world.engine.documents(TABLE).contains_key(&id(key)) {
+    if deleted && matches!(redriven, Some(Ok(_))) && world.engine.documents(&place).contains_key(&id(key)) {
         world.complain(format!("{} is there when its delete and the redrive of its insert are both done", id(key)));
     }
 }

@@ -10,6 +10,7 @@ use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
+use tidelock_core::pipeline::{Routed, Rules};
 use tidelock_core::slow::{Item, ReadResult, Source, Wish, settle, truth};
 use tidelock_core::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Target, Write};
 use tidelock_sqlite::{SqliteTarget, Unchanged, documents};
@@ -170,7 +171,8 @@ proptest! {
             let target = SqliteTarget::open(folder.database()).expect("open");
             let slow = Between { target, world: &world };
             let operation = world.operation(asked);
-            let wish = Wish { origin: NAME, into: &world.into, key: operation.key, version: operation.version };
+            let rules = Rules::Same(Routed::To(world.into.clone()));
+            let wish = Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version };
             let outcomes = truth(&slow, &world, &[wish], by(soon())).await;
             prop_assert_eq!(outcomes, vec![Ok(Done::Applied)]);
             check(&folder, &world).await
@@ -192,7 +194,9 @@ fn a_document_of_another_source_is_written_over_by_truth_alone() {
         connection.execute("UPDATE t SET document = '{}', _tidelock = 'text'", []).expect("update");
         let outcomes = settle(&target, &[operation], by(soon())).await;
         assert_eq!(outcomes[0].as_ref().expect_err("foreign").cause, Cause::ForeignDocument);
-        let wish = Wish { origin: NAME, into: &world.into, key: operation.key, version: operation.version };
+        let rules = Rules::Same(Routed::To(world.into.clone()));
+        let wish =
+            Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version };
         assert_eq!(truth(&target, &world, &[wish], by(soon())).await, [Ok(Done::Applied)]);
         check(&folder, &world).await.expect("what the history says");
     });

@@ -3,9 +3,10 @@
 use super::attribute::{Reserved, Stop, item, shortened, stop};
 use super::key::{check_key, key_value};
 use super::origin;
-use crate::batch::{Batch, Content, Slot};
+use crate::batch::{Batch, Before, Content, Slot};
 use crate::cause::{Cause, Failure};
 use crate::encode::{Format, Sink};
+use crate::image::Notation;
 use crate::json::{Cursor, Malformed, unescape};
 use crate::key::{KeyWriter, push_part};
 use crate::version::Sequence;
@@ -24,6 +25,8 @@ struct Partial {
     /// The image lies here but the key had not been read when it came.
     later_image: Option<usize>,
     document: Option<Range<usize>>,
+    new_image: Option<Range<usize>>,
+    old_image: Option<Range<usize>>,
     origin: Option<usize>,
     has_change: bool,
     failure: Option<Box<Failure>>,
@@ -65,8 +68,9 @@ pub(super) struct RecordDecoder<'p, S> {
 
 impl<'p, S: Sink> RecordDecoder<'p, S> {
     pub(super) fn new(payload: &'p [u8], sink: S, format: Format, utf8: bool) -> Self {
-        let slots = Vec::with_capacity(payload.len() / 512);
-        Self { payload, sink, format, utf8, keys: KeyWriter::default(), batch: Batch { slots, ..Batch::default() } }
+        let mut batch = Batch::new(Notation::DynamoDb);
+        batch.slots.reserve(payload.len() / 512);
+        Self { payload, sink, format, utf8, keys: KeyWriter::default(), batch }
     }
 
     pub(super) fn finish(mut self) -> Batch {
@@ -131,6 +135,11 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             partial.fail(Cause::MissingKey, "`dynamodb.Keys` is missing");
         }
         let event_name = partial.event_name.clone().and_then(|range| self.payload.get(range));
+        let before = match (event_name, partial.old_image) {
+            (Some(b"MODIFY" | b"REMOVE"), Some(range)) => Before::Image(range),
+            (Some(b"MODIFY" | b"REMOVE"), None) => Before::Unknown,
+            _ => Before::Absent,
+        };
         let content = match (partial.failure, event_name) {
             (Some(failure), _) => Content::Failed(failure),
             (None, Some(b"REMOVE")) => Content::Delete,
@@ -158,6 +167,8 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             origin: partial.origin,
             key: partial.key,
             content,
+            image: partial.new_image,
+            before,
         });
     }
 
@@ -220,6 +231,10 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
                     partial.later_image = Some(start);
                     cursor.skip()?;
                 }
+                b"OldImage" => {
+                    cursor.skip()?;
+                    partial.old_image = Some(start..cursor.at());
+                }
                 b"SequenceNumber" => self.sequence(cursor, partial)?,
                 _ => {
                     cursor.skip()?;
@@ -241,7 +256,9 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
         } else {
             self.sink.truncate(from);
         }
-        partial.recover(cursor, start, result)
+        partial.recover(cursor, start, result)?;
+        partial.new_image = Some(start..cursor.at());
+        Ok(())
     }
 
     fn sequence(&mut self, cursor: &mut Cursor<'p>, partial: &mut Partial) -> Result<(), Malformed> {

@@ -1,0 +1,410 @@
+//! The pipeline: which source goes where.
+//!
+//! ```yaml
+//! version: 1
+//! unmatched: filter            # filter | error
+//! routes:
+//!   - name: orders
+//!     from: mytable            # the table's name; * and ? match
+//!     where: .status == "paid" # which items; see `condition`
+//!     to: shop.orders-{country} # index for OpenSearch, collection or database.collection for MongoDB
+//!     shard_key: [country]     # fields of a sharded MongoDB collection's key
+//! ```
+//!
+//! The first route that matches wins, `where` included. An item that comes to match another route, or whose `to` changes,
+//! leaves its old place. Without a pipeline every source goes to a target of its own name, as it is.
+
+mod condition;
+mod grammar;
+mod template;
+
+use crate::cause::{Cause, Failure};
+use crate::image::{Field, Image};
+use crate::target::{Place, ShardValue};
+use condition::Condition;
+use serde::Deserialize;
+use template::Template;
+
+/// What follows from an item, or from its source's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routed {
+    /// To this place.
+    To(Place),
+    /// Left out.
+    Filtered,
+    /// There is no route and the pipeline says that there must be one, or no place can be made of the item.
+    Refused(Failure),
+}
+
+/// A validated pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pipeline {
+    file: Option<File>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    unmatched: UnmatchedPolicy,
+    routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UnmatchedPolicy {
+    #[default]
+    Filter,
+    Error,
+}
+
+impl UnmatchedPolicy {
+    fn routed(self, name: &str) -> Routed {
+        match self {
+            Self::Filter => Routed::Filtered,
+            Self::Error => Routed::Refused(Failure::new(Cause::Unmatched, format!("no route matches `{name}`"))),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Route {
+    from: String,
+    /// None: to a place of the source's own name.
+    to: Option<Template>,
+    condition: Option<Condition>,
+    shard_key: Vec<Vec<String>>,
+}
+
+/// The file as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    version: u32,
+    #[serde(default)]
+    unmatched: UnmatchedPolicy,
+    #[serde(default)]
+    routes: Vec<RawRoute>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRoute {
+    /// For people.
+    #[serde(default, rename = "name")]
+    _name: Option<String>,
+    from: String,
+    to: Option<String>,
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    #[serde(default)]
+    shard_key: Vec<String>,
+}
+
+impl RawRoute {
+    /// Adds what is wrong with it to the problems.
+    fn read(self, index: usize, problems: &mut Vec<String>) -> Route {
+        let mut wrong = |field: &str, problem: String| problems.push(format!("routes[{index}].{field}: {problem}"));
+        if self.from.is_empty() {
+            wrong("from", "must not be empty".to_owned());
+        }
+        let to = self.to.and_then(|to| grammar::template(&to).map_err(|problem| wrong("to", problem)).ok());
+        let condition = self.condition.and_then(|text| {
+            grammar::condition(&text).map_err(|problem| wrong("where", format!("{problem} in `{text}`"))).ok()
+        });
+        let mut shard_key: Vec<Vec<String>> = Vec::new();
+        for field in self.shard_key {
+            let path: Vec<String> = field.split('.').map(str::to_owned).collect();
+            let twice = shard_key.contains(&path);
+            if path.iter().any(|name| name.is_empty() || name.starts_with('$') || name.contains('\0')) || twice {
+                let why = if twice { "is there twice" } else { "is no field" };
+                wrong("shard_key", format!("`{field}` {why}"));
+            }
+            shard_key.push(path);
+        }
+        Route { from: self.from, to, condition, shard_key }
+    }
+}
+
+impl Route {
+    /// The place of every item of a source, where they all have the same.
+    fn fixed(&self, name: &str) -> Option<Place> {
+        match &self.to {
+            _ if !self.shard_key.is_empty() => None,
+            Some(to) => to.fixed(),
+            None => Some(Place::new(name.to_owned(), true)),
+        }
+    }
+
+    fn place(&self, name: &str, image: &Image<'_>) -> Result<Place, Failure> {
+        let mut place = match &self.to {
+            Some(to) => to.place(image)?,
+            None => Place::new(name.to_owned(), true),
+        };
+        for path in &self.shard_key {
+            let field = path.join(".");
+            let value = match image.field(path) {
+                Field::Missing | Field::Null => ShardValue::Null,
+                Field::Boolean(value) => ShardValue::Boolean(value),
+                Field::Number(text) => ShardValue::Number(text.into_owned()),
+                Field::Text(text) => ShardValue::Text(text.into_owned()),
+                Field::Other(kind) => {
+                    let detail = format!("field `{field}` is {kind}; a shard key needs text, number, boolean or null");
+                    return Err(Failure::new(Cause::Unroutable, detail));
+                }
+            };
+            place.shard_key.push((field, value));
+        }
+        Ok(place)
+    }
+}
+
+/// The routes that a source's items may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rules<'p> {
+    /// The same for all of them.
+    Same(Routed),
+    /// It depends on the item.
+    ByItem(ItemRules<'p>),
+}
+
+/// See [`Rules::ByItem`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemRules<'p> {
+    name: String,
+    /// In order; none behind the first that takes every item.
+    routes: Vec<&'p Route>,
+    unmatched: UnmatchedPolicy,
+}
+
+impl Rules<'_> {
+    /// Where an item goes.
+    #[must_use]
+    pub fn locate(&self, image: &Image<'_>) -> Routed {
+        match self {
+            Self::Same(routed) => routed.clone(),
+            Self::ByItem(rules) => rules.locate(image),
+        }
+    }
+}
+
+impl ItemRules<'_> {
+    /// Where an item goes.
+    #[must_use]
+    pub fn locate(&self, image: &Image<'_>) -> Routed {
+        for route in &self.routes {
+            match route.condition.as_ref().map_or(Ok(true), |condition| condition.holds(image)) {
+                Err(failure) => return Routed::Refused(failure),
+                Ok(false) => {}
+                Ok(true) => return route.place(&self.name, image).map_or_else(Routed::Refused, Routed::To),
+            }
+        }
+        self.unmatched.routed(&self.name)
+    }
+
+    /// Every place that an item may have; `None` where they depend on its fields.
+    #[must_use]
+    pub fn places(&self) -> Option<Vec<Place>> {
+        let mut places: Vec<Place> = Vec::new();
+        for route in &self.routes {
+            let place = route.fixed(&self.name)?;
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        Some(places)
+    }
+}
+
+impl Pipeline {
+    /// Reads a pipeline from YAML or JSON text.
+    ///
+    /// # Errors
+    /// All problems found, each with its place where it has one.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let file: RawFile = serde_norway::from_str(text).map_err(|error| vec![error.to_string()])?;
+        let mut problems = Vec::new();
+        if file.version != 1 {
+            problems.push(format!("version {} is not known; this tidelock reads version 1", file.version));
+        }
+        if file.routes.is_empty() {
+            problems.push("routes: there must be at least one".to_owned());
+        }
+        let routes: Vec<Route> =
+            file.routes.into_iter().enumerate().map(|(index, route)| route.read(index, &mut problems)).collect();
+        for (index, route) in routes.iter().enumerate() {
+            let takes_all = |earlier: &Route| earlier.condition.is_none() && matches(&earlier.from, &route.from);
+            if let Some(first) = routes.iter().take(index).position(takes_all) {
+                problems.push(format!(
+                    "routes[{index}].from: `{}` is never reached: routes[{first}] matches it",
+                    route.from
+                ));
+            }
+        }
+        let file = File { unmatched: file.unmatched, routes };
+        if problems.is_empty() { Ok(Self { file: Some(file) }) } else { Err(problems) }
+    }
+
+    /// Every `to` of the routes, with `*` for fields, and whether some source goes to a target of its own name.
+    pub fn targets(&self) -> (Vec<&str>, bool) {
+        let routes = self.file.as_ref().map_or(&[][..], |file| &file.routes);
+        let own_name = self.file.is_none() || routes.iter().any(|route| route.to.is_none());
+        (routes.iter().filter_map(|route| route.to.as_ref().map(Template::outline)).collect(), own_name)
+    }
+
+    /// Whether some route has a shard key, which only MongoDB knows.
+    #[must_use]
+    pub fn has_shard_keys(&self) -> bool {
+        self.file.iter().flat_map(|file| &file.routes).any(|route| !route.shard_key.is_empty())
+    }
+
+    /// The routes that items of the source `name` may take.
+    #[must_use]
+    pub fn rules(&self, name: &str) -> Rules<'_> {
+        let Some(file) = &self.file else { return Rules::Same(Routed::To(Place::new(name.to_owned(), true))) };
+        let mut routes: Vec<&Route> = file.routes.iter().filter(|route| matches(&route.from, name)).collect();
+        let all = routes.iter().position(|route| route.condition.is_none());
+        routes.truncate(all.map_or(routes.len(), |all| all + 1));
+        match routes.as_slice() {
+            [] => Rules::Same(file.unmatched.routed(name)),
+            [only] if only.condition.is_none() && only.fixed(name).is_some() => {
+                Rules::Same(only.fixed(name).map_or(Routed::Filtered, Routed::To))
+            }
+            _ => Rules::ByItem(ItemRules { name: name.to_owned(), routes, unmatched: file.unmatched }),
+        }
+    }
+}
+
+/// Whether `name` matches a pattern in which `*` stands for any text and `?` for one character.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    // The greedy match with one point to return to is linear in practice and never exponential.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || Some(&c) == name.get(n) => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                p = at + 1;
+                n = from + 1;
+            }
+        }
+    }
+    pattern.iter().skip(p).all(|&c| c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, expected) in [
+            ("orders", "orders", true),
+            ("orders", "order", false),
+            ("*", "", true),
+            ("o*s", "orders", true),
+            ("o*s*", "orders", true),
+            ("o?ders", "orders", true),
+            ("?", "", false),
+            ("*a*b", "xxaxxab", true),
+            ("*a*b", "xxaxxabc", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    fn to(name: &str, literal: bool) -> Routed {
+        Routed::To(Place::new(name.to_owned(), literal))
+    }
+
+    fn same(pipeline: &Pipeline, name: &str) -> Routed {
+        match pipeline.rules(name) {
+            Rules::Same(routed) => routed,
+            Rules::ByItem(rules) => panic!("{rules:?}"),
+        }
+    }
+
+    fn located(rules: &Rules<'_>, item: &str) -> Routed {
+        rules.locate(&Image { notation: crate::image::Notation::DynamoDb, bytes: item.as_bytes() })
+    }
+
+    #[test]
+    fn first_match_wins_and_the_rest_is_filtered_or_refused() {
+        let text = "version: 1\nroutes:\n  - {name: o, from: 'orders-*', to: orders}\n  - {from: customers}\n";
+        let pipeline = Pipeline::parse(text).expect("valid");
+        assert_eq!(same(&pipeline, "orders-eu"), to("orders", false));
+        assert_eq!(same(&pipeline, "customers"), to("customers", true));
+        assert_eq!(same(&pipeline, "other"), Routed::Filtered);
+        let strict = Pipeline::parse(&format!("unmatched: error\n{text}")).expect("valid");
+        assert!(matches!(same(&strict, "other"), Routed::Refused(_)));
+        assert_eq!(same(&Pipeline::default(), "other"), to("other", true));
+    }
+
+    #[test]
+    fn where_and_fields_decide_item_by_item() {
+        let text = r#"
+version: 1
+routes:
+  - {from: orders, where: .status == "paid", to: "paid-{country}"}
+  - {from: orders, where: .status == "new"}
+  - {from: customers, to: people, shard_key: [country, address.zip]}
+"#;
+        let pipeline = Pipeline::parse(text).expect("valid");
+        let orders = pipeline.rules("orders");
+        assert_eq!(located(&orders, r#"{"status":{"S":"paid"},"country":{"S":"at"}}"#), to("paid-at", true));
+        assert_eq!(located(&orders, r#"{"status":{"S":"new"}}"#), to("orders", true));
+        assert_eq!(located(&orders, "{}"), Routed::Filtered);
+        assert!(
+            matches!(located(&orders, r#"{"status":{"S":"paid"}}"#), Routed::Refused(failure) if failure.cause == Cause::Unroutable)
+        );
+        assert_eq!(located(&orders, r#"{"status":{"S":"paid"},"country":{"S":"at"}}"#), to("paid-at", true));
+        let customers = pipeline.rules("customers");
+        let item = r#"{"country":{"S":"at"},"address":{"M":{"zip":{"N":"1010"}}}}"#;
+        let mut place = Place::new("people".to_owned(), false);
+        place.shard_key = vec![
+            ("country".to_owned(), ShardValue::Text("at".to_owned())),
+            ("address.zip".to_owned(), ShardValue::Number("1010".to_owned())),
+        ];
+        assert_eq!(located(&customers, item), Routed::To(place));
+        assert!(matches!(located(&customers, r#"{"country":{"L":[]}}"#), Routed::Refused(_)));
+    }
+
+    #[test]
+    fn places_are_known_only_where_no_field_makes_them() {
+        let places = |routes: &str| {
+            let pipeline = Pipeline::parse(&format!("version: 1\nroutes: [{routes}]")).expect(routes);
+            match pipeline.rules("t") {
+                Rules::ByItem(rules) => {
+                    rules.places().map(|places| places.into_iter().map(|place| place.name).collect())
+                }
+                Rules::Same(routed) => panic!("{routed:?}"),
+            }
+        };
+        let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(places("{from: t, where: .a, to: x}, {from: t, where: .b}"), names(&["x", "t"]));
+        assert_eq!(places("{from: t, where: .a, to: x}, {from: '*', to: x}"), names(&["x"]));
+        assert_eq!(places("{from: t, to: 'x-{a}'}"), None);
+        assert_eq!(places("{from: t, to: x, shard_key: [a]}"), None);
+        // Behind a route that takes every item there is none.
+        assert_eq!(places("{from: t, where: .a, to: x}, {from: '*', to: y}"), names(&["x", "y"]));
+    }
+
+    #[test]
+    fn says_all_that_is_wrong() {
+        let problems = Pipeline::parse("version: 2\nroutes: [{from: '*'}, {from: a, to: ''}]").expect_err("invalid");
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        let text = "version: 1\nroutes: [{from: a, to: '{x', where: .a =, shard_key: [b, b, '$c']}]";
+        let problems = Pipeline::parse(text).expect_err("invalid");
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems[1].starts_with("routes[0].where: character 4"), "{problems:?}");
+        let unknown = Pipeline::parse("version: 1\nroutes: [{form: a}]").expect_err("invalid");
+        assert!(unknown[0].contains("form") && unknown[0].contains("line"), "{unknown:?}");
+    }
+}
