@@ -6,6 +6,7 @@ mod deletes;
 mod faults;
 mod history;
 mod interruptions;
+mod moves;
 mod order;
 mod search;
 mod stage;
@@ -15,6 +16,7 @@ mod takeover;
 use aws_sdk_dynamodb::types::StreamViewType;
 use faults::Deed;
 use history::{Shape, Step};
+use moves::By;
 use stage::Stage;
 
 /// Makes a test of each script on each of its servers.
@@ -62,6 +64,9 @@ scripts! {
         takeover::read_again(stage, StreamViewType::NewAndOldImages);
     keys_alone_are_read_again on opensearch ferretdb secantusdb: |stage|
         takeover::read_again(stage, StreamViewType::KeysOnly);
+    moves_by_a_field on opensearch ferretdb secantusdb: |stage| moves::moved(stage, By::Field);
+    moves_by_where on opensearch ferretdb secantusdb: |stage| moves::moved(stage, By::Where);
+    moves_by_a_shard_key on ferretdb secantusdb: |stage| moves::moved(stage, By::ShardKey);
     fences_deleted_by_hand on opensearch ferretdb secantusdb: |stage| deletes::fences_deleted(stage);
     fences_made_again_take_every_id on opensearch ferretdb secantusdb: |stage| deletes::fences_made_again(stage);
 }

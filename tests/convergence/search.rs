@@ -7,7 +7,7 @@ use crate::support::proxy::{Fault, Proxy, Seen, error};
 use hyper::StatusCode;
 use opensearch::http::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The index of fences as functions know it. On the way to the server its name becomes that of an index of the script's own:
 /// what one script does to fences must not reach another.
@@ -38,13 +38,25 @@ impl Search {
         Self { proxy, index, fences }
     }
 
+    /// Indices beside the script's own, by what their names end in.
+    pub(crate) async fn places(&self, suffixes: &[&'static str]) -> BTreeMap<&'static str, Index> {
+        let mut places = BTreeMap::new();
+        for &suffix in suffixes {
+            let index = self.index.beside(suffix);
+            // As the function would create it, but deletes are forgotten soon.
+            index.create(json!({"settings": {"index.gc_deletes": "1s"}})).await;
+            places.insert(suffix, index);
+        }
+        places
+    }
+
     /// What a function's `TIDELOCK_TARGET` must be.
     pub(crate) fn target(&self) -> String {
         crate::support::function::target(&self.proxy.url)
     }
 
     pub(crate) async fn documents(&self) -> Documents {
-        self.index.documents().await.into_iter().map(|(id, found)| (id, found.fields)).collect()
+        documents(&self.index).await
     }
 
     /// Sends what was kept, its deletes left out.
@@ -83,6 +95,11 @@ impl Search {
     pub(crate) async fn plant(&self, id: &str, version: Option<i64>, document: Value) {
         self.index.put(id, version, document).await;
     }
+}
+
+/// An index's documents.
+pub(crate) async fn documents(index: &Index) -> Documents {
+    index.documents().await.into_iter().map(|(id, found)| (id, found.fields)).collect()
 }
 
 /// A bulk request's actions that write documents: id and lines.

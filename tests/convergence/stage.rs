@@ -2,15 +2,16 @@
 
 use super::faults::{Faults, Kept};
 use super::history::{Documents, History};
-use super::search::Search;
+use super::search::{self, Search};
 use super::store::{DOCUMENTS, Store};
 use crate::support::event::event;
 use crate::support::function::{Running, Sync, function, reported};
+use crate::support::index::Index;
 use crate::support::own_server::OwnServer;
 use crate::support::queue::{letters, reasons};
 use crate::support::{Folder, eventually, services};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidelock_local::function::Invocation;
 
@@ -24,6 +25,22 @@ const ATTEMPTS: usize = 60;
 pub(crate) enum Server {
     Search(Box<Search>),
     Store(Box<Store>),
+}
+
+/// Where documents go when it depends on the item.
+pub(crate) enum Places<'a> {
+    Indices(BTreeMap<&'static str, Index>),
+    Collections(&'a Store),
+}
+
+impl Places<'_> {
+    /// What is there, by id, without `_tidelock`.
+    pub(crate) async fn documents(&self, suffix: &str) -> Documents {
+        match self {
+            Self::Indices(indices) => search::documents(&indices[suffix]).await,
+            Self::Collections(store) => store.documents_of(&format!("{DOCUMENTS}-{suffix}")).await,
+        }
+    }
 }
 
 /// A server with everything that a script needs.
@@ -118,6 +135,22 @@ impl Stage {
         match &self.server {
             Server::Search(search) => search.documents().await,
             Server::Store(store) => store.documents().await,
+        }
+    }
+
+    /// The name that those of its [places](Self::places) begin with.
+    pub(crate) fn base(&self) -> String {
+        match &self.server {
+            Server::Search(search) => search.index.name().to_owned(),
+            Server::Store(_) => DOCUMENTS.to_owned(),
+        }
+    }
+
+    /// Indices or collections `BASE-SUFFIX`.
+    pub(crate) async fn places(&self, suffixes: &[&'static str]) -> Places<'_> {
+        match &self.server {
+            Server::Search(search) => Places::Indices(search.places(suffixes).await),
+            Server::Store(store) => Places::Collections(store),
         }
     }
 

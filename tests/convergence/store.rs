@@ -50,7 +50,12 @@ impl Store {
     }
 
     pub(crate) async fn documents(&self) -> Documents {
-        let found = all(&self.database.collection(DOCUMENTS)).await;
+        self.documents_of(DOCUMENTS).await
+    }
+
+    /// A collection's documents.
+    pub(crate) async fn documents_of(&self, collection: &str) -> Documents {
+        let found = all(&self.database.collection(collection)).await;
         let read = |mut document: Document| {
             document.remove("_tidelock");
             let id = document.remove("_id").unwrap();

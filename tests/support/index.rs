@@ -78,6 +78,11 @@ impl Index {
     }
 
     /// Creates the index with these settings and mappings.
+    /// An index beside this one.
+    pub(crate) fn beside(&self, suffix: &str) -> Self {
+        Self::named(&self.url, format!("{}-{suffix}", self.name))
+    }
+
     pub(crate) async fn create(&self, body: Value) {
         let created = self.client.indices().create(IndicesCreateParts::Index(&self.name)).body(body).send().await;
         checked(created).await;
