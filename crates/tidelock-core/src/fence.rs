@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn mark(space: &str, exact: &str) -> Mark {
-        Mark { space: space.into(), label: "l".into(), exact: exact.into(), token: String::new(), at: 0 }
+        Mark { space: space.into(), label: String::new(), exact: format!("{exact:0>20}"), token: String::new(), at: 0 }
     }
 
     #[test]
@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn only_what_is_known_to_be_older_is_overtaken() {
-        let fence = mark("s", "5");
-        assert!(overtakes(&fence, Some(&mark("s", "4"))));
-        for kept in [Some(mark("s", "5")), Some(mark("s", "6")), Some(mark("t", "4")), None] {
+        let fence = mark("kafka:s:0", "5");
+        assert!(overtakes(&fence, Some(&mark("kafka:s:0", "4"))));
+        for kept in [Some(mark("kafka:s:0", "5")), Some(mark("kafka:s:0", "6")), Some(mark("kafka:t:0", "4")), None] {
             assert!(!overtakes(&fence, kept.as_ref()), "{kept:?}");
         }
     }

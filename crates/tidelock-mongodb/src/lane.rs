@@ -99,6 +99,7 @@ fn verdict(
         // A fence is written anew: a write of before may have landed since, and the sweep must come to this one again.
         Judgement::Replay if kind == Kind::Upsert => Verdict::Done(Done::Applied),
         Judgement::OrderConflict => Verdict::OrderConflict,
+        Judgement::Tie if *guard == Condition::OwnOlder && kind != Kind::Fence => Verdict::OrderConflict,
         Judgement::Foreign if *guard == Condition::OwnOlder => Verdict::Foreign,
         // A compare-and-set inserts nothing, so that it is not `_id` that is there twice.
         _ if duplicate && tried.compares() => Verdict::UniqueConflict,
@@ -407,13 +408,14 @@ mod tests {
     use crate::lookup::Unchanged;
     use tidelock_core::version::Mark;
 
-    const VERSION: Version<'static> = Version { space: "s", label: "b", exact: "5", token: "", coarse: 1, at: 10_000 };
+    const VERSION: Version<'static> =
+        Version { space: "kafka:s:0", label: "", exact: "00000000000000000005", token: "", coarse: 5, at: 10_000 };
 
     fn stored(mark: Option<(&str, &str, i64)>) -> Stored {
         let mark = mark.map(|(space, exact, at)| Mark {
-            space: space.to_owned(),
-            label: "b".to_owned(),
-            exact: exact.to_owned(),
+            space: format!("kafka:{space}:0"),
+            label: String::new(),
+            exact: format!("{exact:0>20}"),
             token: String::new(),
             at,
         });
@@ -439,7 +441,16 @@ mod tests {
             let again = Verdict::Again(Condition::Stored(Unchanged(vec![7])));
             assert_eq!(verdict(kind, &guard, &guard, kind == Kind::Upsert, Some(&older), &VERSION), again);
         }
-        assert_eq!(verdict(Kind::Upsert, &compare, &guard, false, None, &VERSION), Verdict::Again(guard));
+        assert_eq!(verdict(Kind::Upsert, &compare, &guard, false, None, &VERSION), Verdict::Again(guard.clone()));
+        // Two changes of one number: only the source knows which is the later one.
+        let mut tie = stored(Some(("s", "5", 10_000)));
+        tie.mark = tie.mark.map(|mark| Mark { token: "t".to_owned(), ..mark });
+        let other = Version { token: "u", ..VERSION };
+        let judged = |kind, guard| verdict(kind, &Condition::Older, guard, true, Some(&tie), &other);
+        for kind in [Kind::Upsert, Kind::Delete] {
+            assert_eq!(judged(kind, &guard), Verdict::OrderConflict);
+            assert_eq!(judged(kind, &Condition::Older), Verdict::Again(Condition::Stored(Unchanged(vec![7]))));
+        }
     }
 
     #[test]

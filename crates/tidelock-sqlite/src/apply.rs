@@ -88,6 +88,7 @@ impl Table {
                 (Judgement::Stale, _) => return Ok(Done::Stale),
                 (Judgement::Replay, Write::Upsert(_)) => return Ok(Done::Applied),
                 (Judgement::OrderConflict, _) => return Err(order_conflict(operation, &stored)),
+                (Judgement::Tie, _) if call.truth => return Err(order_conflict(operation, &stored)),
                 (Judgement::Foreign, _) if call.truth => return Err(foreign(operation, mark.as_ref())),
                 // A live change wins a tie: of equal numbers, the one delivered later counts as the newer one.
                 (Judgement::Newer | Judgement::Tie | Judgement::Foreign, _) | (Judgement::Replay, Write::Delete) => {}
