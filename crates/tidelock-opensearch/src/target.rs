@@ -75,6 +75,19 @@ impl<T: Transport> OpenSearchTarget<T> {
         Ok(())
     }
 
+    /// An index that is missing has been deleted since: the next invocation sees to it again, and creates it where it may.
+    fn forget_missing(&self, work: &Work<'_>, endings: &Endings) {
+        for (position, part, ended) in endings {
+            let Ended::Failed(failure) = ended else { continue };
+            if failure.cause != Cause::TargetMissing {
+                continue;
+            }
+            let name = work.operations.get(*position).map(|operation| operation.into.name.as_str());
+            let name = if *part == Part::Fence { Some(FENCE_INDEX) } else { name };
+            self.prepared.borrow_mut().retain(|prepared| Some(prepared.as_str()) != name);
+        }
+    }
+
     /// What can be told before sending: an id or a document that would sink a whole request.
     fn check(&self, operation: &Operation<'_>, id: &str) -> Result<usize, Failure> {
         if id.is_empty() || id.len() > MAX_ID {
@@ -159,6 +172,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         let requests = bulks.into_iter().map(|bulk| self.chunk(bulk.index, work, bulk.actions));
         let mut running = futures_util::stream::iter(requests).buffer_unordered(self.config.in_flight.max(1));
         while let Some(part) = running.next().await {
+            self.forget_missing(work, &part);
             endings.extend(part);
         }
         merge(work.operations.len(), endings)
@@ -220,7 +234,47 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidelock_core::target::Done;
+    use tidelock_core::target::{Done, Place};
+    use tidelock_http::{Request, Response};
+
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        async fn send(&self, _: Request, _: Instant) -> Result<Response, Failure> {
+            Err(Failure::new(Cause::Unreachable, "nowhere"))
+        }
+
+        fn place(&self) -> &str {
+            "nowhere"
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_missing_is_seen_to_again() {
+        let target = OpenSearchTarget::new(Nowhere, OpenSearchConfig::new(1 << 20, 2));
+        let into = Place::new("t".to_owned(), true);
+        let event = br#"{"Records":[{"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
+            "dynamodb":{"Keys":{"k":{"S":"a"}},"SequenceNumber":"5"}}]}"#;
+        let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
+        let slot = &batch.slots[0];
+        let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
+        let operation = Operation { into: &into, key, write: Write::Delete, version };
+        let call = Call { deadline: Instant::now(), now_ms: 0, truth: false };
+        let work = target.work(vec![operation], call, Judging::Live);
+        let missing = || Ended::Failed(Failure::new(Cause::TargetMissing, "gone"));
+        let busy = Ended::Failed(Failure::new(Cause::Throttled, "busy"));
+        for (part, ended, left) in [
+            (Part::Document, missing(), vec![FENCE_INDEX]),
+            (Part::Fence, missing(), vec!["t"]),
+            (Part::Document, busy, vec!["t", FENCE_INDEX]),
+        ] {
+            target.prepared.borrow_mut().extend(["t".to_owned(), FENCE_INDEX.to_owned()]);
+            target.forget_missing(&work, &vec![(0, part, ended)]);
+            let mut names: Vec<String> = target.prepared.borrow_mut().drain().collect();
+            names.sort_unstable_by_key(String::len);
+            assert_eq!(names, left);
+        }
+    }
 
     #[test]
     fn a_delete_is_done_when_its_fence_is() {

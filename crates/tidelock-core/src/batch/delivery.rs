@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// The most time that is kept for letters.
 const LETTERS_TIME: Duration = Duration::from_secs(1);
 
+/// The share of an invocation's time that the first round of writes may take where the source may have to be read after it.
+const FIRST_ROUND: f64 = 0.75;
+
 /// What became of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
@@ -274,12 +277,14 @@ pub enum Lane {
 }
 
 impl Delivery<'_> {
-    /// Writes until every change has its fate; gives how many operations that took.
+    /// Writes until every change has its fate; gives how many operations that took. The `first` round of writes has a time of
+    /// its own.
     pub async fn write<T: Store, R: Source>(
         &mut self,
         target: &T,
         source: Option<&R>,
         lane: Lane,
+        mut first: Call,
         call: Call,
     ) -> usize {
         let mut sent = 0;
@@ -301,7 +306,7 @@ impl Delivery<'_> {
             if !operations.is_empty() {
                 sent += operations.len();
                 let mut outcomes = match lane {
-                    Lane::Live => target.apply(&operations, call).await,
+                    Lane::Live => target.apply(&operations, std::mem::replace(&mut first, call)).await,
                     Lane::Slow | Lane::Truth => settle(target, &operations, call).await,
                 };
                 if outcomes.len() != operations.len() {
@@ -378,9 +383,11 @@ pub async fn deliver<T: Store, D: DeadLetters, R: Source>(
     // A target that is silent to the last must leave letters the time they need.
     let left = circumstances.deadline.saturating_duration_since(circumstances.started);
     let kept = if dead_letters.is_some() { (left / 10).min(LETTERS_TIME) } else { Duration::ZERO };
-    let target_deadline = circumstances.deadline - kept;
-    let call = Call { deadline: target_deadline, now_ms: circumstances.now_ms, truth: source.is_some() };
-    let sent = delivery.write(target, source, Lane::Live, call).await;
+    let call = Call { deadline: circumstances.deadline - kept, now_ms: circumstances.now_ms, truth: source.is_some() };
+    // Where the source may have to be read, the first round leaves it some time, too.
+    let share = if source.is_some() { left.mul_f64(FIRST_ROUND) } else { left - kept };
+    let first = Call { deadline: circumstances.started + share, ..call };
+    let sent = delivery.write(target, source, Lane::Live, first, call).await;
     let mut failures = summary(&delivery.fates);
     park(payload, &mut delivery, dead_letters, circumstances).await;
     // Only now is it known which letters could not be stored, and why.

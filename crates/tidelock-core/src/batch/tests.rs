@@ -15,13 +15,15 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Answers by what the document says: `{"do":"park"}`, `{"do":"retry"}`, anything else is applied.
 #[derive(Default)]
 struct Scripted {
     writes: RefCell<Vec<String>>,
     answers_missing: usize,
+    /// When each call had to return.
+    deadlines: RefCell<Vec<Instant>>,
 }
 
 impl Target for Scripted {
@@ -29,7 +31,8 @@ impl Target for Scripted {
         Format::Json
     }
 
-    async fn apply(&self, operations: &[Operation<'_>], _call: Call) -> Vec<Outcome> {
+    async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+        self.deadlines.borrow_mut().push(call.deadline);
         let mut outcomes: Vec<Outcome> = operations
             .iter()
             .map(|operation| {
@@ -313,6 +316,22 @@ fn what_came_without_its_image_is_read_from_the_source() {
     // A source that cannot be read is a retry, not a letter.
     let ran = run_from(&[("a", "1", "x"), ("a", "2", "keys")], Scripted::default(), Some(Table(None)), None);
     assert_eq!((ran.answer.as_str(), ran.writes.len()), ("1", 0));
+}
+
+/// A target that takes all the time it is given must leave some to read the source, or such a record would never be done.
+#[test]
+fn the_first_round_leaves_time_to_read_the_source() {
+    let payload = json!({"Records": [record("a", "1", "park"), record("a", "2", "park")]}).to_string();
+    let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
+    let started = Instant::now();
+    let after = |seconds| started + Duration::from_secs(seconds);
+    let at = Circumstances { function: "f", now_ms: 0, started, deadline: after(8) };
+    let pipeline = Pipeline::default();
+    for (table, expected) in [(Some(Table(None)), [after(6), after(8)]), (None, [after(8), after(8)])] {
+        let target = Scripted::default();
+        block_on(deliver(payload.as_bytes(), &batch, &pipeline, &target, table.as_ref(), None::<&Queue>, at));
+        assert_eq!(target.deadlines.into_inner(), expected);
+    }
 }
 
 #[test]

@@ -147,7 +147,7 @@ pub(crate) async fn redrive(
     let lane = if by_truth { Lane::Truth } else { Lane::Slow };
     let source = (by_truth || call.truth).then_some(&world.table);
     let mut delivery = Delivery::new(&batch, &plan, source.is_some());
-    delivery.write(target, source, lane, call).await;
+    delivery.write(target, source, lane, call, call).await;
     match delivery.fates().first()? {
         Fate::Done(done) => Some(Ok(*done)),
         Fate::Filtered => Some(Ok(Done::Stale)),
