@@ -1,5 +1,6 @@
 //! A source's item in the source's own notation, and the fields that routes look for in it.
 
+use crate::bson::{Elements, Plain, plain};
 use crate::json::{Cursor, Malformed, RawStr, canonical_number, unescape};
 use std::borrow::Cow;
 
@@ -44,8 +45,7 @@ impl<'a> Image<'a> {
     pub fn field(&self, path: &[String]) -> Field<'a> {
         match self.notation {
             Notation::DynamoDb => attribute(self.bytes, path).unwrap_or(Field::Missing),
-            // Documents of other sources come with their decoder.
-            Notation::Bson => Field::Missing,
+            Notation::Bson => element(self.bytes, path).unwrap_or(Field::Missing),
         }
     }
 }
@@ -63,6 +63,34 @@ fn attribute<'a>(item: &'a [u8], path: &[String]) -> Result<Field<'a>, Malformed
         }
     }
     value(&mut cursor)
+}
+
+/// The element at a path of a document; what JSON writes as text is a text.
+fn element<'a>(document: &'a [u8], path: &[String]) -> Option<Field<'a>> {
+    let (last, containers) = path.split_last()?;
+    let mut elements = Elements::new(document).ok()?;
+    let named = |elements: Elements<'a>, name: &String| elements.flatten().find(|element| element.name == name);
+    for name in containers {
+        match plain(named(elements, name)?.value) {
+            Plain::Map(inner) => elements = inner,
+            _ => return None,
+        }
+    }
+    Some(match plain(named(elements, last)?.value) {
+        Plain::Null => Field::Null,
+        Plain::Boolean(value) => Field::Boolean(value),
+        Plain::Number(text) => {
+            let canonical = canonical_number(text.as_bytes())?.into_owned();
+            Field::Number(Cow::Owned(String::from_utf8(canonical).ok()?))
+        }
+        Plain::Text(text) => Field::Text(text),
+        Plain::Binary(_) => Field::Other("binary"),
+        Plain::Map(_) => Field::Other("a map"),
+        Plain::List(_) => Field::Other("a list"),
+        Plain::Timestamp { .. } => Field::Other("a timestamp"),
+        Plain::CodeWithScope { .. } => Field::Other("JavaScript with scope"),
+        Plain::Nothing(what) => Field::Other(what),
+    })
 }
 
 /// Moves to the value of a member of the object that comes next; `false` when it has none of the name.
@@ -150,6 +178,54 @@ mod tests {
             (&[], Field::Missing),
         ] {
             assert_eq!(field(item, path), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn fields_of_documents() {
+        use bson::{Bson, DateTime, Decimal128, oid::ObjectId, spec::BinarySubtype};
+        let binary = |subtype| bson::Binary { subtype, bytes: vec![0x12; 16] };
+        let decimal = |text: &str| text.parse::<Decimal128>().expect("a decimal");
+        let document = bson::doc! {
+            "_id": ObjectId::from_bytes([0xab; 12]), "s": "text", "i": 5, "l": 5_000_000_000_i64, "d": 1.50, "big": 1e20,
+            "m": decimal("1.50"), "tiny": decimal("1E-7"), "nan": f64::NAN, "b": true, "z": Bson::Null,
+            "at": DateTime::from_millis(1_588_166_528_000), "u": binary(BinarySubtype::Uuid),
+            "x": binary(BinarySubtype::Generic), "in": {"n.er": {"k": "deep"}}, "a": [{"k": 1}], "min": Bson::MinKey,
+        };
+        let bytes = document.to_vec().expect("serializable");
+        let field = |path: &[&str]| {
+            let path: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();
+            Image { notation: Notation::Bson, bytes: &bytes }.field(&path)
+        };
+        for (path, expected) in [
+            (&["_id"][..], Field::Text("abababababababababababab".into())),
+            (&["s"], Field::Text("text".into())),
+            (&["i"], Field::Number("5".into())),
+            (&["l"], Field::Number("5000000000".into())),
+            (&["d"], Field::Number("1.5".into())),
+            (&["big"], Field::Number("100000000000000000000".into())),
+            (&["m"], Field::Number("1.5".into())),
+            (&["tiny"], Field::Number("0.0000001".into())),
+            (&["nan"], Field::Other("a number that is not finite")),
+            (&["b"], Field::Boolean(true)),
+            (&["z"], Field::Null),
+            (&["at"], Field::Text("2020-04-29T13:22:08.000Z".into())),
+            (&["u"], Field::Text("12121212-1212-1212-1212-121212121212".into())),
+            (&["x"], Field::Other("binary")),
+            (&["in"], Field::Other("a map")),
+            (&["in", "n.er", "k"], Field::Text("deep".into())),
+            (&["in", "other"], Field::Missing),
+            (&["s", "k"], Field::Missing),
+            (&["a"], Field::Other("a list")),
+            (&["a", "0"], Field::Missing),
+            (&["min"], Field::Other("MinKey")),
+            (&["nothing"], Field::Missing),
+            (&[], Field::Missing),
+        ] {
+            assert_eq!(field(path), expected, "{path:?}");
+        }
+        for bytes in [&b""[..], b"\x05\0\0\0", &[6, 0, 0, 0, 1, 0]] {
+            assert_eq!(Image { notation: Notation::Bson, bytes }.field(&["s".to_owned()]), Field::Missing);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A key is a list of parts sorted by attribute name (an event does not say which attribute is the partition key).
 
+use crate::bson;
 use std::borrow::Cow;
 
 /// The type of a key attribute. Part of the key's identity: the number `1` is not the text `"1"`.
@@ -13,6 +14,9 @@ pub enum KeyKind {
     Number,
     /// Bytes.
     Binary,
+    /// A BSON value of the type with this byte, in the form that
+    /// [keys of MongoDB documents](crate::source::mongodb::DocumentKey) have.
+    Bson(u8),
 }
 
 /// One attribute of a key.
@@ -22,16 +26,21 @@ pub struct KeyPart<'a> {
     pub name: &'a str,
     /// The attribute's type.
     pub kind: KeyKind,
-    /// The value: UTF-8 for text and numbers, the bytes themselves for binary.
+    /// The value: UTF-8 for text and numbers, the bytes themselves for binary, BSON's bytes for BSON.
     pub value: &'a [u8],
 }
 
 impl KeyPart<'_> {
-    /// The value as an id's text: binary as base64url without padding.
+    /// The value as an id's text: binary as base64url without padding, BSON as [`bson::id_text`] has it.
     fn text(&self) -> Cow<'_, str> {
         match self.kind {
+            KeyKind::Text | KeyKind::Number => String::from_utf8_lossy(self.value),
             KeyKind::Binary => Cow::Owned(base64url(self.value)),
-            _ => String::from_utf8_lossy(self.value),
+            KeyKind::Bson(kind) => match bson::value(kind, self.value) {
+                Ok(value) => Cow::Owned(bson::id_text(value)),
+                // Keys are checked when they are made.
+                Err(_) => Cow::Owned(bson::hex(self.value)),
+            },
         }
     }
 }
@@ -58,14 +67,15 @@ impl<'a> Key<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let (&tag, tail) = rest.split_first()?;
-            let kind = match tag {
-                b'S' => KeyKind::Text,
-                b'N' => KeyKind::Number,
-                _ => KeyKind::Binary,
-            };
             let (name, tail) = take(tail)?;
             let (value, tail) = take(tail)?;
             rest = tail;
+            let (kind, value) = match tag {
+                b'S' => (KeyKind::Text, value),
+                b'N' => (KeyKind::Number, value),
+                b'B' => (KeyKind::Binary, value),
+                _ => value.split_first().map(|(&kind, value)| (KeyKind::Bson(kind), value))?,
+            };
             Some(KeyPart { name: std::str::from_utf8(name).ok()?, kind, value })
         })
     }
@@ -99,7 +109,8 @@ impl<'a> Key<'a> {
         id
     }
 
-    /// The key as JSON in the source's own notation, `{"id":{"N":"1"}}`, for letters and logs.
+    /// The key as JSON in the source's own notation, for letters and logs: `{"id":{"N":"1"}}`, and extended JSON of BSON,
+    /// `{"_id":{"$oid":"…"}}`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         for (index, part) in self.parts().enumerate() {
@@ -107,10 +118,18 @@ impl<'a> Key<'a> {
                 out.push(b',');
             }
             crate::json::write_string(out, part.name);
+            out.push(b':');
             let (tag, value): (&[u8], _) = match part.kind {
-                KeyKind::Text => (b":{\"S\":", String::from_utf8_lossy(part.value)),
-                KeyKind::Number => (b":{\"N\":", String::from_utf8_lossy(part.value)),
-                KeyKind::Binary => (b":{\"B\":", Cow::Owned(crate::encode::base64_text(part.value))),
+                KeyKind::Text => (b"{\"S\":", String::from_utf8_lossy(part.value)),
+                KeyKind::Number => (b"{\"N\":", String::from_utf8_lossy(part.value)),
+                KeyKind::Binary => (b"{\"B\":", Cow::Owned(crate::encode::base64_text(part.value))),
+                KeyKind::Bson(kind) => {
+                    match bson::value(kind, part.value) {
+                        Ok(value) => bson::write_extended(out, value),
+                        Err(_) => out.extend_from_slice(b"null"),
+                    }
+                    continue;
+                }
             };
             out.extend_from_slice(tag);
             crate::json::write_string(out, &value);
@@ -158,18 +177,26 @@ impl KeyWriter {
     }
 }
 
-/// Appends one part in the stored form: tag, name, value, both with their length.
+/// Appends one part in the stored form: tag, name, value, both with their length. Of BSON, the type's byte is part of the
+/// value.
 pub(crate) fn push_part(out: &mut Vec<u8>, name: &str, kind: KeyKind, value: &[u8]) {
-    out.push(match kind {
-        KeyKind::Text => b'S',
-        KeyKind::Number => b'N',
-        KeyKind::Binary => b'B',
-    });
-    for bytes in [name.as_bytes(), value] {
-        // Payloads are far below 4 GB.
-        out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(bytes);
-    }
+    let (tag, kind) = match kind {
+        KeyKind::Text => (b'S', None),
+        KeyKind::Number => (b'N', None),
+        KeyKind::Binary => (b'B', None),
+        KeyKind::Bson(kind) => (b'M', Some(kind)),
+    };
+    out.push(tag);
+    push_length(out, name.len());
+    out.extend_from_slice(name.as_bytes());
+    push_length(out, value.len() + usize::from(kind.is_some()));
+    out.extend(kind);
+    out.extend_from_slice(value);
+}
+
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    // Payloads are far below 4 GB.
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 
 #[cfg(test)]

@@ -149,7 +149,9 @@ fn letter_id(stream: &str, position: Option<&str>, raw: &[u8]) -> String {
     format!("{hash:032x}")
 }
 
-/// Milliseconds since 1970 as `2019-02-19T13:24:19.184Z` ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)).
+/// Milliseconds since 1970 as `2019-02-19T13:24:19.184Z` ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)); years that
+/// four digits do not hold with a sign and at least six, as
+/// [ECMAScript](https://tc39.es/ecma262/#sec-expanded-years) writes them.
 #[must_use]
 pub fn timestamp(ms: i64) -> String {
     let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
@@ -163,8 +165,9 @@ pub fn timestamp(ms: i64) -> String {
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
+    let year = if (0..=9999).contains(&year) { format!("{year:04}") } else { format!("{year:+07}") };
     format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+        "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60
@@ -180,6 +183,13 @@ mod tests {
         assert_eq!(timestamp(1_550_582_659_184), "2019-02-19T13:24:19.184Z");
         assert_eq!(timestamp(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(timestamp(1_709_164_800_000), "2024-02-29T00:00:00.000Z");
+        assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(timestamp(-62_167_219_200_000), "0000-01-01T00:00:00.000Z");
+        assert_eq!(timestamp(-62_167_219_200_001), "-000001-12-31T23:59:59.999Z");
+        assert_eq!(timestamp(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
+        assert_eq!(timestamp(253_402_300_800_000), "+010000-01-01T00:00:00.000Z");
+        assert_eq!(timestamp(i64::MAX), "+292278994-08-17T07:12:55.807Z");
+        assert_eq!(timestamp(i64::MIN), "-292275055-05-16T16:47:04.192Z");
     }
 
     #[test]

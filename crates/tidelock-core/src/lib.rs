@@ -11,6 +11,7 @@
 //! the event (no clock, no counter).
 
 pub mod batch;
+pub mod bson;
 pub mod cause;
 pub mod credentials;
 pub mod encode;

@@ -2,6 +2,9 @@
 //!
 //! The caller hands the variables in; nothing here reads the environment. Secrets never appear in `Debug` or messages.
 
+mod address;
+
+use address::{TARGET_FORMS, dead_letter_address, source_address, target_address};
 use std::fmt;
 
 /// One documented setting.
@@ -33,7 +36,15 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "TIDELOCK_SOURCE",
-        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem); default: not at all",
+        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem), mongodb://… or mongodb+srv://… (the collection is known from the event; needs find); default: not at all",
+    },
+    Setting {
+        name: "TIDELOCK_SOURCE_SECRET",
+        meaning: "ARN or name of a Secrets Manager secret for a mongodb source: JSON with username and password",
+    },
+    Setting {
+        name: "TIDELOCK_SOURCE_CA_FILE",
+        meaning: "PEM file of certificates to trust instead of the public ones for a mongodb source, such as global-bundle.pem",
     },
     Setting {
         name: "TIDELOCK_PIPELINE",
@@ -150,10 +161,12 @@ pub enum PipelineSource {
 }
 
 /// How the source is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceAddress {
     /// DynamoDB, the table that the record names.
     DynamoDb,
+    /// MongoDB or Amazon DocumentDB, the collection that the record names: the connection string.
+    MongoDb(Secret),
 }
 
 /// What writes are guarded by.
@@ -190,6 +203,10 @@ pub struct Settings {
     pub gzip: bool,
     /// `TIDELOCK_SOURCE`.
     pub source: Option<SourceAddress>,
+    /// `TIDELOCK_SOURCE_SECRET`: the secret's name, not the secret.
+    pub source_secret: Option<String>,
+    /// `TIDELOCK_SOURCE_CA_FILE`.
+    pub source_ca_file: Option<String>,
     /// `TIDELOCK_FENCE_DAYS`.
     pub fence_days: usize,
     /// `TIDELOCK_GUARDS`.
@@ -310,13 +327,17 @@ impl Settings {
                 Guards::Full
             }
         };
-        // The value is not repeated: one meant for later versions may hold a password.
-        let source = given.remove("TIDELOCK_SOURCE").and_then(|text| match text.as_str() {
-            "dynamodb:" => Some(SourceAddress::DynamoDb),
-            _ => {
-                problems.push("TIDELOCK_SOURCE: not one of dynamodb:".to_owned());
-                None
-            }
+        let source = given.remove("TIDELOCK_SOURCE").map(|text| source_address(&text));
+        let (source_secret, source_ca_file) =
+            (given.remove("TIDELOCK_SOURCE_SECRET"), given.remove("TIDELOCK_SOURCE_CA_FILE"));
+        if matches!(source, None | Some(Ok(SourceAddress::DynamoDb))) {
+            let given = [("SECRET", &source_secret), ("CA_FILE", &source_ca_file)];
+            let given = given.into_iter().filter(|(_, value)| value.is_some());
+            problems.extend(given.map(|(name, _)| format!("TIDELOCK_SOURCE_{name}: it is for mongodb sources alone")));
+        }
+        let source = source.transpose().unwrap_or_else(|problem| {
+            problems.push(format!("TIDELOCK_SOURCE: {problem}"));
+            None
         });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
         let pipeline = given.remove("TIDELOCK_PIPELINE").map(|text| {
@@ -336,87 +357,14 @@ impl Settings {
                 in_flight,
                 gzip,
                 source,
+                source_secret,
+                source_ca_file,
                 fence_days,
                 guards,
             }),
             _ => Err(Problems(problems)),
         }
     }
-}
-
-const TARGET_FORMS: &str =
-    "opensearch+https://HOST[:PORT], opensearch+http://HOST[:PORT], mongodb://…, mongodb+srv://…, sqlite:PATH, stdout:";
-
-/// The value is never repeated in the message: it may hold a password.
-fn target_address(text: &str) -> Result<TargetAddress, String> {
-    if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") {
-        return Ok(TargetAddress::MongoDb(Secret::new(text)));
-    }
-    if let Some(path) = text.strip_prefix("sqlite:") {
-        return if path.is_empty() {
-            Err("sqlite: needs a path".to_owned())
-        } else {
-            Ok(TargetAddress::Sqlite(path.to_owned()))
-        };
-    }
-    if text == "stdout:" {
-        return Ok(TargetAddress::Stdout);
-    }
-    let (tls, rest) = match (text.strip_prefix("opensearch+https://"), text.strip_prefix("opensearch+http://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        _ => return Err(format!("not one of {TARGET_FORMS}")),
-    };
-    endpoint(tls, rest).map(TargetAddress::OpenSearch)
-}
-
-/// Reads `[USER:PASSWORD@]HOST[:PORT][/]`.
-fn endpoint(tls: bool, rest: &str) -> Result<Endpoint, String> {
-    let (user, place) = match rest.rsplit_once('@') {
-        Some((user, place)) => {
-            let (name, password) =
-                user.split_once(':').ok_or("the user before @ has no password (USER:PASSWORD@HOST)")?;
-            (Some((percent_decoded(name), Secret::new(percent_decoded(password)))), place)
-        }
-        None => (None, rest),
-    };
-    let place = place.strip_suffix('/').unwrap_or(place);
-    if place.contains(['/', '?', '#']) {
-        return Err("nothing may follow the port: OpenSearch must be at the root of its host".to_owned());
-    }
-    let after_address = place.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = match place.get(after_address..).and_then(|tail| tail.rfind(':')) {
-        Some(colon) => {
-            let (host, port) = place.split_at(after_address + colon);
-            let port =
-                port.trim_start_matches(':').parse().map_err(|_| "the port is no number from 1 to 65535".to_owned())?;
-            (host, port)
-        }
-        None => (place, if tls { 443 } else { 80 }),
-    };
-    if host.is_empty() || port == 0 || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("there is no valid host".to_owned());
-    }
-    Ok(Endpoint { tls, host: host.to_owned(), port, user })
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-        match tail.get(..2).filter(|_| byte == b'%').and_then(hex) {
-            Some(decoded) => {
-                out.push(decoded);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String> {
@@ -437,14 +385,6 @@ fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String
             Some("this target knows only auto and none".to_owned())
         }
     }
-}
-
-fn dead_letter_address(text: &str) -> Option<DeadLetterAddress> {
-    if let Some(path) = text.strip_prefix("file:") {
-        return (!path.is_empty()).then(|| DeadLetterAddress::File(path.to_owned()));
-    }
-    let url = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    url.contains('/').then(|| DeadLetterAddress::Sqs(text.to_owned()))
 }
 
 /// The known name within a few edits of a wrong one.
@@ -489,7 +429,7 @@ mod tests {
             ("TIDELOCK_IN_FLIGHT", "many"),
             ("TIDELOCK_BULK_GZIP", "yes"),
             ("TIDELOCK_DEAD_LETTERS", "my-queue"),
-            ("TIDELOCK_SOURCE", "mongodb://user:hush@h"),
+            ("TIDELOCK_SOURCE", "mysql://user:hush@h"),
             ("TIDELOCK_FENCE_DAYS", "0"),
             ("TIDELOCK_GUARDS", "off"),
             ("OTHER", "x"),
@@ -519,27 +459,30 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
-        let endpoint = |text: &str| match target_address(text) {
-            Ok(TargetAddress::OpenSearch(endpoint)) => endpoint,
-            other => panic!("{text}: {other:?}"),
+    fn a_source_of_mongodb_has_secret_and_certificates_of_its_own() {
+        let with = |source: &str| {
+            read(&[
+                ("TIDELOCK_TARGET", "stdout:"),
+                ("TIDELOCK_SOURCE", source),
+                ("TIDELOCK_SOURCE_SECRET", "cluster/reader"),
+                ("TIDELOCK_SOURCE_CA_FILE", "global-bundle.pem"),
+            ])
         };
-        let plain = endpoint("opensearch+https://search.example.com");
-        assert_eq!((plain.tls, plain.host.as_str(), plain.port, plain.user), (true, "search.example.com", 443, None));
-        let full = endpoint("opensearch+http://me:p%40ss@[::1]:9200/");
-        assert_eq!((full.tls, full.host.as_str(), full.port), (false, "[::1]", 9200));
-        assert_eq!(full.user, Some(("me".to_owned(), Secret::new("p@ss"))));
-        for wrong in [
-            "",
-            "http://x",
-            "opensearch+https://",
-            "opensearch+https://h:0",
-            "opensearch+https://h/path",
-            "sqlite:",
-            "opensearch+http://h:x",
-        ] {
-            assert!(target_address(wrong).is_err(), "{wrong}");
+        for uri in ["mongodb://user:hush@h/db", "mongodb+srv://user:hush@h"] {
+            let settings = with(uri).expect("valid");
+            assert_eq!(settings.source, Some(SourceAddress::MongoDb(Secret::new(uri))));
+            assert_eq!(settings.source_secret.as_deref(), Some("cluster/reader"));
+            assert_eq!(settings.source_ca_file.as_deref(), Some("global-bundle.pem"));
+            assert_eq!((&settings.secret, &settings.ca_file), (&None, &None), "the target's are its own");
+            assert!(!format!("{settings:?}").contains("hush"));
         }
+        for source in ["", "dynamodb:"] {
+            let problems = with(source).expect_err("they would be passed over").0;
+            assert_eq!(problems.len(), 2, "{problems:?}");
+            assert!(problems[0].starts_with("TIDELOCK_SOURCE_SECRET: "), "{problems:?}");
+            assert!(problems[1].starts_with("TIDELOCK_SOURCE_CA_FILE: "), "{problems:?}");
+        }
+        assert_eq!(with("mongo://user:hush@h").expect_err("unknown").0.len(), 1, "they may be for what was meant");
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(crate) struct Chunk {
 /// One call: what its lanes share.
 #[derive(Debug)]
 pub(crate) struct Run<'a, C> {
+    pub(crate) target: &'a MongoDbTarget<C>,
     pub(crate) shared: Shared<'a, C>,
     pub(crate) mode: Mode<'a>,
     pub(crate) operations: &'a [Operation<'a>],
@@ -123,7 +124,8 @@ impl<'a, C: Credentials> Run<'a, C> {
             }
         }
         let run = Self {
-            shared: Shared::new(target, call.deadline),
+            target,
+            shared: Shared::new(&target.connector, call.deadline),
             mode,
             operations,
             groups,
@@ -175,7 +177,7 @@ impl<'a, C: Credentials> Run<'a, C> {
     /// Cuts operations of a group where a command would become too large.
     fn chunks(&self, group: usize, members: &[usize]) -> Vec<Chunk> {
         let Some(kind) = self.groups.get(group).map(|group| group.kind) else { return Vec::new() };
-        let most = self.shared.target.bulk_bytes.min(COMMAND_BYTES);
+        let most = self.target.bulk_bytes.min(COMMAND_BYTES);
         let (mut chunks, mut items, mut bytes) = (Vec::new(), Vec::new(), 0);
         for &member in members {
             let size = self.statement(kind, member).map_or(0, |statement| statement.bytes());
@@ -197,7 +199,7 @@ impl<'a, C: Credentials> Run<'a, C> {
         match self.mode {
             // Fences belong to nobody else.
             _ if kind == Kind::Fence => Condition::Older,
-            Mode::Live { .. } if !self.shared.target.guards => Condition::Always,
+            Mode::Live { .. } if !self.target.guards => Condition::Always,
             Mode::Live { truth: false } => Condition::Older,
             Mode::Live { truth: true } => Condition::OwnOlder,
             Mode::Put(puts) => match puts.get(operation).and_then(|put| put.over.as_ref()) {

@@ -1,9 +1,9 @@
 //! Calls to the server: connection, session, login and patience.
 
-use crate::MongoDbTarget;
+use crate::connection::Connector;
 use crate::error::Trouble;
 use crate::login::Credentials;
-use crate::lookup::{self, Found, IDS_PER_QUERY, Query};
+use crate::lookup::{self, Found, IDS_PER_QUERY, Query, id_bytes, portions};
 use crate::spot::Spot;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, error::Error as BsonError};
 use mongodb::error::{Error, ErrorKind};
@@ -34,10 +34,10 @@ impl From<BsonError> for Stop {
     }
 }
 
-/// What all callers share that serve one call of the target.
+/// What all callers share that serve one call of the target or the source.
 #[derive(Debug)]
 pub(crate) struct Shared<'a, C> {
-    pub(crate) target: &'a MongoDbTarget<C>,
+    pub(crate) connector: &'a Connector<C>,
     /// When waiting ends, so that there is time left to answer.
     pub(crate) limit: Instant,
     /// Which connection's login was refused, and whether there was another. At most one is asked for.
@@ -47,9 +47,9 @@ pub(crate) struct Shared<'a, C> {
 }
 
 impl<'a, C> Shared<'a, C> {
-    pub(crate) fn new(target: &'a MongoDbTarget<C>, deadline: Instant) -> Self {
+    pub(crate) fn new(connector: &'a Connector<C>, deadline: Instant) -> Self {
         let limit = limit(deadline, Instant::now());
-        Self { target, limit, refreshed: Mutex::new(None), no_sessions: Cell::new(false) }
+        Self { connector, limit, refreshed: Mutex::new(None), no_sessions: Cell::new(false) }
     }
 }
 
@@ -103,16 +103,19 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
     ) -> Result<(), Stop> {
         let (client, generation) = self.connect().await?;
         let collection = client.database(database).collection(collection);
-        let majority = !self.shared.target.no_majority_reads.get();
+        let majority = !self.shared.connector.no_majority_reads.get();
         let answer_by = self.answer_by();
         let session = self.session.as_mut().and_then(|(_, session)| session.as_mut());
         let result = tokio::time::timeout_at(answer_by, lookup::run(&collection, query, majority, session, each)).await;
         match result {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                if majority && lookup::is_of_read_concern(&error) {
-                    self.shared.target.no_majority_reads.set(true);
-                    return Err(Stop::Again);
+                if lookup::is_of_read_concern(&error) {
+                    // Refused without it, too, it was something else that was refused.
+                    self.shared.connector.no_majority_reads.set(majority);
+                    if majority {
+                        return Err(Stop::Again);
+                    }
                 }
                 Err(self.stop(generation, &error).await)
             }
@@ -123,7 +126,7 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
     /// What is stored at these spots.
     pub(crate) async fn find(&mut self, database: &str, collection: &str, spots: &[Spot]) -> Result<Found, Stop> {
         let mut found = Found::with_capacity(spots.len());
-        for spots in spots.chunks(IDS_PER_QUERY) {
+        for spots in portions(spots, IDS_PER_QUERY, |spot| id_bytes(&spot.id)) {
             let mut fields: Vec<Vec<String>> = spots.iter().map(Spot::fields).collect();
             fields.sort_unstable();
             fields.dedup();
@@ -145,7 +148,7 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
                 Err(Stop::Again) => continue,
                 Err(Stop::Trouble(trouble)) => trouble,
             };
-            let failure = self.shared.target.connector.failure(&trouble);
+            let failure = self.shared.connector.failure(&trouble);
             // That time was over says less than what stood in the way before.
             let failure = match earlier.take() {
                 Some(earlier) if matches!(failure.cause, Cause::Deadline | Cause::TimedOut) => earlier,
@@ -176,7 +179,7 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
         if Instant::now() >= shared.limit {
             return Err(Stop::Trouble(Trouble::new(Cause::Deadline, "no time was left to call the server")));
         }
-        let connection = shared.target.connector.connection(shared.limit).await.map_err(Stop::Trouble)?;
+        let connection = shared.connector.connection(shared.limit).await.map_err(Stop::Trouble)?;
         if self.session.as_ref().is_none_or(|(generation, _)| *generation != connection.generation) {
             let session = if shared.no_sessions.get() { None } else { connection.client.start_session().await.ok() };
             self.session = Some((connection.generation, session));
@@ -209,7 +212,7 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
         let mut refreshed = shared.refreshed.lock().await;
         match *refreshed {
             None => {
-                let result = shared.target.connector.refresh(generation, shared.limit).await;
+                let result = shared.connector.refresh(generation, shared.limit).await;
                 *refreshed = Some((generation, matches!(result, Ok(true))));
                 match result {
                     Ok(true) => Stop::Again,

@@ -1,4 +1,4 @@
-//! The settings of this target: checked at start, turned into the driver's options at first use.
+//! The settings: checked at start, turned into the driver's options at first use.
 
 use crate::login::Login;
 use mongodb::error::Error;
@@ -88,6 +88,43 @@ const MAX_IDLE: Duration = Duration::from_secs(120);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What settings are called in messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SettingNames {
+    /// Gives the connection string.
+    uri: &'static str,
+    /// Chooses how to authenticate.
+    auth: &'static str,
+    /// Gives the certificates to trust.
+    ca_file: &'static str,
+}
+
+impl SettingNames {
+    const TARGET: Self =
+        Self { uri: "TIDELOCK_TARGET", auth: "TIDELOCK_TARGET_AUTH", ca_file: "TIDELOCK_TARGET_CA_FILE" };
+
+    /// A source's way to authenticate is in its connection string.
+    pub(crate) const SOURCE: Self =
+        Self { uri: "TIDELOCK_SOURCE", auth: "TIDELOCK_SOURCE", ca_file: "TIDELOCK_SOURCE_CA_FILE" };
+}
+
+/// How a deployment is reached, as the settings say.
+#[derive(Debug)]
+pub(crate) struct Access<'a> {
+    pub(crate) uri: &'a Secret,
+    pub(crate) auth: Auth,
+    pub(crate) ca_file: Option<&'a str>,
+    pub(crate) in_flight: usize,
+    pub(crate) names: SettingNames,
+}
+
+impl<'a> From<&'a MongoDbConfig> for Access<'a> {
+    fn from(config: &'a MongoDbConfig) -> Self {
+        let MongoDbConfig { uri, auth, ca_file, in_flight, .. } = config;
+        Self { uri, auth: *auth, ca_file: ca_file.as_deref(), in_flight: *in_flight, names: SettingNames::TARGET }
+    }
+}
+
 /// The settings, checked.
 #[derive(Debug)]
 pub(crate) struct Address {
@@ -104,39 +141,40 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    pub(crate) fn new(config: &MongoDbConfig) -> Result<Self, Vec<String>> {
+    pub(crate) fn new<'a>(access: impl Into<Access<'a>>) -> Result<Self, Vec<String>> {
+        let access = access.into();
+        let names = access.names;
         let mut problems = Vec::new();
-        let uri = config.uri.expose();
-        let by_aws = config.auth == Auth::MongoDbAws || uri.to_ascii_lowercase().contains("authmechanism=mongodb-aws");
+        let uri = access.uri.expose();
+        let by_aws = access.auth == Auth::MongoDbAws || uri.to_ascii_lowercase().contains("authmechanism=mongodb-aws");
         if by_aws && !cfg!(feature = "aws") {
-            problems.push(
-                "TIDELOCK_TARGET_AUTH: mongodb-aws is not part of this build, because the driver's implementation brings a \
-                 second TLS library; build with `cargo lambda build --release --features mongodb-aws`, or use a user with a \
-                 password"
-                    .to_owned(),
-            );
+            problems.push(format!(
+                "{}: mongodb-aws is not part of this build, because the driver's implementation brings a second TLS \
+                 library; build with `cargo lambda build --release --features mongodb-aws`, or use a user with a password",
+                names.auth
+            ));
         }
-        if !matches!(config.auth, Auth::Auto | Auth::None | Auth::Basic | Auth::MongoDbAws) {
-            problems.push("TIDELOCK_TARGET_AUTH: MongoDB targets know auto, none, basic and mongodb-aws".to_owned());
+        if !matches!(access.auth, Auth::Auto | Auth::None | Auth::Basic | Auth::MongoDbAws) {
+            problems.push(format!("{}: MongoDB targets know auto, none, basic and mongodb-aws", names.auth));
         }
-        if let Some(path) = &config.ca_file {
+        if let Some(path) = access.ca_file {
             match std::fs::read_to_string(path) {
                 Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {}
-                Ok(_) => problems.push(format!("TIDELOCK_TARGET_CA_FILE: {path} holds no certificate in PEM form")),
-                Err(error) => problems.push(format!("TIDELOCK_TARGET_CA_FILE: {path} cannot be read: {error}")),
+                Ok(_) => problems.push(format!("{}: {path} holds no certificate in PEM form", names.ca_file)),
+                Err(error) => problems.push(format!("{}: {path} cannot be read: {error}", names.ca_file)),
             }
         }
         let parsed = match ConnectionString::parse(uri) {
             Ok(parsed) => Some(parsed),
             Err(_) if by_aws => None,
             Err(error) => {
-                problems.push(format!("TIDELOCK_TARGET: {}", without_user_info(&error.kind.to_string(), uri)));
+                problems.push(format!("{}: {}", names.uri, without_user_info(&error.kind.to_string(), uri)));
                 None
             }
         };
         let Some(parsed) = parsed else { return Err(problems) };
-        if config.ca_file.is_some() && parsed.tls == Some(Tls::Disabled) {
-            problems.push("TIDELOCK_TARGET_CA_FILE: the connection string turns TLS off (tls=false)".to_owned());
+        if access.ca_file.is_some() && parsed.tls == Some(Tls::Disabled) {
+            problems.push(format!("{}: the connection string turns TLS off (tls=false)", names.ca_file));
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -144,11 +182,11 @@ impl Address {
         let decoded = parsed.credential.as_ref().and_then(|credential| credential.password.clone());
         let spelled = user_info(uri).and_then(|info| info.split_once(':')).map(|(_, password)| password.to_owned());
         Ok(Self {
-            uri: config.uri.clone(),
-            auth: if by_aws { Auth::MongoDbAws } else { config.auth },
-            ca_file: config.ca_file.as_ref().map(PathBuf::from),
+            uri: access.uri.clone(),
+            auth: if by_aws { Auth::MongoDbAws } else { access.auth },
+            ca_file: access.ca_file.map(PathBuf::from),
             // One more than commands at a time, so that a connection that is being closed blocks none of them.
-            pool_size: u32::try_from(config.in_flight.max(1)).unwrap_or(u32::MAX).saturating_add(1),
+            pool_size: u32::try_from(access.in_flight.max(1)).unwrap_or(u32::MAX).saturating_add(1),
             default_database: parsed.default_database,
             hosts: hosts(&parsed.host_info),
             passwords: decoded.into_iter().chain(spelled).map(Secret::new).collect(),

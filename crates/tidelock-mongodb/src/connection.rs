@@ -1,12 +1,11 @@
 //! The client: built at first use, and anew when the server has refused the login.
 
-use crate::MongoDbConfig;
-use crate::config::Address;
+use crate::config::{Access, Address};
 use crate::error::Trouble;
 use crate::login::{Credentials, Login};
 use mongodb::Client;
 use mongodb::bson::doc;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::IntoFuture as _;
 use std::time::{Duration, Instant};
 use tidelock_core::cause::{Cause, Failure};
@@ -31,11 +30,19 @@ pub(crate) struct Connector<C> {
     current: Mutex<Option<Connection>>,
     /// Every login there has been, to keep their passwords out of messages.
     logins: RefCell<Vec<Login>>,
+    /// The server has turned read concern `majority` down.
+    pub(crate) no_majority_reads: Cell<bool>,
 }
 
 impl<C: Credentials> Connector<C> {
-    pub(crate) fn new(config: MongoDbConfig, credentials: C) -> Result<Self, Vec<String>> {
-        Ok(Self { address: Address::new(&config)?, credentials, current: Mutex::new(None), logins: RefCell::default() })
+    pub(crate) fn new<'a>(access: impl Into<Access<'a>>, credentials: C) -> Result<Self, Vec<String>> {
+        Ok(Self {
+            address: Address::new(access)?,
+            credentials,
+            current: Mutex::new(None),
+            logins: RefCell::default(),
+            no_majority_reads: Cell::new(false),
+        })
     }
 
     /// The client in use, built if there is none yet.
@@ -136,7 +143,7 @@ impl<C: Credentials> Connector<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
+    use crate::MongoDbConfig;
     use tidelock_core::settings::{Auth, Secret};
 
     struct Counting<'a>(&'a Cell<u32>);
@@ -164,7 +171,7 @@ mod tests {
                 databases: Vec::new(),
             };
             let asked = Cell::new(0);
-            let connector = Connector::new(config, Counting(&asked)).expect("valid settings");
+            let connector = Connector::new(&config, Counting(&asked)).expect("valid settings");
             let limit = Instant::now() + Duration::from_secs(10);
             for _ in 0..2 {
                 assert_eq!(connector.connection(limit).await.expect("a client").generation, 0);

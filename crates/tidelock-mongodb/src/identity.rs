@@ -37,7 +37,7 @@ fn push(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<(), Error> {
             out.push(b's');
             push_bytes(out, text.as_bytes());
         }
-        // Tidelock writes no such ids; another program's only has to differ from Tidelock's.
+        // Equal only if all of it is.
         other => {
             out.push(b'?');
             push_bytes(out, format!("{other:?}").as_bytes());

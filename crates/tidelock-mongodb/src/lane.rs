@@ -161,7 +161,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
                 Err(Stop::Again) => continue,
                 Err(Stop::Trouble(trouble)) => trouble,
             };
-            let failure = self.run.shared.target.connector.failure(&trouble);
+            let failure = self.run.shared.connector.failure(&trouble);
             let of_no_known_cause = matches!(trouble.meaning, Meaning::Unknown | Meaning::Duplicate);
             if of_no_known_cause && rest.front().is_some_and(|item| item.tries + 1 < TRIES) {
                 for mut item in rest {
@@ -211,13 +211,13 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         let statement = |item: &Item| self.run.statement(group.kind, item.operation);
         let statements = || items.iter().take(most).filter_map(|item| Some((statement(item)?, &item.condition)));
         let expected = statements().map(|(statement, _): (Statement<'_>, _)| statement.bytes()).sum::<usize>() + 200;
-        let built = build(group.kind, group.collection, statements(), self.run.shared.target.bulk_bytes, expected);
+        let built = build(group.kind, group.collection, statements(), self.run.target.bulk_bytes, expected);
         (built.bytes, built.count)
     }
 
     /// Gives each of a command's items its outcome, or its place in the next round.
     fn sort(&self, kind: Kind, items: Vec<Item>, answer: &Document, round: &mut Round) {
-        let connector = &self.run.shared.target.connector;
+        let connector = &self.run.shared.connector;
         let answer = match Answer::read(answer, items.len()) {
             Ok(answer) => answer,
             Err(why) => return self.unmatched(kind, items, &why, round),
@@ -269,7 +269,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
 
     /// The answer does not fit: nothing is known of any of these.
     fn unmatched(&self, kind: Kind, items: Vec<Item>, why: &str, round: &mut Round) {
-        let failure = self.run.shared.target.connector.describe(Cause::UnexpectedAnswer, why);
+        let failure = self.run.shared.connector.describe(Cause::UnexpectedAnswer, why);
         for mut item in items {
             item.tries += 1;
             if item.tries < TRIES {
@@ -298,7 +298,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
         let found = match found {
             Ok(found) => found,
             Err(trouble) => {
-                let failure = self.run.shared.target.connector.failure(&trouble);
+                let failure = self.run.shared.connector.failure(&trouble);
                 for (item, _) in items {
                     if trouble.is_transient() {
                         round.retry(item, &failure);

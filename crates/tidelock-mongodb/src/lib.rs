@@ -1,4 +1,4 @@
-//! MongoDB, Amazon DocumentDB and other servers of MongoDB's wire protocol as a target.
+//! MongoDB, Amazon DocumentDB and other servers of MongoDB's wire protocol as a target, and as a source that is read again.
 //!
 //! ```text
 //! operations ─ apply   ─▶ groups by namespace and kind, cut into commands, up to `in_flight` of them at a time
@@ -9,6 +9,7 @@
 //!              fence   ─▶ what is remembered of a delete, acknowledged before the delete is sent
 //!              caller  ─▶ connection, session, login and patience
 //!              error   ─▶ one table: what each server code means
+//! keys       ─ source  ─▶ documents read again, through the same callers
 //! ```
 //!
 //! A document is stored as `{_id, …the item's attributes…, _tidelock}`. Writes ask for the write concern `majority`; an
@@ -30,13 +31,14 @@ mod identity;
 mod lane;
 mod login;
 mod lookup;
+mod source;
 mod spot;
 mod store;
 mod sweep;
 
 use apply::Mode;
 use connection::Connector;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
@@ -47,6 +49,7 @@ use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target}
 pub use self::config::MongoDbConfig;
 pub use self::login::{Credentials, FromUri, Login};
 pub use self::lookup::Unchanged;
+pub use self::source::{MongoDbSource, MongoDbSourceConfig};
 
 /// A MongoDB deployment that documents are written to.
 #[derive(Debug)]
@@ -60,8 +63,6 @@ pub struct MongoDbTarget<C = FromUri> {
     databases: Vec<String>,
     /// Databases whose fences have their index, or shall do without.
     indexed: RefCell<BTreeSet<String>>,
-    /// The server has turned read concern `majority` down.
-    no_majority_reads: Cell<bool>,
 }
 
 impl<C: Credentials> MongoDbTarget<C> {
@@ -73,14 +74,13 @@ impl<C: Credentials> MongoDbTarget<C> {
         let MongoDbConfig { bulk_bytes, in_flight, fences, guards, ref databases, .. } = config;
         let databases = databases.clone();
         Ok(Self {
-            connector: Connector::new(config, credentials)?,
+            connector: Connector::new(&config, credentials)?,
             bulk_bytes,
             in_flight: in_flight.max(1),
             fences,
             guards,
             databases,
             indexed: RefCell::default(),
-            no_majority_reads: Cell::new(false),
         })
     }
 

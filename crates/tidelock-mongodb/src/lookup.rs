@@ -28,14 +28,48 @@ pub(crate) struct Stored {
 /// What is stored, by [identity](Spot::identity).
 pub(crate) type Found = HashMap<Vec<u8>, Stored>;
 
-/// Ids of one query: at most 3 KB each, as DynamoDB's keys are, they stay far below a command's limit.
+/// Ids of one query.
 pub(crate) const IDS_PER_QUERY: usize = 1_000;
+
+/// Bytes of the ids of one query, which stays far below a command's limit. A single id may have more.
+const ID_BYTES: usize = 1_000_000;
+
+/// Cuts what has ids where a query would become too large: at most `count` of them, of the given sizes.
+pub(crate) fn portions<T>(all: &[T], count: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let (mut portions, mut rest) = (Vec::new(), all);
+    let (mut taken, mut bytes) = (0, 0);
+    for one in all {
+        let size = size(one);
+        if taken == count || (taken > 0 && bytes + size > ID_BYTES) {
+            let (portion, others) = rest.split_at(taken);
+            portions.push(portion);
+            (rest, taken, bytes) = (others, 0, 0);
+        }
+        taken += 1;
+        bytes += size;
+    }
+    if !rest.is_empty() {
+        portions.push(rest);
+    }
+    portions
+}
+
+/// About how many bytes an id takes.
+pub(crate) fn id_bytes(id: &Bson) -> usize {
+    match id {
+        Bson::String(text) => text.len(),
+        Bson::Binary(binary) => binary.bytes.len(),
+        Bson::Document(document) => document.to_vec().map_or(ID_BYTES, |bytes| bytes.len()),
+        _ => 16,
+    }
+}
 
 /// What to read.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) filter: Document,
-    pub(crate) projection: Document,
+    /// The fields to read; `None` reads all.
+    pub(crate) projection: Option<Document>,
     pub(crate) sort: Option<Document>,
     pub(crate) limit: Option<i64>,
 }
@@ -48,7 +82,12 @@ impl Query {
             projection.insert(field.clone(), 1);
         }
         let ids: Vec<&Bson> = spots.iter().map(|spot| &spot.id).collect();
-        Self { filter: doc! {"_id": {"$in": ids}}, projection, sort: None, limit: None }
+        Self { filter: doc! {"_id": {"$in": ids}}, projection: Some(projection), sort: None, limit: None }
+    }
+
+    /// The documents of these ids, whole.
+    pub(crate) fn of_documents(ids: &[Bson]) -> Self {
+        Self { filter: doc! {"_id": {"$in": ids}}, projection: None, sort: None, limit: None }
     }
 }
 
@@ -79,12 +118,10 @@ pub(crate) async fn run(
     let concern = if majority { ReadConcern::majority() } else { ReadConcern::local() };
     // Whatever read preference the connection string names: a secondary may not have it yet.
     let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-    let mut find = collection
-        .find(query.filter)
-        .projection(query.projection)
-        .selection_criteria(primary)
-        .read_concern(concern)
-        .batch_size(1_000);
+    let mut find = collection.find(query.filter).selection_criteria(primary).read_concern(concern).batch_size(1_000);
+    if let Some(projection) = query.projection {
+        find = find.projection(projection);
+    }
     if let Some(sort) = query.sort {
         find = find.sort(sort);
     }
@@ -160,6 +197,19 @@ mod tests {
     fn of(document: &Document) -> Stored {
         let bytes = document.to_vec().expect("serializable");
         stored(RawDocument::from_bytes(&bytes).expect("a document")).expect("readable")
+    }
+
+    #[test]
+    fn ids_are_cut_by_count_and_size() {
+        let text = |length: usize| Bson::from("x".repeat(length));
+        let cut = |ids: &[Bson]| portions(ids, 3, id_bytes).iter().map(|portion| portion.len()).collect::<Vec<_>>();
+        assert_eq!(cut(&[]), [0; 0]);
+        assert_eq!(cut(&[const { Bson::Null }; 7]), [3, 3, 1]);
+        let large = doc! {"a": "x".repeat(600_000)};
+        assert_eq!(
+            cut(&[text(400_000), text(600_000), text(1), large.into(), text(2_000_000), 1.into()]),
+            [2, 2, 1, 1]
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) async fn look<C: Credentials>(
     operations: &[Operation<'_>],
     call: Call,
 ) -> Vec<Result<Found<Unchanged>, Failure>> {
-    let shared = Shared::new(target, call.deadline);
+    let shared = Shared::new(&target.connector, call.deadline);
     let mut caller = Caller::new(&shared);
     let spots: Vec<_> = operations.iter().map(|operation| spot(target, operation)).collect();
     let documents = read(&mut caller, &spots).await;

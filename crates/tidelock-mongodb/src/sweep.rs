@@ -34,7 +34,7 @@ pub(crate) async fn sweep<C: Credentials>(
     window: Window,
     call: Call,
 ) -> Result<Swept, Failure> {
-    let shared = Shared::new(target, call.deadline);
+    let shared = Shared::new(&target.connector, call.deadline);
     let now = Instant::now();
     // What is begun must be finished in time.
     let stop = now + shared.limit.saturating_duration_since(now).mul_f64(0.8);
@@ -156,7 +156,7 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
             .caller
             .patiently(async |caller| {
                 let mut found = None;
-                let projection = doc! {WATERMARK: 1, "last": 1};
+                let projection = Some(doc! {WATERMARK: 1, "last": 1});
                 let query = Query { filter: doc! {"_id": WATERMARK}, projection, sort: None, limit: None };
                 caller
                     .query(database, FENCE_COLLECTION, query, |document| {
@@ -196,7 +196,7 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
         self.caller
             .patiently(async |caller| {
                 let mut rows = Vec::new();
-                let projection = doc! {WRITTEN: 1, COLLECTION: 1, ID: 1, SHARD_KEY: 1, MARK_FIELD: 1};
+                let projection = Some(doc! {WRITTEN: 1, COLLECTION: 1, ID: 1, SHARD_KEY: 1, MARK_FIELD: 1});
                 let sort = Some(doc! {WRITTEN: 1, "_id": 1});
                 let query = Query { filter: filter.clone(), projection, sort, limit };
                 caller

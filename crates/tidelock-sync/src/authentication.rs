@@ -58,7 +58,20 @@ impl Authentication {
     /// The credentials for a client: without AWS in the build, those of the URL and the environment alone.
     #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
     pub(crate) fn credentials(&self) -> WithoutAws {
-        WithoutAws { secret: self.secret.is_some(), fixed: self.fixed.clone(), keys: self.keys.clone() }
+        let secret = self.secret.as_ref().map(|_| "TIDELOCK_TARGET_SECRET");
+        WithoutAws { secret, fixed: self.fixed.clone(), keys: self.keys.clone() }
+    }
+
+    /// The login for a source of MongoDB, which has a secret of its own.
+    #[cfg(feature = "mongodb")]
+    pub(crate) fn of_mongodb_source(&self, secret: Option<&str>) -> MongoDbLogin {
+        #[cfg(feature = "aws")]
+        let credentials =
+            tidelock_aws::AwsCredentials::new(Rc::clone(&self.sdk), secret.map(str::to_owned), None, self.keys.clone());
+        #[cfg(not(feature = "aws"))]
+        let credentials =
+            WithoutAws { secret: secret.map(|_| "TIDELOCK_SOURCE_SECRET"), fixed: None, keys: self.keys.clone() };
+        MongoDbLogin(credentials)
     }
 }
 
@@ -66,7 +79,8 @@ impl Authentication {
 #[derive(Debug)]
 #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
 pub(crate) struct WithoutAws {
-    secret: bool,
+    /// The setting that names a secret, where one does.
+    secret: Option<&'static str>,
     fixed: Option<Login>,
     keys: Option<AwsKeys>,
 }
@@ -74,8 +88,8 @@ pub(crate) struct WithoutAws {
 #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
 impl tidelock_core::credentials::Credentials for WithoutAws {
     async fn login(&self, _refresh: bool) -> Result<Option<Login>, String> {
-        if self.secret {
-            return Err("TIDELOCK_TARGET_SECRET needs a build with the feature `aws`".to_owned());
+        if let Some(setting) = self.secret {
+            return Err(format!("{setting} needs a build with the feature `aws`"));
         }
         Ok(self.fixed.clone())
     }
@@ -85,7 +99,7 @@ impl tidelock_core::credentials::Credentials for WithoutAws {
     }
 }
 
-/// The credentials as the MongoDB target asks for them.
+/// The credentials as MongoDB's target and source ask for them.
 #[cfg(feature = "mongodb")]
 #[derive(Debug)]
 pub(crate) struct MongoDbLogin(

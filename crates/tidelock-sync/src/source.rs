@@ -12,26 +12,49 @@ use tidelock_lambda::{Environment, Fatal};
 pub(crate) enum AnySource {
     #[cfg(feature = "aws")]
     DynamoDb(Box<tidelock_dynamodb::DynamoDbSource<tidelock_aws::AwsCredentials>>),
+    #[cfg(feature = "mongodb")]
+    MongoDb(Box<tidelock_mongodb::MongoDbSource<crate::authentication::MongoDbLogin>>),
 }
 
 impl AnySource {
     /// The source that the settings name, if any.
-    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only AWS authenticates"))]
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only DynamoDB looks at the environment"))]
     pub(crate) fn start(
         settings: &Settings,
         authentication: &Authentication,
         environment: &Environment,
     ) -> Result<Option<Self>, Fatal> {
-        match settings.source {
+        match &settings.source {
             None => Ok(None),
             #[cfg(feature = "aws")]
             Some(SourceAddress::DynamoDb) => dynamodb(authentication, environment).map(Some),
             #[cfg(not(feature = "aws"))]
-            Some(SourceAddress::DynamoDb) => {
-                Err(Fatal::new("Tidelock.Settings", "TIDELOCK_SOURCE: dynamodb: needs a build with the feature `aws`"))
-            }
+            Some(SourceAddress::DynamoDb) => Err(not_built("dynamodb:", "aws")),
+            #[cfg(feature = "mongodb")]
+            Some(SourceAddress::MongoDb(uri)) => mongodb(settings, uri, authentication).map(Some),
+            #[cfg(not(feature = "mongodb"))]
+            Some(SourceAddress::MongoDb(_)) => Err(not_built("mongodb:", "mongodb")),
         }
     }
+}
+
+#[cfg(not(all(feature = "aws", feature = "mongodb")))]
+fn not_built(kind: &str, feature: &str) -> Fatal {
+    Fatal::new("Tidelock.Settings", format!("TIDELOCK_SOURCE: {kind} needs a build with the feature `{feature}`"))
+}
+
+#[cfg(feature = "mongodb")]
+fn mongodb(
+    settings: &Settings,
+    uri: &tidelock_core::settings::Secret,
+    authentication: &Authentication,
+) -> Result<AnySource, Fatal> {
+    use tidelock_mongodb::{MongoDbSource, MongoDbSourceConfig};
+    let config = MongoDbSourceConfig { uri: uri.clone(), ca_file: settings.source_ca_file.clone() };
+    let login = authentication.of_mongodb_source(settings.source_secret.as_deref());
+    let source = MongoDbSource::new(config, login);
+    let source = source.map_err(|problems| Fatal::new("Tidelock.Settings", problems.join("; ")))?;
+    Ok(AnySource::MongoDb(Box::new(source)))
 }
 
 #[cfg(feature = "aws")]
@@ -57,11 +80,16 @@ fn dynamodb(authentication: &Authentication, environment: &Environment) -> Resul
 }
 
 impl Source for AnySource {
-    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "there is no source to read"))]
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "mongodb")),
+        expect(unused_variables, reason = "there is no source to read")
+    )]
     async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<ReadResult> {
         match *self {
             #[cfg(feature = "aws")]
             Self::DynamoDb(ref source) => source.read(origin, keys, format, deadline).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(ref source) => source.read(origin, keys, format, deadline).await,
         }
     }
 }

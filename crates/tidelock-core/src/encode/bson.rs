@@ -1,22 +1,13 @@
 //! Documents as BSON ([specification](https://bsonspec.org/spec.html)): elements are appended as the values come.
 
 use super::{Fault, Sink, Written, base64_bytes, decimal128};
+use crate::bson::kind::{ARRAY, BINARY, BOOLEAN, DECIMAL128, DOCUMENT, INT32, INT64, NULL, STRING};
 use crate::cause::Cause;
 use crate::json::{RawStr, unescape_bytes};
 use crate::key::{Key, KeyKind};
 use crate::target::ShardValue;
 use crate::version::Version;
 use std::io::Write as _;
-
-const DOCUMENT: u8 = 0x03;
-const ARRAY: u8 = 0x04;
-const BINARY: u8 = 0x05;
-const STRING: u8 = 0x02;
-const BOOLEAN: u8 = 0x08;
-const NULL: u8 = 0x0a;
-const INT32: u8 = 0x10;
-const INT64: u8 = 0x12;
-const DECIMAL128: u8 = 0x13;
 
 /// Writes a document's elements, without the length before them and the zero after them.
 ///
@@ -85,7 +76,7 @@ fn write_index(out: &mut Vec<u8>, index: u32) {
 }
 
 /// Fills in the length of a document that began at `start` and ends here.
-fn close(out: &mut [u8], start: usize) {
+pub(crate) fn close(out: &mut [u8], start: usize) {
     let length = i32::try_from(out.len() - start).unwrap_or(i32::MAX);
     if let Some(bytes) = out.get_mut(start..start + 4) {
         bytes.copy_from_slice(&length.to_le_bytes());
@@ -105,7 +96,7 @@ fn push_binary(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// The BSON type and bytes of a number, or `None` when none is exact.
-fn push_number(out: &mut Vec<u8>, text: &[u8]) -> Option<u8> {
+pub(crate) fn push_number(out: &mut Vec<u8>, text: &[u8]) -> Option<u8> {
     if text.len() <= 20
         && let Some(integer) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok())
     {
@@ -124,7 +115,7 @@ fn push_number(out: &mut Vec<u8>, text: &[u8]) -> Option<u8> {
 }
 
 /// An integer in the smaller type that holds it.
-fn push_integer(out: &mut Vec<u8>, integer: i64) -> u8 {
+pub(crate) fn push_integer(out: &mut Vec<u8>, integer: i64) -> u8 {
     match i32::try_from(integer) {
         Ok(small) => {
             out.extend_from_slice(&small.to_le_bytes());
@@ -261,6 +252,10 @@ fn write_part(out: &mut Vec<u8>, name: &str, kind: KeyKind, value: &[u8]) {
         KeyKind::Binary => {
             push_binary(out, value);
             BINARY
+        }
+        KeyKind::Bson(kind) => {
+            out.extend_from_slice(value);
+            kind
         }
     };
     if let Some(byte) = out.get_mut(at) {

@@ -12,6 +12,7 @@ use crate::cause::{Cause, Failure};
 use crate::json::RawStr;
 
 pub use self::bson::{BsonSink, write_bson_key, write_bson_mark, write_bson_shard_value};
+pub(crate) use self::bson::{close, push_integer, push_number};
 pub use self::decimal128::decimal128;
 pub use self::json::JsonSink;
 

@@ -1,6 +1,7 @@
 //! Sources: from an invocation's payload to a batch of changes.
 
 pub mod dynamodb;
+pub mod mongodb;
 
 use std::fmt;
 

@@ -12,15 +12,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Passes bytes on to a server, until it is told to drop what comes.
-struct Relay {
-    address: String,
-    down: Arc<AtomicBool>,
+pub(crate) struct Relay {
+    pub(crate) address: String,
+    pub(crate) down: Arc<AtomicBool>,
     /// How many answers of the server are still passed on before each connection is cut.
     cut_after: Arc<AtomicUsize>,
 }
 
 impl Relay {
-    async fn to(upstream: &str) -> Self {
+    pub(crate) async fn to(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let relay = Self { address, down: Arc::default(), cut_after: Arc::new(AtomicUsize::new(usize::MAX)) };

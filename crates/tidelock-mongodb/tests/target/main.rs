@@ -1,4 +1,4 @@
-//! The target against a scripted server, and against real ones where there are any.
+//! Target and source against a scripted server, and against real ones where there are any.
 //!
 //! Real servers: `TIDELOCK_TEST_FERRETDB` and `TIDELOCK_TEST_SECANTUSDB` (connection strings), `TIDELOCK_TEST_FERRETDB_TLS`
 //! with `TIDELOCK_TEST_FERRETDB_CA` (TLS and user `tester`). Without them these tests are skipped, unless
@@ -17,7 +17,9 @@ mod login;
 mod model;
 mod scripted;
 mod servers;
+mod source;
 mod store;
 mod sweep;
+mod truth;
 mod unique;
 mod values;

@@ -24,7 +24,8 @@ pub(super) fn key_value<'a>(cursor: &mut Cursor<'a>, name: &str) -> Result<(KeyK
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     };
     let value = match kind {
-        KeyKind::Text => text,
+        // DynamoDB has no BSON.
+        KeyKind::Text | KeyKind::Bson(_) => text,
         KeyKind::Number => match &text {
             Cow::Borrowed(text) => canonical_number(text),
             Cow::Owned(text) => canonical_number(text).map(|number| Cow::Owned(number.into_owned())),
