@@ -2,6 +2,7 @@
 
 mod fences;
 mod guards;
+mod moves;
 mod slow;
 mod store;
 mod support;
