@@ -64,6 +64,10 @@ async fn each_problem_alone_ends_the_function() {
         ("TIDELOCK_PIPELINE", "version: 2\nroutes: [{from: a}]", "version 2 is not known"),
         ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{form: a}]", "unknown field `form`"),
         ("TIDELOCK_PIPELINE", "{\"version\": 1", "TIDELOCK_PIPELINE"),
+        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, where: .b =}]", "routes[0].where: character 4"),
+        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, to: 'x-{b'}]", "routes[0].to: a `{` without its `}`"),
+        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, shard_key: [b]}]", "`shard_key` is for MongoDB alone"),
+        ("TIDELOCK_SOURCE", "mongodb://127.0.0.1:9/d", "not where this function's changes come from; use dynamodb:"),
     ] {
         let Some(line) = refused(&[(name, value)], &[part]).await else { return };
         assert!(!line.contains("several problems"), "{line}");

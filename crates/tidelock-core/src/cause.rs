@@ -68,7 +68,7 @@ causes! {
     NestedTooDeeply "nested_too_deeply" Park "the item is nested more deeply than the target or the source allows" "flatten the item";
     Unmatched "unmatched" Park "no route of the pipeline matches the record's source" "add a route, or set `unmatched: filter`";
     Unroutable "unroutable" Park "the item has no value that its place in the target can be made of" "write the field that the detail names, or give the item a route of its own, then redrive";
-    MissingOldImage "missing_old_image" Park "the change may have moved its document, and came without the old image" "set the stream's view type to NEW_AND_OLD_IMAGES, then write the item again";
+    MissingOldImage "missing_old_image" Park "the change may have moved its document, and came without the old image" "set the stream's view type to NEW_AND_OLD_IMAGES and write the item again; a document that it had left meanwhile must be deleted by hand";
     // What the target says about one document.
     InvalidId "invalid_id" Park "the target cannot take this id" "shorten the key: OpenSearch allows 512 bytes";
     DocumentTooLarge "document_too_large" Park "the document is over the target's limit" "make the item smaller, or raise TIDELOCK_BULK_BYTES where that is the limit";

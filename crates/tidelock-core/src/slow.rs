@@ -79,17 +79,25 @@ pub struct Wish<'a> {
     pub version: Version<'a>,
 }
 
+/// What of an item belongs to a place.
+#[derive(Debug, Default)]
+struct Belongs {
+    document: Option<Vec<u8>>,
+    /// The item belongs nowhere, because no place can be made of it: that is to be told when nothing of it is left here.
+    nowhere: Option<Failure>,
+}
+
 impl Wish<'_> {
-    /// What of an item belongs to the place.
-    fn document(&self, item: Option<Item>) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(item) = item else { return Ok(None) };
+    fn belongs(&self, item: Option<Item>) -> Result<Belongs, Failure> {
+        let Some(item) = item else { return Ok(Belongs::default()) };
         if let Rules::ByItem(rules) = self.rules {
             match rules.locate(&item.image()) {
                 Routed::To(place) if place == *self.into => {}
-                Routed::To(_) | Routed::Filtered | Routed::Refused(_) => return Ok(None),
+                Routed::To(_) | Routed::Filtered => return Ok(Belongs::default()),
+                Routed::Refused(failure) => return Ok(Belongs { document: None, nowhere: Some(failure) }),
             }
         }
-        item.document.map(Some)
+        Ok(Belongs { document: Some(item.document?), nowhere: None })
     }
 }
 
@@ -234,16 +242,26 @@ async fn carry_out<S: Store>(
 /// Wishes dealt with at a time: what a slow source gives in one invocation is written in it, and comes not again.
 const TRUTHS: usize = 50;
 
-/// Reads each key from the source and writes what is there, or its absence. One outcome each, by position.
-pub async fn truth<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Outcome> {
-    let mut outcomes = Vec::with_capacity(wishes.len());
-    for some in wishes.chunks(TRUTHS) {
-        outcomes.extend(truth_of(store, source, some, call).await);
-    }
-    outcomes
+/// What has become of a wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What has become of its place.
+    pub outcome: Outcome,
+    /// The source holds an item of which no place can be made: the place asked about has been cleared, and this is to be told.
+    pub nowhere: Option<Failure>,
 }
 
-async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Outcome> {
+/// Reads each key from the source and writes what is there, or its absence. One answer each, by position.
+pub async fn truth<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Told> {
+    let mut told = Vec::with_capacity(wishes.len());
+    for some in wishes.chunks(TRUTHS) {
+        told.extend(truth_of(store, source, some, call).await);
+    }
+    told
+}
+
+async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>], call: Call) -> Vec<Told> {
+    let mut nowhere: Vec<Option<Failure>> = vec![None; wishes.len()];
     let mut outcomes: Vec<Option<Outcome>> = vec![None; wishes.len()];
     let mut open: Vec<usize> = (0..wishes.len()).collect();
     for _ in 0..RACES {
@@ -258,8 +276,8 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let items = read(source, &asked, store.format(), call.deadline).await;
         let mut ready = Vec::new();
         for (((&index, wish), found), item) in open.iter().zip(&asked).zip(looked).zip(items) {
-            let document = item.and_then(|item| wish.document(item));
-            match found.and_then(|found| Ok((found, document?))) {
+            let belongs = item.and_then(|item| wish.belongs(item));
+            match found.and_then(|found| Ok((found, belongs?))) {
                 Ok((found, item)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
                 Err(failure) => set(&mut outcomes, index, Err(failure)),
             }
@@ -267,7 +285,7 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let puts: Vec<Put<'_, S::Witness>> = ready
             .iter()
             .map(|(_, wish, bound, found, item)| {
-                let write = item.as_deref().map_or(Write::Delete, Write::Upsert);
+                let write = item.document.as_deref().map_or(Write::Delete, Write::Upsert);
                 let version = bound.version().unwrap_or(wish.version);
                 let over = found.document.as_ref().map(|stored| stored.witness.clone());
                 Put { operation: operation(wish, write, version), over }
@@ -278,8 +296,13 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let mut check = Vec::new();
         for ((index, _, bound, _, item), result) in ready.iter().zip(results) {
             match result {
-                Ok(true) if item.is_some() => check.push((*index, bound)),
-                Ok(true) => set(&mut outcomes, *index, Ok(Done::Applied)),
+                Ok(true) if item.document.is_some() => check.push((*index, bound)),
+                Ok(true) => {
+                    if let Some(place) = nowhere.get_mut(*index) {
+                        place.clone_from(&item.nowhere);
+                    }
+                    set(&mut outcomes, *index, Ok(Done::Applied));
+                }
                 Ok(false) => again.push(*index),
                 Err(failure) => set(&mut outcomes, *index, Err(failure)),
             }
@@ -301,7 +324,7 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         }
         open = again;
     }
-    finish(outcomes)
+    finish(outcomes).into_iter().zip(nowhere).map(|(outcome, nowhere)| Told { outcome, nowhere }).collect()
 }
 
 fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Operation<'a> {
@@ -392,8 +415,8 @@ pub async fn backfill<S: Store, R: Source>(
         set(&mut outcomes, *index, outcome);
     }
     let some: Vec<Wish<'_>> = known.iter().filter_map(|&index| wishes.get(index).copied()).collect();
-    for (index, outcome) in known.iter().zip(truth(store, source, &some, call).await) {
-        set(&mut outcomes, *index, outcome);
+    for (index, told) in known.iter().zip(truth(store, source, &some, call).await) {
+        set(&mut outcomes, *index, told.nowhere.map_or(told.outcome, Err));
     }
     finish(outcomes)
 }

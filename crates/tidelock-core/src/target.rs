@@ -27,6 +27,18 @@ pub struct Place {
     pub shard_key: Vec<(String, ShardValue)>,
 }
 
+/// How a target reads the names of places.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Namespaces {
+    /// Not known yet.
+    #[default]
+    AsWritten,
+    /// A dot separates nothing: indices, tables.
+    Single,
+    /// What stands before the first dot is a database, unless the name is literal; the default one where there is none.
+    Databases(Option<String>),
+}
+
 /// The value of a shard key's field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ShardValue {
@@ -44,7 +56,24 @@ impl Place {
     /// A place that is not sharded.
     #[must_use]
     pub fn new(name: String, literal: bool) -> Self {
+        // One place has one form: where there is no dot, nothing can be separated.
+        let literal = literal && name.contains('.');
         Self { name, literal, shard_key: Vec::new() }
+    }
+
+    /// The form that all names of one place have in a target.
+    #[must_use]
+    pub fn within(self, namespaces: &Namespaces) -> Self {
+        let shard_key = self.shard_key;
+        let place = match namespaces {
+            Namespaces::AsWritten => Self::new(self.name, self.literal),
+            Namespaces::Single => Self::new(self.name, true),
+            Namespaces::Databases(Some(default)) if self.literal || !self.name.contains('.') => {
+                Self::new(format!("{default}.{}", self.name), false)
+            }
+            Namespaces::Databases(_) => Self::new(self.name, self.literal),
+        };
+        Self { shard_key, ..place }
     }
 
     /// Database and collection, with `default` where the name gives no database; `None` when there is neither.

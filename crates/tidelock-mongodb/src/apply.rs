@@ -10,8 +10,10 @@ use crate::lookup::Unchanged;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::encode::decimal128;
 use tidelock_core::fence::FENCE_COLLECTION;
-use tidelock_core::target::{Call, Operation, Outcome, Put, Write};
+use tidelock_core::json::Number;
+use tidelock_core::target::{Call, Operation, Outcome, Put, ShardValue, Write};
 
 /// How what is stored is treated.
 #[derive(Debug, Clone, Copy)]
@@ -289,6 +291,7 @@ pub(crate) fn location<'a, C>(
     operation: &Operation<'a>,
 ) -> Result<(&'a str, &'a str), Failure> {
     let namespace = namespace(target, operation)?;
+    check_shard_key(operation)?;
     check_id(operation).map(|()| namespace)
 }
 
@@ -308,6 +311,19 @@ fn namespace<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> 
             Err(Failure::new(Cause::InvalidTargetName, format!("no database for collection `{name}`: {hint}")))
         }
     }
+}
+
+/// A number that BSON has no exact form for would be taken for null, and with it another place.
+fn check_shard_key(operation: &Operation<'_>) -> Result<(), Failure> {
+    for (field, value) in &operation.into.shard_key {
+        if let ShardValue::Number(text) = value
+            && Number::parse(text.as_bytes()).and_then(|number| decimal128(&number)).is_none()
+        {
+            let detail = format!("shard key `{field}`: the number has no exact form in BSON");
+            return Err(Failure::new(Cause::InvalidId, detail));
+        }
+    }
+    Ok(())
 }
 
 /// An id with a field such as `$gt` would be a condition that other documents meet.
@@ -339,3 +355,28 @@ fn check_size(operation: &Operation<'_>) -> Result<(), Failure> {
 /// The driver holds a command three times over while it is sent, so that its size is what memory is spent on. Larger ones
 /// are no faster.
 const COMMAND_BYTES: usize = 768 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidelock_core::encode::Format;
+    use tidelock_core::source::dynamodb::decode;
+    use tidelock_core::target::Place;
+
+    /// As null it would stand for another place, and leaving that would delete what was entered.
+    #[test]
+    fn a_shard_key_that_bson_cannot_hold_is_no_place() {
+        let event = br#"{"Records":[{"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
+            "dynamodb":{"Keys":{"k":{"S":"a"}},"SequenceNumber":"5"}}]}"#;
+        let batch = decode(event, Format::Bson).expect("an event");
+        let slot = &batch.slots[0];
+        let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
+        for (digits, held) in [(1, true), (34, true), (35, false), (38, false)] {
+            let mut into = Place::new("c".to_owned(), false);
+            into.shard_key = vec![("zip".to_owned(), ShardValue::Number("7".repeat(digits)))];
+            let operation = Operation { into: &into, key, write: Write::Delete, version };
+            let checked = check_shard_key(&operation).map_err(|failure| failure.cause);
+            assert_eq!(checked, if held { Ok(()) } else { Err(Cause::InvalidId) }, "{digits}");
+        }
+    }
+}

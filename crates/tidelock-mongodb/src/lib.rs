@@ -84,9 +84,15 @@ impl<C: Credentials> MongoDbTarget<C> {
         })
     }
 
+    /// The database of names that give none.
+    #[must_use]
+    pub fn default_database(&self) -> Option<&str> {
+        self.connector.address.default_database.as_deref()
+    }
+
     /// The databases to sweep.
     fn databases(&self) -> BTreeSet<&str> {
-        let default = self.connector.address.default_database.as_deref();
+        let default = self.default_database();
         self.databases.iter().map(String::as_str).chain(default).collect()
     }
 

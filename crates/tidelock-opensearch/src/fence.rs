@@ -66,7 +66,7 @@ struct Fence {
 
 impl Fence {
     fn index(&self) -> &str {
-        self.index.trim_start_matches(TEXT)
+        self.index.strip_prefix(TEXT).unwrap_or(&self.index)
     }
 
     fn id(&self) -> &str {

@@ -58,14 +58,7 @@ pub(crate) fn path_segment(name: &str) -> String {
 /// Best effort: where the rights are missing the index is used as it is, and the mapping grows by itself.
 pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: Instant) -> Result<(), Failure> {
     let path = path_segment(name);
-    let request = |method, path: String, body: &'static str| Request {
-        method,
-        path,
-        content_type: "application/json",
-        body: Bytes::from_static(body.as_bytes()),
-    };
-    let look = request("GET", format!("/{path}/_mapping?filter_path=*.mappings.properties._tidelock"), "");
-    let found = transport.send(look, deadline).await?;
+    let found = transport.send(look(&path), deadline).await?;
     let answer = match found.status {
         200 if contains(&found.body, "\"_tidelock\"") => return Ok(()),
         404 => {
@@ -95,6 +88,20 @@ pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: I
         );
     }
     Ok(())
+}
+
+/// Whether there is no such index. What cannot be found out counts as there.
+pub(crate) async fn is_missing<T: Transport>(transport: &T, name: &str, deadline: Instant) -> bool {
+    let found = transport.send(look(&path_segment(name)), deadline).await;
+    found.is_ok_and(|found| found.status == 404)
+}
+
+fn look(path: &str) -> Request {
+    request("GET", format!("/{path}/_mapping?filter_path=*.mappings.properties._tidelock"), "")
+}
+
+fn request(method: &'static str, path: String, body: &'static str) -> Request {
+    Request { method, path, content_type: "application/json", body: Bytes::from_static(body.as_bytes()) }
 }
 
 fn contains(body: &[u8], text: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The target: operations cut into requests, several of them at a time, and an outcome for every one.
 
 use crate::bulk::{Guard, Part, action_size, split};
-use crate::index::{check_name, prepare};
+use crate::index::{check_name, is_missing, prepare};
 use crate::lane::{Ended, Endings, Judging, Pending, Work, pause, worth_waiting};
 use crate::{Transport, fence};
 use futures_util::StreamExt as _;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use tidelock_core::cause::{Cause, Disposition, Failure};
 use tidelock_core::encode::Format;
 use tidelock_core::fence::FENCE_INDEX;
-use tidelock_core::target::{Call, Operation, Outcome, Target, Write};
+use tidelock_core::target::{Call, Done, Operation, Outcome, Target, Write};
 
 /// The most bytes of an id.
 const MAX_ID: usize = 512;
@@ -73,6 +73,17 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         self.prepared.borrow_mut().insert(name.to_owned());
         Ok(())
+    }
+
+    /// Nothing but deletes for an index that there is not: it must not come to be for their sake.
+    async fn holds_nothing(&self, index: &str, work: &Work<'_>, members: &[(usize, usize)]) -> bool {
+        let deletes = |(position, _): &(usize, usize)| {
+            work.operations.get(*position).is_some_and(|operation| operation.write == Write::Delete)
+        };
+        !self.prepared.borrow().contains(index)
+            && members.iter().all(deletes)
+            && check_name(index).is_ok()
+            && is_missing(&self.transport, index, work.call.deadline).await
     }
 
     /// An index that is missing has been deleted since: the next invocation sees to it again, and creates it where it may.
@@ -144,6 +155,16 @@ impl<T: Transport> OpenSearchTarget<T> {
         let fences = if fences_needed { self.prepare(FENCE_INDEX, work.call.deadline).await } else { Ok(()) };
         let mut bulks = Vec::new();
         for (index, members) in indices {
+            if fences.is_ok() && self.holds_nothing(index, work, &members).await {
+                // Only what may still land there has to be remembered.
+                let fence = |&(position, _): &(usize, usize)| Pending::new(position, Part::Fence, Guard::External);
+                let actions: Vec<Pending> = members.iter().filter(|_| self.config.fences).map(fence).collect();
+                bulks.extend((!actions.is_empty()).then_some(Bulk { index: FENCE_INDEX, actions }));
+                endings.extend(
+                    members.into_iter().map(|(position, _)| (position, Part::Document, Ended::Done(Done::Applied))),
+                );
+                continue;
+            }
             let fail = |failure: Failure| {
                 move |(position, _): (usize, usize)| (position, Part::Document, Ended::Failed(failure.clone()))
             };
@@ -234,7 +255,7 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidelock_core::target::{Done, Place};
+    use tidelock_core::target::Place;
     use tidelock_http::{Request, Response};
 
     struct Nowhere;

@@ -85,6 +85,22 @@ fn fences(client: &Client) -> Vec<Value> {
     client.engine.documents("tidelock-fences").into_values().map(|(_, source)| source).collect()
 }
 
+/// What a document leaves, or is deleted from, may never have been there.
+#[test]
+fn a_delete_makes_no_index_but_is_remembered() {
+    run(7, async {
+        let client = Client::new(EngineConfig::default());
+        let target = target(&client);
+        assert_eq!(apply(&target, 5 * N, None).await, Ok(Done::Applied));
+        assert_eq!(client.send("GET", "/t/_mapping", "").await.0, 404);
+        assert_eq!(fences(&client).len(), 1);
+        // What was delayed is not kept out by the engine, but by the fence: the sweep finds it.
+        assert_eq!(apply(&target, 4 * N, Some(1)).await, Ok(Done::Applied));
+        assert_eq!(apply(&target, 6 * N, None).await, Ok(Done::Applied));
+        assert_eq!((stored(&client), client.engine.tombstones("t").len()), (None, 1));
+    });
+}
+
 /// Otherwise the sweep, which has passed the first one's time, would never come to what has landed since.
 #[test]
 fn a_delete_that_is_repeated_renews_its_fence() {

@@ -37,12 +37,27 @@ impl App {
         let pipeline = read_pipeline(settings.pipeline.as_ref())?;
         let authentication = Authentication::new(&settings, environment);
         let target = AnyTarget::start(&settings, &pipeline, &authentication, environment).await?;
+        let pipeline = pipeline.within(target.namespaces());
         let source = AnySource::start(&settings, &authentication, environment)?;
         let fence_life_ms = i64::try_from(settings.fence_days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
         let dead_letters =
             settings.dead_letters.map(|address| AnyDeadLetters::new(address, &authentication)).transpose()?;
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
         Ok(Self { function, pipeline, target, source, dead_letters, fence_life_ms })
+    }
+
+    /// Refuses a source that could never answer for the changes that come: each would be retried until it expires.
+    ///
+    /// # Errors
+    /// When the settings name another kind than `scheme`.
+    pub fn refuse_other_sources(&self, scheme: &str) -> Result<(), Fatal> {
+        match self.source.as_ref().map(AnySource::scheme).filter(|own| *own != scheme) {
+            None => Ok(()),
+            Some(other) => Err(Fatal::new(
+                "Tidelock.Settings",
+                format!("TIDELOCK_SOURCE: {other} is not where this function's changes come from; use {scheme}"),
+            )),
+        }
     }
 
     /// Takes one batch from bytes to answer.

@@ -13,7 +13,9 @@ impl Handler for DynamoDbSync {
     type Answer = BatchResponse;
 
     async fn start(environment: &Environment) -> Result<Self, Fatal> {
-        App::start(environment).await.map(Self)
+        let app = App::start(environment).await?;
+        app.refuse_other_sources("dynamodb:")?;
+        Ok(Self(app))
     }
 
     async fn handle(&self, payload: Bytes, invocation: Invocation) -> Result<BatchResponse, Fatal> {

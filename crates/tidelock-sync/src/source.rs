@@ -38,6 +38,18 @@ impl AnySource {
     }
 }
 
+impl AnySource {
+    /// How its address begins.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(_) => "dynamodb:",
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(_) => "mongodb:",
+        }
+    }
+}
+
 #[cfg(not(all(feature = "aws", feature = "mongodb")))]
 fn not_built(kind: &str, feature: &str) -> Fatal {
     Fatal::new("Tidelock.Settings", format!("TIDELOCK_SOURCE: {kind} needs a build with the feature `{feature}`"))

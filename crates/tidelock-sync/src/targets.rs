@@ -7,7 +7,7 @@ use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::Pipeline;
 use tidelock_core::settings::{Guards, Settings, TargetAddress};
-use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Stored, Target};
+use tidelock_core::target::{Call, Found, Namespaces, Operation, Outcome, Put, Store, Stored, Target};
 use tidelock_lambda::{Environment, Fatal};
 
 #[cfg(all(feature = "opensearch", feature = "aws"))]
@@ -43,6 +43,19 @@ fn not_built(kind: &str, feature: &str) -> Fatal {
 }
 
 impl AnyTarget {
+    /// How it reads the names of places.
+    pub(crate) fn namespaces(&self) -> Namespaces {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(_) => Namespaces::Single,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => Namespaces::Databases(target.default_database().map(str::to_owned)),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Namespaces::Single,
+            Self::Stdout(_) => Namespaces::Single,
+        }
+    }
+
     #[cfg_attr(
         not(all(feature = "opensearch", feature = "mongodb")),
         expect(unused_variables, reason = "only remote targets authenticate and connect")

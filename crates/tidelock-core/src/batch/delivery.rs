@@ -1,10 +1,10 @@
 //! From planned groups to one fate per slot: rounds of operations, and the falling back when one is refused for good.
 
-use super::{Act, Batch, BatchResponse, Content, Plan, Slot};
+use super::{Act, Batch, BatchResponse, Content, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::letter::{DeadLetters, Letter, MAX_LETTER_BYTES, letter};
 use crate::pipeline::{Pipeline, Routed, Rules};
-use crate::slow::{Source, Wish, settle, truth};
+use crate::slow::{Source, Told, Wish, settle, truth};
 use crate::target::{Call, Done, Operation, Outcome, Store, Write};
 use crate::version::Sequence;
 use std::collections::BTreeMap;
@@ -99,12 +99,14 @@ impl<'b> Delivery<'b> {
             }
         }
         for (slot, routed) in &plan.decided {
-            if let Some(fate @ Fate::Pending) = fates.get_mut(*slot) {
-                *fate = match routed {
-                    Routed::Refused(failure) => Fate::Failed(failure.clone()),
-                    Routed::Filtered | Routed::To(_) => Fate::Filtered,
-                };
-            }
+            let Some(fate) = fates.get_mut(*slot) else { continue };
+            *fate = match (&*fate, routed) {
+                (Fate::Pending, Routed::Refused(failure)) => Fate::Failed(failure.clone()),
+                (Fate::Pending, _) => Fate::Filtered,
+                // What the target could not hold need not be held.
+                (Fate::Failed(failure), Routed::Filtered) if is_of_the_target(failure.cause) => Fate::Filtered,
+                _ => continue,
+            };
         }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
         Self { batch, plan, truth, fates, left }
@@ -190,9 +192,8 @@ impl<'b> Delivery<'b> {
         }
         let start = self.plan.groups.get(group).map_or(0, |group| group.members.start);
         for act in self.plan.acts.get(start..start + left).unwrap_or_default() {
-            let failed = matches!(self.batch.slots.get(act.slot), Some(Slot { content: Content::Failed(_), .. }));
             // What could not be decoded stays refused, and has nothing to wait for.
-            if failed && !act.leaves && matches!(self.fates.get(act.slot), Some(Fate::Failed(_))) {
+            if !act.leaves && self.is_undecodable(act.slot) {
                 continue;
             }
             if let Some(fate) = self.fates.get_mut(act.slot) {
@@ -201,6 +202,14 @@ impl<'b> Delivery<'b> {
         }
         if let Some(count) = self.left.get_mut(group) {
             *count = 0;
+        }
+    }
+
+    /// The record's own content is of no use.
+    fn is_undecodable(&self, slot: usize) -> bool {
+        match self.batch.slots.get(slot).map(|slot| &slot.content) {
+            Some(Content::Failed(failure)) => !(self.truth && failure.cause == Cause::MissingImage),
+            _ => false,
         }
     }
 
@@ -325,9 +334,13 @@ impl Delivery<'_> {
             {
                 sent += wishes.len();
                 let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
-                let outcomes = truth(target, source, &wishes, call).await;
-                for (&group, outcome) in groups.iter().zip(&outcomes) {
-                    self.settle(group, outcome);
+                let told = truth(target, source, &wishes, call).await;
+                for (&group, Told { outcome, nowhere }) in groups.iter().zip(told) {
+                    let asked = self.member(group);
+                    self.settle(group, &outcome);
+                    if let (Some(failure), Some(fate)) = (nowhere, asked.and_then(|act| self.fates.get_mut(act.slot))) {
+                        fate.absorb(&Err(failure));
+                    }
                 }
             }
         }
@@ -396,6 +409,11 @@ pub async fn deliver<T: Store, D: DeadLetters, R: Source>(
     }
     let answer = delivery.answer(payload);
     Report { answer, failures, fates: delivery.fates, operations: sent }
+}
+
+/// The item is as it should be; it is the target that has no form for it.
+fn is_of_the_target(cause: Cause) -> bool {
+    matches!(cause, Cause::UnrepresentableValue | Cause::ReservedField | Cause::NestedTooDeeply)
 }
 
 /// What becomes of the attempt to leave a place: where no document can be, there is none.

@@ -1,13 +1,20 @@
 //! Documents that change their place with a field of their own.
 
-use super::{Before, Content, Delivery, Fate, Plan};
+use super::{Before, Content, Delivery, Fate, Lane, Plan};
 use crate::batch::Batch;
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
+use crate::fence::{Swept, Window};
+use crate::image::Notation;
+use crate::key::Key;
 use crate::pipeline::Pipeline;
+use crate::slow::{self, ReadResult, Source};
 use crate::source::dynamodb::decode;
-use crate::target::{Done, Outcome, Write};
+use crate::target::{Call, Done, Found, Namespaces, Operation, Outcome, Put, Store, Target, Write};
 use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 const MOVES: &str = "version: 1\nroutes: [{from: t, where: .hidden | not, to: 't-{home}'}]";
 const HIDES: &str = "version: 1\nroutes: [{from: t, where: .hidden | not, to: t}]";
@@ -54,9 +61,18 @@ struct Told {
 
 /// Delivers records; `answer` says what becomes of an operation.
 fn deliver(pipeline: &str, records: &[Value], answer: impl Fn(&str, &str, usize) -> Outcome) -> Told {
+    deliver_to(pipeline, Namespaces::Single, records, answer)
+}
+
+fn deliver_to(
+    pipeline: &str,
+    namespaces: Namespaces,
+    records: &[Value],
+    answer: impl Fn(&str, &str, usize) -> Outcome,
+) -> Told {
     let payload = json!({"Records": records}).to_string();
     let batch: Batch = decode(payload.as_bytes(), Format::Json).expect("an event");
-    let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
+    let pipeline = Pipeline::parse(pipeline).expect("a pipeline").within(namespaces);
     let plan = Plan::new(payload.as_bytes(), &batch, &pipeline);
     let mut delivery = Delivery::new(&batch, &plan, false);
     let mut operations = Vec::new();
@@ -213,6 +229,151 @@ fn what_cannot_be_decoded_leaves_its_old_place() {
     let outcome = deliver(MOVES, &records[1..], applied);
     assert_eq!(outcome.operations, told(&[("t-a", "delete", 1)]));
     assert!(matches!(&outcome.fates[0], Fate::Failed(failure) if failure.cause == Cause::UnknownType));
+}
+
+/// Two routes may name one place in different ways: what is entered must not be left.
+#[test]
+fn one_place_is_one_place_however_it_is_named() {
+    let at = |home| Some((home, false));
+    let routes = "version: 1\nroutes: [{from: t, where: .home == \"A\", to: x.t-a}, {from: t, to: 'x.t-{home}'}]";
+    let default = "version: 1\nroutes: [{from: t, where: .home == \"A\", to: x.t-a}, {from: t, to: 't-{home}'}]";
+    let own = "version: 1\nroutes: [{from: t, where: .home == \"A\", to: t}, {from: t}]";
+    let databases = |name: &str| Namespaces::Databases(Some(name.to_owned()));
+    for (pipeline, namespaces, place) in [
+        (routes, Namespaces::Single, "x.t-a"),
+        (routes, databases("y"), "x.t-a"),
+        (default, databases("x"), "x.t-a"),
+        (own, Namespaces::AsWritten, "t"),
+        (own, Namespaces::Single, "t"),
+        (own, databases("y"), "y.t"),
+    ] {
+        let outcome = deliver_to(pipeline, namespaces, &history(&[at("A"), at("a")], true), applied);
+        assert_eq!(outcome.operations, told(&[(place, "put", 1)]), "{pipeline}");
+    }
+    let outcome = deliver_to(default, databases("y"), &history(&[at("A"), at("a")], true), applied);
+    assert_eq!(outcome.operations, told(&[("x.t-a", "delete", 1), ("y.t-a", "put", 1)]));
+}
+
+/// What was changed may have stayed where it was.
+#[test]
+fn without_any_new_image_a_place_made_of_fields_is_not_left() {
+    let mut records = history(&[Some(("a", false)), Some(("a", false))], true);
+    records[1]["dynamodb"].as_object_mut().expect("an object").remove("NewImage");
+    let outcome = deliver(MOVES, &records[1..], applied);
+    assert_eq!(outcome.operations, told(&[]));
+    assert!(matches!(&outcome.fates[0], Fate::Failed(failure) if failure.cause == Cause::MissingImage));
+}
+
+#[test]
+fn what_nobody_wants_need_not_be_held() {
+    let mut records = history(&[Some(("a", true)), Some(("a", false))], true);
+    for record in &mut records {
+        record["dynamodb"]["NewImage"]["_tidelock"] = json!({"S": "x"});
+    }
+    let fates = deliver(MOVES, &records, applied).fates;
+    assert_eq!(fates[0], Fate::Filtered);
+    assert!(matches!(&fates[1], Fate::Failed(failure) if failure.cause == Cause::ReservedField), "{fates:?}");
+    // What `where` itself may depend on is not taken for unwanted.
+    records[0]["dynamodb"]["NewImage"]["other"] = json!({"X": "?"});
+    records[0]["dynamodb"]["NewImage"].as_object_mut().expect("an image").remove("_tidelock");
+    let fates = deliver(MOVES, &records[..1], applied).fates;
+    assert!(matches!(&fates[0], Fate::Failed(failure) if failure.cause == Cause::UnknownType), "{fates:?}");
+}
+
+/// Nothing is ever there; some places are busy.
+struct Shelf {
+    busy: &'static str,
+    puts: RefCell<Vec<(String, &'static str)>>,
+}
+
+impl Target for Shelf {
+    fn format(&self) -> Format {
+        Format::Json
+    }
+
+    async fn apply(&self, operations: &[Operation<'_>], _: Call) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for operation in operations {
+            let what = if operation.write == Write::Delete { "delete" } else { "put" };
+            self.puts.borrow_mut().push((operation.into.name.clone(), what));
+            let busy = operation.into.name == self.busy;
+            outcomes.push(if busy { Err(Failure::new(Cause::Unavailable, "busy")) } else { Ok(Done::Applied) });
+        }
+        outcomes
+    }
+}
+
+impl Store for Shelf {
+    type Witness = ();
+
+    async fn look(&self, operations: &[Operation<'_>], _: Call) -> Vec<Result<Found<()>, Failure>> {
+        operations.iter().map(|_| Ok(Found { document: None, fence: None })).collect()
+    }
+
+    async fn put(&self, puts: &[Put<'_, ()>], call: Call) -> Vec<Result<bool, Failure>> {
+        let operations: Vec<_> = puts.iter().map(|put| put.operation).collect();
+        self.apply(&operations, call).await.into_iter().map(|outcome| outcome.map(|_| true)).collect()
+    }
+
+    async fn sweep(&self, _: Window, _: Call) -> Result<Swept, Failure> {
+        Ok(Swept::default())
+    }
+}
+
+/// A source that holds one item, which the target can hold or not.
+struct One(&'static str, Result<Vec<u8>, Failure>);
+
+impl Source for One {
+    async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
+        let (document, bytes) = (self.1.clone(), self.0.as_bytes().to_vec());
+        let item = slow::Item { document, notation: Notation::DynamoDb, bytes };
+        keys.iter().map(|_| Ok(Some(item.clone()))).collect()
+    }
+}
+
+/// Delivers one change that came without images, to a source that holds this.
+fn by_truth(pipeline: &str, one: One, busy: &'static str) -> (Vec<(String, &'static str)>, Vec<Fate>) {
+    let mut record = record(1, Some(("a", false)), Some(("a", false)), false);
+    record["dynamodb"].as_object_mut().expect("an object").remove("NewImage");
+    let payload = json!({"Records": [record]}).to_string();
+    let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
+    let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
+    let plan = Plan::new(payload.as_bytes(), &batch, &pipeline);
+    let shelf = Shelf { busy, puts: RefCell::default() };
+    let mut delivery = Delivery::new(&batch, &plan, true);
+    let call = Call { deadline: Instant::now(), now_ms: 0, truth: true };
+    {
+        let write = std::pin::pin!(delivery.write(&shelf, Some(&one), Lane::Live, call, call));
+        assert!(matches!(write.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_)));
+    }
+    let mut puts = shelf.puts.into_inner();
+    puts.sort();
+    (puts, delivery.fates().to_vec())
+}
+
+const KINDS: &str = "version: 1\nunmatched: error\n\
+    routes: [{from: t, where: .kind == \"a\", to: x}, {from: t, where: .kind == \"b\", to: y}]";
+
+#[test]
+fn a_truth_that_belongs_nowhere_clears_every_place_and_is_told() {
+    let (puts, fates) = by_truth(KINDS, One(r#"{"kind":{"S":"b"}}"#, Ok(b"{".to_vec())), "");
+    assert_eq!(
+        (puts, fates),
+        (vec![("x".to_owned(), "delete"), ("y".to_owned(), "put")], vec![Fate::Done(Done::Applied)])
+    );
+    let (puts, fates) = by_truth(KINDS, One(r#"{"kind":{"S":"c"}}"#, Ok(b"{".to_vec())), "");
+    assert_eq!(puts, [("x".to_owned(), "delete"), ("y".to_owned(), "delete")]);
+    assert!(matches!(&fates[0], Fate::Failed(failure) if failure.cause == Cause::Unmatched), "{fates:?}");
+}
+
+#[test]
+fn a_truth_that_cannot_be_held_here_and_waits_there_comes_again() {
+    let unheld = || Err(Failure::new(Cause::UnrepresentableValue, "38 digits"));
+    for (kind, busy) in [("a", "y"), ("b", "x")] {
+        let item = if kind == "a" { r#"{"kind":{"S":"a"}}"# } else { r#"{"kind":{"S":"b"}}"# };
+        let (_, fates) = by_truth(KINDS, One(item, unheld()), busy);
+        assert!(matches!(&fates[0], Fate::Failed(failure) if failure.cause == Cause::Unavailable), "{kind}: {fates:?}");
+    }
 }
 
 #[test]

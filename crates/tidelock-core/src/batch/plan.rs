@@ -147,6 +147,11 @@ impl<'b> Planner<'b, '_> {
         if matches!(&slot.content, Content::Failed(failure) if failure.cause == Cause::UnknownEvent) {
             return;
         }
+        let comes_without = slot.image.is_none() && slot.content != Content::Delete;
+        if comes_without && rules.places().is_none() {
+            // Where it goes nobody knows, so neither whether it leaves.
+            return;
+        }
         let left = match self.left(slot, rules) {
             Ok(left) => left,
             Err(failure) => return self.plan.decided.push((index, Routed::Refused(failure))),

@@ -19,8 +19,9 @@ mod grammar;
 mod template;
 
 use crate::cause::{Cause, Failure};
+use crate::encode::MARK_FIELD;
 use crate::image::{Field, Image};
-use crate::target::{Place, ShardValue};
+use crate::target::{Namespaces, Place, ShardValue};
 use condition::Condition;
 use serde::Deserialize;
 use template::Template;
@@ -40,6 +41,7 @@ pub enum Routed {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pipeline {
     file: Option<File>,
+    namespaces: Namespaces,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +116,15 @@ impl RawRoute {
         for field in self.shard_key {
             let path: Vec<String> = field.split('.').map(str::to_owned).collect();
             let twice = shard_key.contains(&path);
-            if path.iter().any(|name| name.is_empty() || name.starts_with('$') || name.contains('\0')) || twice {
+            // The document's own id stands in every filter anyway.
+            if field == "_id" {
+                continue;
+            }
+            if field == MARK_FIELD
+                || field.starts_with("_id.")
+                || path.iter().any(|name| name.is_empty() || name.starts_with('$') || name.contains('\0'))
+                || twice
+            {
                 let why = if twice { "is there twice" } else { "is no field" };
                 wrong("shard_key", format!("`{field}` {why}"));
             }
@@ -126,34 +136,41 @@ impl RawRoute {
 
 impl Route {
     /// The place of every item of a source, where they all have the same.
-    fn fixed(&self, name: &str) -> Option<Place> {
-        match &self.to {
+    fn fixed(&self, name: &str, namespaces: &Namespaces) -> Option<Place> {
+        let place = match &self.to {
             _ if !self.shard_key.is_empty() => None,
             Some(to) => to.fixed(),
             None => Some(Place::new(name.to_owned(), true)),
-        }
+        };
+        place.map(|place| place.within(namespaces))
     }
 
-    fn place(&self, name: &str, image: &Image<'_>) -> Result<Place, Failure> {
+    fn place(&self, name: &str, image: &Image<'_>, namespaces: &Namespaces) -> Result<Place, Failure> {
         let mut place = match &self.to {
             Some(to) => to.place(image)?,
             None => Place::new(name.to_owned(), true),
         };
         for path in &self.shard_key {
             let field = path.join(".");
+            let refused = |kind| {
+                let detail = format!("field `{field}` is {kind}; a shard key needs text, number, boolean or null");
+                Failure::new(Cause::Unroutable, detail)
+            };
+            // The server would look into each of the list's items.
+            let inner = |length| path.get(..length).is_some_and(|path| image.field(path) == Field::Other("a list"));
+            if (1..path.len()).any(inner) {
+                return Err(refused("inside a list"));
+            }
             let value = match image.field(path) {
                 Field::Missing | Field::Null => ShardValue::Null,
                 Field::Boolean(value) => ShardValue::Boolean(value),
                 Field::Number(text) => ShardValue::Number(text.into_owned()),
                 Field::Text(text) => ShardValue::Text(text.into_owned()),
-                Field::Other(kind) => {
-                    let detail = format!("field `{field}` is {kind}; a shard key needs text, number, boolean or null");
-                    return Err(Failure::new(Cause::Unroutable, detail));
-                }
+                Field::Other(kind) => return Err(refused(kind)),
             };
             place.shard_key.push((field, value));
         }
-        Ok(place)
+        Ok(place.within(namespaces))
     }
 }
 
@@ -170,6 +187,7 @@ pub enum Rules<'p> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemRules<'p> {
     name: String,
+    namespaces: &'p Namespaces,
     /// In order; none behind the first that takes every item.
     routes: Vec<&'p Route>,
     unmatched: UnmatchedPolicy,
@@ -194,7 +212,9 @@ impl ItemRules<'_> {
             match route.condition.as_ref().map_or(Ok(true), |condition| condition.holds(image)) {
                 Err(failure) => return Routed::Refused(failure),
                 Ok(false) => {}
-                Ok(true) => return route.place(&self.name, image).map_or_else(Routed::Refused, Routed::To),
+                Ok(true) => {
+                    return route.place(&self.name, image, self.namespaces).map_or_else(Routed::Refused, Routed::To);
+                }
             }
         }
         self.unmatched.routed(&self.name)
@@ -205,7 +225,7 @@ impl ItemRules<'_> {
     pub fn places(&self) -> Option<Vec<Place>> {
         let mut places: Vec<Place> = Vec::new();
         for route in &self.routes {
-            let place = route.fixed(&self.name)?;
+            let place = route.fixed(&self.name, self.namespaces)?;
             if !places.contains(&place) {
                 places.push(place);
             }
@@ -240,7 +260,14 @@ impl Pipeline {
             }
         }
         let file = File { unmatched: file.unmatched, routes };
-        if problems.is_empty() { Ok(Self { file: Some(file) }) } else { Err(problems) }
+        let (file, namespaces) = (Some(file), Namespaces::AsWritten);
+        if problems.is_empty() { Ok(Self { file, namespaces }) } else { Err(problems) }
+    }
+
+    /// The pipeline for a target: names that are one place to it become one.
+    #[must_use]
+    pub fn within(self, namespaces: Namespaces) -> Self {
+        Self { namespaces, ..self }
     }
 
     /// Every `to` of the routes, with `*` for fields, and whether some source goes to a target of its own name.
@@ -259,16 +286,23 @@ impl Pipeline {
     /// The routes that items of the source `name` may take.
     #[must_use]
     pub fn rules(&self, name: &str) -> Rules<'_> {
-        let Some(file) = &self.file else { return Rules::Same(Routed::To(Place::new(name.to_owned(), true))) };
+        let Some(file) = &self.file else {
+            return Rules::Same(Routed::To(Place::new(name.to_owned(), true).within(&self.namespaces)));
+        };
         let mut routes: Vec<&Route> = file.routes.iter().filter(|route| matches(&route.from, name)).collect();
         let all = routes.iter().position(|route| route.condition.is_none());
         routes.truncate(all.map_or(routes.len(), |all| all + 1));
         match routes.as_slice() {
             [] => Rules::Same(file.unmatched.routed(name)),
-            [only] if only.condition.is_none() && only.fixed(name).is_some() => {
-                Rules::Same(only.fixed(name).map_or(Routed::Filtered, Routed::To))
+            [only] if only.condition.is_none() && only.fixed(name, &self.namespaces).is_some() => {
+                Rules::Same(only.fixed(name, &self.namespaces).map_or(Routed::Filtered, Routed::To))
             }
-            _ => Rules::ByItem(ItemRules { name: name.to_owned(), routes, unmatched: file.unmatched }),
+            _ => Rules::ByItem(ItemRules {
+                name: name.to_owned(),
+                namespaces: &self.namespaces,
+                routes,
+                unmatched: file.unmatched,
+            }),
         }
     }
 }

@@ -65,6 +65,11 @@ impl Template {
                 Piece::Field(path) => name.push_str(&part(image, path, &self.text)?),
             }
         }
+        let own = name.split_once('.').filter(|_| !self.literal).map_or(name.as_str(), |(_, own)| own);
+        if self.fixed().is_none() && (own.starts_with('.') || own.starts_with("system.")) {
+            let detail = format!("`{own}`, which `to: {}` makes of the item, is a name of the target's own", self.text);
+            return Err(Failure::new(Cause::Unroutable, detail));
+        }
         Ok(Place::new(name, self.literal))
     }
 }
@@ -109,6 +114,16 @@ mod tests {
         ] {
             assert!(!template(text).expect(text).outline().contains(['{', '}']));
             assert_eq!(place(text, item), Ok(Place::new(name.to_owned(), literal)), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_item_names_what_is_the_targets_own() {
+        for (text, value) in
+            [("{c}", ".kibana"), ("{c}", "system.js"), ("shop.{c}", "system.views"), ("shop.{c}", ".x")]
+        {
+            let failure = place(text, &format!(r#"{{"c":{{"S":"{value}"}}}}"#)).expect_err(value);
+            assert!(failure.cause == Cause::Unroutable && failure.detail.contains(value), "{failure}");
         }
     }
 

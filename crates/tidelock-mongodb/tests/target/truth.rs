@@ -42,7 +42,8 @@ async fn truths<S: Source>(
     let rules = Rules::Same(Routed::To(into.clone()));
     let wish = |key| Wish { origin, rules: &rules, into: &into, key, version };
     let wishes: Vec<Wish<'_>> = keys.iter().map(|key| wish(key.key())).collect();
-    truth(target, source, &wishes, within(Duration::from_secs(20))).await
+    let told = truth(target, source, &wishes, within(Duration::from_secs(20))).await;
+    told.into_iter().map(|told| told.outcome).collect()
 }
 
 #[test]

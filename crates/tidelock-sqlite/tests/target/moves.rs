@@ -28,12 +28,15 @@ impl DeadLetters for NoLetters {
 /// What the item `k` is: its home, and whether it is hidden. `None`: it is not there.
 type Item = Option<(usize, bool)>;
 
+/// An item, and the number of the change that made it so.
+type Numbered = Option<(usize, (usize, bool))>;
+
 fn image(number: usize, (home, hidden): (usize, bool)) -> Value {
     json!({"id": {"S": "k"}, "n": {"N": number.to_string()}, "home": {"S": HOMES[home]}, "hidden": {"BOOL": hidden}})
 }
 
 /// The records of a history that begins with nothing; removals of nothing are left out.
-fn records(items: &[Item]) -> (Vec<Value>, Option<(usize, (usize, bool))>) {
+fn records(items: &[Item]) -> (Vec<Value>, Numbered) {
     let (mut records, mut is) = (Vec::new(), None);
     for (number, item) in items.iter().enumerate() {
         let name = match (is, item) {
@@ -60,9 +63,10 @@ fn records(items: &[Item]) -> (Vec<Value>, Option<(usize, (usize, bool))>) {
 
 /// Number of the change that wrote the item, by home.
 fn stored(folder: &Folder) -> BTreeMap<&'static str, u64> {
-    let number = |document: &str| serde_json::from_str::<Value>(document).expect("JSON")["n"].as_u64().expect("a number");
+    let number =
+        |document: &str| serde_json::from_str::<Value>(document).expect("JSON")["n"].as_u64().expect("a number");
     let found = |home: &&'static str| {
-        let found = documents(&folder.database(), &format!("t-{home}")).unwrap_or_default();
+        let found = documents(folder.database(), &format!("t-{home}")).expect("readable");
         found.first().map(|found| (*home, number(&found.document)))
     };
     HOMES.iter().filter_map(found).collect()

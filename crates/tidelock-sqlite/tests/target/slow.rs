@@ -173,7 +173,8 @@ proptest! {
             let operation = world.operation(asked);
             let rules = Rules::Same(Routed::To(world.into.clone()));
             let wish = Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version };
-            let outcomes = truth(&slow, &world, &[wish], by(soon())).await;
+            let told = truth(&slow, &world, &[wish], by(soon())).await;
+            let outcomes: Vec<_> = told.into_iter().map(|told| told.outcome).collect();
             prop_assert_eq!(outcomes, vec![Ok(Done::Applied)]);
             check(&folder, &world).await
         })?;
@@ -197,7 +198,8 @@ fn a_document_of_another_source_is_written_over_by_truth_alone() {
         let rules = Rules::Same(Routed::To(world.into.clone()));
         let wish =
             Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version };
-        assert_eq!(truth(&target, &world, &[wish], by(soon())).await, [Ok(Done::Applied)]);
+        let told = truth(&target, &world, &[wish], by(soon())).await;
+        assert_eq!(told.into_iter().map(|told| told.outcome).collect::<Vec<_>>(), [Ok(Done::Applied)]);
         check(&folder, &world).await.expect("what the history says");
     });
 }
