@@ -15,6 +15,7 @@ const BULK: &str = "crates/tidelock-opensearch/src/bulk.rs";
 const TARGET: &str = "crates/tidelock-opensearch/src/target.rs";
 const SLOW: &str = "crates/tidelock-core/src/slow.rs";
 const FENCE: &str = "crates/tidelock-core/src/fence.rs";
+const DELIVER: &str = "crates/tidelock-core/src/batch/deliver.rs";
 const DELIVERY: &str = "crates/tidelock-core/src/batch/delivery.rs";
 const PLAN: &str = "crates/tidelock-core/src/batch/plan.rs";
 const BATCH: &str = "crates/tidelock-core/src/batch/mod.rs";
@@ -178,7 +179,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "acknowledged before it is parked",
         breaks: "a letter that could not be stored is lost",
-        file: DELIVERY,
+        file: DELIVER,
         from: "                Err(why) => Fate::Failed(Failure::new(Cause::NotParked, format!(\"{why} ({failure})\"))),",
         to: "                Err(_) => Fate::Parked(failure.cause),",
     },

@@ -1,8 +1,10 @@
 //! A batch: one slot per record, in the order of the event; and what becomes of it.
 
+mod deliver;
 mod delivery;
 mod plan;
 mod response;
+mod writing;
 
 use crate::cause::Failure;
 use crate::image::Notation;
@@ -10,9 +12,11 @@ use crate::key::Key;
 use crate::version::{Sequence, StreamLabel, Version};
 use std::ops::Range;
 
-pub use delivery::{Circumstances, Delivery, Fate, Lane, Report, Round, deliver};
+pub use deliver::{Circumstances, Report, deliver};
+pub use delivery::{Delivery, Fate, Round};
 pub use plan::{Act, Group, Plan};
 pub use response::BatchResponse;
+pub use writing::Lane;
 
 /// Where records come from: one stream of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::fence::{Swept, Window};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::pipeline::Pipeline;
-use crate::slow::{self, ReadResult, Source};
+use crate::slow::{self, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
 use crate::target::{Call, Done, Found, Namespaces, Operation, Outcome, Put, Store, Target, Write};
 use serde_json::{Value, json};
@@ -280,9 +280,10 @@ fn what_nobody_wants_need_not_be_held() {
     assert!(matches!(&fates[0], Fate::Failed(failure) if failure.cause == Cause::UnknownType), "{fates:?}");
 }
 
-/// Nothing is ever there; some places are busy.
+/// Nothing is ever there; some places answer with a failure.
 struct Shelf {
     busy: &'static str,
+    failure: Cause,
     puts: RefCell<Vec<(String, &'static str)>>,
 }
 
@@ -297,7 +298,7 @@ impl Target for Shelf {
             let what = if operation.write == Write::Delete { "delete" } else { "put" };
             self.puts.borrow_mut().push((operation.into.name.clone(), what));
             let busy = operation.into.name == self.busy;
-            outcomes.push(if busy { Err(Failure::new(Cause::Unavailable, "busy")) } else { Ok(Done::Applied) });
+            outcomes.push(if busy { Err(Failure::new(self.failure, "busy")) } else { Ok(Done::Applied) });
         }
         outcomes
     }
@@ -339,7 +340,7 @@ fn by_truth(pipeline: &str, one: One, busy: &'static str) -> (Vec<(String, &'sta
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
     let plan = Plan::new(payload.as_bytes(), &batch, &pipeline);
-    let shelf = Shelf { busy, puts: RefCell::default() };
+    let shelf = Shelf { busy, failure: Cause::Unavailable, puts: RefCell::default() };
     let mut delivery = Delivery::new(&batch, &plan, true);
     let call = Call { deadline: Instant::now(), now_ms: 0, truth: true };
     {
@@ -373,6 +374,46 @@ fn a_truth_that_cannot_be_held_here_and_waits_there_comes_again() {
         let item = if kind == "a" { r#"{"kind":{"S":"a"}}"# } else { r#"{"kind":{"S":"b"}}"# };
         let (_, fates) = by_truth(KINDS, One(item, unheld()), busy);
         assert!(matches!(&fates[0], Fate::Failed(failure) if failure.cause == Cause::Unavailable), "{kind}: {fates:?}");
+    }
+}
+
+/// An index that the function may not write to, of a name that a field makes, must not hold the shard.
+#[test]
+fn a_place_that_an_item_makes_and_nobody_may_enter_is_the_items_fault() {
+    let run = |pipeline: &str, records: &[Value], failure: Cause| {
+        let payload = json!({"Records": records}).to_string();
+        let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
+        let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
+        let plan = Plan::new(payload.as_bytes(), &batch, &pipeline);
+        let shelf = Shelf { busy: "t-b", failure, puts: RefCell::default() };
+        let mut delivery = Delivery::new(&batch, &plan, false);
+        let call = Call { deadline: Instant::now(), now_ms: 0, truth: false };
+        {
+            let write = std::pin::pin!(delivery.write(&shelf, None::<&NoSource>, Lane::Live, call, call));
+            assert!(matches!(write.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_)));
+        }
+        delivery.fates().to_vec()
+    };
+    let at = |home| Some((home, false));
+    let cause = |fate: &Fate| match fate {
+        Fate::Failed(failure) => Some(failure.cause),
+        _ => None,
+    };
+    let mut other = record(9, None, at("c"), true);
+    other["dynamodb"]["Keys"]["id"] = json!({"S": "other"});
+    let enters = record(1, None, at("b"), true);
+    let leaves = record(1, at("b"), at("a"), true);
+    let fixed = "version: 1\nroutes: [{from: t, where: .home == \"b\", to: t-b}, {from: t, to: t-c}]";
+    for (pipeline, records, failure, expected) in [
+        (MOVES, vec![enters.clone(), other.clone()], Cause::Forbidden, Some(Cause::Unroutable)),
+        (MOVES, vec![enters.clone(), other.clone()], Cause::TargetMissing, Some(Cause::Unroutable)),
+        (MOVES, vec![enters.clone(), other.clone()], Cause::Unavailable, Some(Cause::Unavailable)),
+        // Alone nobody knows whose fault it is; nor where the names are the pipeline's own. What is to be left must be.
+        (MOVES, vec![enters.clone()], Cause::Forbidden, Some(Cause::Forbidden)),
+        (fixed, vec![enters, other.clone()], Cause::Forbidden, Some(Cause::Forbidden)),
+        (MOVES, vec![leaves, other], Cause::Forbidden, Some(Cause::Forbidden)),
+    ] {
+        assert_eq!(cause(&run(pipeline, &records, failure)[0]), expected, "{pipeline} {failure} {}", records.len());
     }
 }
 

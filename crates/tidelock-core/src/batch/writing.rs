@@ -1,0 +1,110 @@
+//! The rounds of a delivery, written to a target.
+
+use super::{Delivery, Round};
+use crate::cause::{Cause, Failure};
+use crate::pipeline::Rules;
+use crate::slow::{Source, Told, Wish, settle, truth};
+use crate::target::{Call, Outcome, Store};
+
+/// How changes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// As news: guarded by version, otherwise blind.
+    Live,
+    /// As what may be old: looked at before and after ([`settle`]).
+    Slow,
+    /// By reading the source again ([`truth`]).
+    Truth,
+}
+
+impl Delivery<'_> {
+    /// Writes until every change has its fate; gives how many operations that took. The `first` round of writes has a time of
+    /// its own.
+    pub async fn write<T: Store, R: Source>(
+        &mut self,
+        target: &T,
+        source: Option<&R>,
+        lane: Lane,
+        mut first: Call,
+        call: Call,
+    ) -> usize {
+        let mut sent = 0;
+        loop {
+            let Round { mut groups, mut operations, mut wishes } = self.round();
+            if operations.is_empty() && wishes.is_empty() {
+                return sent;
+            }
+            if lane == Lane::Truth && source.is_some() {
+                for group in groups.drain(..) {
+                    match self.wish(group) {
+                        Some(wish) => wishes.push((group, wish)),
+                        None => self
+                            .settle(group, &Err(Failure::new(Cause::SourceUnreadable, "there is nothing to ask for"))),
+                    }
+                }
+                operations.clear();
+            }
+            if !operations.is_empty() {
+                sent += operations.len();
+                let mut outcomes = match lane {
+                    Lane::Live => target.apply(&operations, std::mem::replace(&mut first, call)).await,
+                    Lane::Slow | Lane::Truth => settle(target, &operations, call).await,
+                };
+                if outcomes.len() != operations.len() {
+                    let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
+                    outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
+                }
+                self.blame_the_items(&groups, &mut outcomes);
+                for (&group, outcome) in groups.iter().zip(&outcomes) {
+                    match only_the_source_can_tell(outcome).then(|| self.wish(group)).flatten() {
+                        Some(wish) if source.is_some() => wishes.push((group, wish)),
+                        _ => self.settle(group, outcome),
+                    }
+                }
+            }
+            if let Some(source) = source
+                && !wishes.is_empty()
+            {
+                sent += wishes.len();
+                let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
+                let told = truth(target, source, &wishes, call).await;
+                for (&group, Told { outcome, nowhere }) in groups.iter().zip(told) {
+                    let asked = self.member(group);
+                    self.settle(group, &outcome);
+                    if let (Some(failure), Some(fate)) = (nowhere, asked.and_then(|act| self.fates.get_mut(act.slot))) {
+                        fate.absorb(&Err(failure));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A place that an item's own fields have made, and that is closed or missing while others take their documents, is the
+    /// item's fault: it must not hold back its neighbours.
+    fn blame_the_items(&self, groups: &[usize], outcomes: &mut [Outcome]) {
+        let place = |group: usize| self.plan.groups.get(group).map(|group| group.place);
+        let mut open =
+            groups.iter().zip(&*outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(group, _)| place(*group));
+        let Some(first) = open.next() else { return };
+        let second = open.find(|place| *place != first);
+        for (&group, outcome) in groups.iter().zip(outcomes) {
+            let Err(failure) = outcome else { continue };
+            let others_pass = place(group) != first || second.is_some();
+            if others_pass && matches!(failure.cause, Cause::Forbidden | Cause::TargetMissing) && self.is_made(group) {
+                *failure = Failure::new(Cause::Unroutable, failure.to_string());
+            }
+        }
+    }
+
+    /// The group's document is about to enter a place that fields of its item have made.
+    fn is_made(&self, group: usize) -> bool {
+        let origin = self.plan.groups.get(group).and_then(|group| self.plan.rules.get(group.origin));
+        let made = matches!(origin, Some(Rules::ByItem(rules)) if rules.places().is_none());
+        made && self.member(group).is_some_and(|act| !act.leaves)
+    }
+}
+
+/// Whether versions cannot settle it: another source's document, or a change that is older by number and newer by time.
+fn only_the_source_can_tell(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(failure) if matches!(failure.cause, Cause::ForeignDocument | Cause::OrderConflict))
+}
