@@ -78,8 +78,8 @@ async fn each_problem_alone_ends_the_function() {
 async fn a_pipeline_says_all_that_is_wrong_with_it() {
     let folder = Folder::new();
     let path = folder.path("pipeline.yaml");
-    std::fs::write(&path, "version: 1\nroutes:\n  - {from: '*', to: '{field}'}\n  - {from: orders}\n").unwrap();
-    let parts = ["routes[0].to: `{field}` must be a plain name", "routes[1].from: `orders` is never reached"];
+    std::fs::write(&path, "version: 1\nroutes:\n  - {from: '*', to: '{field'}\n  - {from: orders}\n").unwrap();
+    let parts = ["routes[0].to: a `{` without its `}`", "routes[1].from: `orders` is never reached"];
     refused(&[("TIDELOCK_PIPELINE", &path)], &parts).await;
 }
 

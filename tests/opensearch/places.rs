@@ -53,6 +53,21 @@ async fn functions_that_create_one_index_at_the_same_time_all_succeed() {
     assert_eq!(index.mapping().await["properties"]["_tidelock"], json!({"type": "object", "enabled": false}));
 }
 
+/// What a document leaves, or is deleted from, may never have been there.
+#[tokio::test]
+async fn a_delete_makes_no_index() {
+    let Some(url) = services::opensearch() else { return };
+    let Some(sync) = dynamodb_sync(&target(&url)) else { return };
+    let index = Index::new(&url, "never");
+    let function = sync.into(index.name()).start();
+    let stream = Stream::of("mytable");
+    function.succeed(event(&[stream.remove(&apart(1), "1")])).await;
+    assert!(!index.exists().await);
+    function.succeed(event(&[stream.remove(&apart(2), "1"), stream.upsert(&apart(3), "2", "two")])).await;
+    assert_eq!(index.fields().await, expected([("2", json!({"id": 2, "Name": "two"}))]));
+    assert_eq!(index.mapping().await["properties"]["_tidelock"], json!({"type": "object", "enabled": false}));
+}
+
 /// A pipeline with two routes and one table that has none.
 fn pipeline(orders: &Index, customers: &Index, unmatched: &str) -> String {
     format!(
