@@ -290,9 +290,14 @@ impl History {
         of_key.iter().any(|&change| these(change) && self.at(change, place).is_none())
     }
 
-    /// Whether every change of a key is one of these.
-    pub(crate) fn all_of(&self, key: usize, these: impl Fn(usize) -> bool) -> bool {
-        self.by_key.get(&key).is_none_or(|of_key| of_key.iter().all(|&change| these(change)))
+    /// Whether every change that enters a place of a key, or leaves it, is one of these.
+    pub(crate) fn all_of(&self, key: usize, place: &str, these: impl Fn(usize) -> bool) -> bool {
+        let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
+        let before = std::iter::once(None).chain(of_key.iter().copied().map(Some));
+        let is_there = |change: usize| self.at(change, place).is_some();
+        let mut touching =
+            of_key.iter().zip(before).filter(|&(&change, before)| is_there(change) || before.is_some_and(is_there));
+        touching.all(|(&change, _)| these(change))
     }
 
     /// Whether anything of a key was ever at a place.

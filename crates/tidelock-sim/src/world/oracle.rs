@@ -44,7 +44,10 @@ fn check_place(world: &World, place: &str, parked: &BTreeSet<usize>, redriven: b
         {
             continue;
         }
-        if !redriven && was_planted(stored.as_ref()) && world.history.all_of(key, |change| parked.contains(&change)) {
+        if !redriven
+            && was_planted(stored.as_ref())
+            && world.history.all_of(key, place, |change| parked.contains(&change))
+        {
             continue;
         }
         let show = |item: Option<&Value>| item.map_or("absent".to_owned(), |item| format!("n={}", item["n"]));
@@ -54,7 +57,7 @@ fn check_place(world: &World, place: &str, parked: &BTreeSet<usize>, redriven: b
     world.note(|| format!("{stage}: {} documents in {place}, {} letters wait", documents.len(), parked.len()));
 }
 
-/// A document that was there before, and of whose key every change so far is parked.
+/// A document that was there before; it stays as long as every change that touches its place is parked.
 fn was_planted(stored: Option<&Value>) -> bool {
     stored.is_some_and(|stored| stored["old"] == true)
 }
