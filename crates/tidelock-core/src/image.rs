@@ -1,7 +1,7 @@
 //! A source's item in the source's own notation, and the fields that routes look for in it.
 
 use crate::bson::{Elements, Plain, plain};
-use crate::json::{Cursor, Malformed, RawStr, canonical_number, unescape};
+use crate::json::{Cursor, Malformed, canonical_text, unescape};
 use std::borrow::Cow;
 
 /// How a source writes its items.
@@ -31,7 +31,7 @@ pub enum Field<'a> {
     Null,
     /// True or false.
     Boolean(bool),
-    /// A number in [canonical](canonical_number) notation.
+    /// A number in [canonical](crate::json::canonical_number) notation.
     Number(Cow<'a, str>),
     /// A text.
     Text(Cow<'a, str>),
@@ -79,10 +79,7 @@ fn element<'a>(document: &'a [u8], path: &[String]) -> Option<Field<'a>> {
     Some(match plain(named(elements, last)?.value) {
         Plain::Null => Field::Null,
         Plain::Boolean(value) => Field::Boolean(value),
-        Plain::Number(text) => {
-            let canonical = canonical_number(text.as_bytes())?.into_owned();
-            Field::Number(Cow::Owned(String::from_utf8(canonical).ok()?))
-        }
+        Plain::Number(text) => Field::Number(Cow::Owned(canonical_text(text.as_bytes())?.into_owned())),
         Plain::Text(text) => Field::Text(text),
         Plain::Binary(_) => Field::Other("binary"),
         Plain::Map(_) => Field::Other("a map"),
@@ -120,8 +117,10 @@ fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Field<'a>, Malformed> {
     }
     let tag = cursor.name()?.raw;
     Ok(match tag {
-        b"S" if cursor.peek() == Some(b'"') => text(cursor.string()?).map_or(Field::Missing, Field::Text),
-        b"N" if cursor.peek() == Some(b'"') => number(cursor.string()?).map_or(Field::Missing, Field::Number),
+        b"S" if cursor.peek() == Some(b'"') => unescape(cursor.string()?).map_or(Field::Missing, Field::Text),
+        b"N" if cursor.peek() == Some(b'"') => {
+            canonical_text(cursor.string()?.raw).map_or(Field::Missing, Field::Number)
+        }
         b"BOOL" => match cursor.skip()? {
             b"true" => Field::Boolean(true),
             b"false" => Field::Boolean(false),
@@ -134,18 +133,6 @@ fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Field<'a>, Malformed> {
         b"SS" | b"NS" | b"BS" => Field::Other("a set"),
         _ => Field::Missing,
     })
-}
-
-fn text(raw: RawStr<'_>) -> Option<Cow<'_, str>> {
-    unescape(raw)
-}
-
-fn number(raw: RawStr<'_>) -> Option<Cow<'_, str>> {
-    let text = |bytes| std::str::from_utf8(bytes).ok();
-    match canonical_number(raw.raw)? {
-        Cow::Borrowed(bytes) => text(bytes).map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-    }
 }
 
 #[cfg(test)]

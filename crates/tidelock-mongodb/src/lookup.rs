@@ -93,15 +93,20 @@ impl Query {
 
 /// The id that a key becomes.
 pub(crate) fn id(key: Key<'_>) -> Result<Bson, BsonError> {
+    let mut document = document(|out| write_bson_key(out, "_id", key))?;
+    Ok(document.remove("_id").unwrap_or(Bson::Null))
+}
+
+/// The document of elements that are appended as bytes.
+pub(crate) fn document(elements: impl FnOnce(&mut Vec<u8>)) -> Result<Document, BsonError> {
     let mut bytes = vec![0; 4];
-    write_bson_key(&mut bytes, "_id", key);
+    elements(&mut bytes);
     bytes.push(0);
     let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_le_bytes();
     if let Some(start) = bytes.get_mut(..4) {
         start.copy_from_slice(&length);
     }
-    let document = Document::try_from(&RawDocumentBuf::from_bytes(bytes)?)?;
-    Ok(document.get("_id").cloned().unwrap_or(Bson::Null))
+    Document::try_from(&RawDocumentBuf::from_bytes(bytes)?)
 }
 
 /// Reads documents, each handed on as it comes.

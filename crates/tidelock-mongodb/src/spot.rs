@@ -6,7 +6,7 @@
 
 use crate::identity::identity;
 use crate::lookup;
-use mongodb::bson::{Bson, Document, RawBson, RawBsonRef, RawDocument, RawDocumentBuf, error::Error as BsonError};
+use mongodb::bson::{Bson, Document, RawBson, RawBsonRef, RawDocument, error::Error as BsonError};
 use tidelock_core::encode::write_bson_shard_value;
 use tidelock_core::target::{Operation, Place};
 
@@ -79,14 +79,7 @@ fn shard_key(place: &Place) -> Result<Document, BsonError> {
     if place.shard_key.is_empty() {
         return Ok(Document::new());
     }
-    let mut bytes = vec![0; 4];
-    push_shard_key(&mut bytes, place);
-    bytes.push(0);
-    let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_le_bytes();
-    if let Some(start) = bytes.get_mut(..4) {
-        start.copy_from_slice(&length);
-    }
-    Document::try_from(&RawDocumentBuf::from_bytes(bytes)?)
+    lookup::document(|out| push_shard_key(out, place))
 }
 
 /// Appends the shard key's fields as elements.
@@ -99,7 +92,7 @@ pub(crate) fn push_shard_key(out: &mut Vec<u8>, place: &Place) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mongodb::bson::doc;
+    use mongodb::bson::{RawDocumentBuf, doc};
     use tidelock_core::target::ShardValue;
 
     fn place() -> Place {

@@ -191,7 +191,7 @@ impl<'b> Planner<'b, '_> {
                 // It never went anywhere.
                 Routed::Filtered | Routed::Refused(_) => Vec::new(),
             }),
-            Before::Unknown => rules.places().ok_or_else(|| {
+            Before::Unknown => rules.places().map(<[Place]>::to_vec).ok_or_else(|| {
                 let why = "where the document was depends on its old image, which the record does not carry";
                 Failure::new(
                     Cause::MissingOldImage,

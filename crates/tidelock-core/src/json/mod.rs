@@ -11,4 +11,4 @@ mod number;
 
 pub use cursor::{Cursor, Malformed, RawStr};
 pub use escape::{check_escapes, unescape, unescape_bytes, write_string};
-pub use number::{Number, canonical_number, is_number};
+pub use number::{Number, canonical_number, canonical_text, is_number};

@@ -148,6 +148,15 @@ pub fn canonical_number(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     Number::parse(text).map(|number| Cow::Owned(number.plain()))
 }
 
+/// As [`canonical_number`], as text.
+#[must_use]
+pub fn canonical_text(text: &[u8]) -> Option<Cow<'_, str>> {
+    match canonical_number(text)? {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

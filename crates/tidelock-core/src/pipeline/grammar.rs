@@ -2,7 +2,7 @@
 
 use super::condition::{Comparison, Condition, Operand};
 use super::template::{Piece, Template};
-use crate::json::{RawStr, canonical_number, unescape};
+use crate::json::{RawStr, canonical_text, unescape};
 
 /// Parentheses deeper than this are refused.
 const MAX_DEPTH: u32 = 50;
@@ -187,10 +187,9 @@ impl<'t> Reader<'t> {
         let rest = self.rest();
         let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
         let text = rest.split(|c| !part(c)).next().unwrap_or_default();
-        let number = canonical_number(text.as_bytes()).and_then(|text| String::from_utf8(text.into_owned()).ok());
-        let number = number.ok_or_else(|| self.expected("a number"))?;
+        let number = canonical_text(text.as_bytes()).ok_or_else(|| self.expected("a number"))?;
         self.at += text.len();
-        Ok(Operand::Number(number))
+        Ok(Operand::Number(number.into_owned()))
     }
 }
 

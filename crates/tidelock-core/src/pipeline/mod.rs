@@ -191,6 +191,8 @@ pub struct ItemRules<'p> {
     /// In order; none behind the first that takes every item.
     routes: Vec<&'p Route>,
     unmatched: UnmatchedPolicy,
+    /// Every place that an item may have; `None` where they depend on its fields.
+    places: Option<Vec<Place>>,
 }
 
 impl Rules<'_> {
@@ -222,16 +224,21 @@ impl ItemRules<'_> {
 
     /// Every place that an item may have; `None` where they depend on its fields.
     #[must_use]
-    pub fn places(&self) -> Option<Vec<Place>> {
-        let mut places: Vec<Place> = Vec::new();
-        for route in &self.routes {
-            let place = route.fixed(&self.name, self.namespaces)?;
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-        Some(places)
+    pub fn places(&self) -> Option<&[Place]> {
+        self.places.as_deref()
     }
+}
+
+/// Every place that the routes lead to; `None` where one depends on the item's fields.
+fn fixed_places(routes: &[&Route], name: &str, namespaces: &Namespaces) -> Option<Vec<Place>> {
+    let mut places: Vec<Place> = Vec::new();
+    for route in routes {
+        let place = route.fixed(name, namespaces)?;
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Some(places)
 }
 
 impl Pipeline {
@@ -292,16 +299,18 @@ impl Pipeline {
         let mut routes: Vec<&Route> = file.routes.iter().filter(|route| matches(&route.from, name)).collect();
         let all = routes.iter().position(|route| route.condition.is_none());
         routes.truncate(all.map_or(routes.len(), |all| all + 1));
-        match routes.as_slice() {
-            [] => Rules::Same(file.unmatched.routed(name)),
-            [only] if only.condition.is_none() && only.fixed(name, &self.namespaces).is_some() => {
-                Rules::Same(only.fixed(name, &self.namespaces).map_or(Routed::Filtered, Routed::To))
-            }
-            _ => Rules::ByItem(ItemRules {
+        if routes.is_empty() {
+            return Rules::Same(file.unmatched.routed(name));
+        }
+        let takes_all = matches!(routes.as_slice(), [only] if only.condition.is_none());
+        match (fixed_places(&routes, name, &self.namespaces), takes_all) {
+            (Some(mut places), true) => Rules::Same(places.pop().map_or(Routed::Filtered, Routed::To)),
+            (places, _) => Rules::ByItem(ItemRules {
                 name: name.to_owned(),
                 namespaces: &self.namespaces,
                 routes,
                 unmatched: file.unmatched,
+                places,
             }),
         }
     }
@@ -416,7 +425,7 @@ routes:
             let pipeline = Pipeline::parse(&format!("version: 1\nroutes: [{routes}]")).expect(routes);
             match pipeline.rules("t") {
                 Rules::ByItem(rules) => {
-                    rules.places().map(|places| places.into_iter().map(|place| place.name).collect())
+                    rules.places().map(|places| places.iter().map(|place| place.name.clone()).collect())
                 }
                 Rules::Same(routed) => panic!("{routed:?}"),
             }
