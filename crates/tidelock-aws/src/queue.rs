@@ -4,14 +4,19 @@ use crate::Sdk;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use std::rc::Rc;
-use std::time::Instant;
-use tidelock_core::letter::{DeadLetters, Letter};
+use std::time::{Duration, Instant};
+use tidelock_core::letter::Letter;
+use tidelock_core::queue::Outbox;
 use tokio::sync::OnceCell;
 
 /// SQS takes ten messages at a time,
 /// [1 MiB in all](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html).
 const MAX_ENTRIES: usize = 10;
 const MAX_BATCH_BYTES: usize = 1_048_576;
+
+/// [The longest](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html) that a message can be
+/// delayed.
+const MAX_DELAY_SECONDS: i32 = 900;
 
 /// Room for one message's attributes.
 const ATTRIBUTES: usize = 512;
@@ -35,10 +40,10 @@ impl SqsDeadLetters {
         self.client.get_or_init(|| async { Client::new(self.sdk.config().await) }).await
     }
 
-    async fn send(&self, letters: &[Letter]) -> Vec<Result<(), String>> {
+    async fn send_some(&self, letters: &[Letter], delay: Duration) -> Vec<Result<(), String>> {
         let mut entries = Vec::with_capacity(letters.len());
         for (index, letter) in letters.iter().enumerate() {
-            match entry(index, letter) {
+            match entry(index, letter, delay) {
                 Ok(entry) => entries.push(entry),
                 Err(error) => return letters.iter().map(|_| Err(error.clone())).collect(),
             }
@@ -73,7 +78,7 @@ impl SqsDeadLetters {
     }
 }
 
-fn entry(index: usize, letter: &Letter) -> Result<SendMessageBatchRequestEntry, String> {
+fn entry(index: usize, letter: &Letter, delay: Duration) -> Result<SendMessageBatchRequestEntry, String> {
     let attribute = |value: &str| {
         // Attributes must not be empty.
         let value = if value.is_empty() { "unknown" } else { value };
@@ -86,7 +91,8 @@ fn entry(index: usize, letter: &Letter) -> Result<SendMessageBatchRequestEntry, 
     SendMessageBatchRequestEntry::builder()
         .id(index.to_string())
         .message_body(&letter.body)
-        .message_attributes("reason", attribute(letter.reason)?)
+        .delay_seconds(i32::try_from(delay.as_secs()).unwrap_or(MAX_DELAY_SECONDS).min(MAX_DELAY_SECONDS))
+        .message_attributes("reason", attribute(&letter.reason)?)
         .message_attributes("source", attribute(&letter.source)?)
         .build()
         .map_err(|error| error.to_string())
@@ -102,14 +108,14 @@ fn fitting(letters: &[Letter]) -> usize {
     letters.iter().take(MAX_ENTRIES).take_while(fits).count().max(1).min(letters.len())
 }
 
-impl DeadLetters for SqsDeadLetters {
-    async fn park(&self, letters: &[Letter], deadline: Instant) -> Vec<Result<(), String>> {
+impl Outbox for SqsDeadLetters {
+    async fn send(&self, letters: &[Letter], delay: Duration, deadline: Instant) -> Vec<Result<(), String>> {
         let mut results = Vec::with_capacity(letters.len());
         let mut rest = letters;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(fitting(rest));
             rest = later;
-            match tokio::time::timeout_at(deadline.into(), self.send(now)).await {
+            match tokio::time::timeout_at(deadline.into(), self.send_some(now, delay)).await {
                 Ok(sent) => results.extend(sent),
                 Err(_) => results.extend(
                     now.iter().map(|_| Err("the queue did not answer within the invocation's time".to_owned())),
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn requests_stay_within_the_limits() {
-        let letter = |size: usize| Letter { reason: "unknown_type", source: "t".into(), body: "x".repeat(size) };
+        let letter = |size: usize| Letter { reason: "unknown_type".into(), source: "t".into(), body: "x".repeat(size) };
         assert_eq!(fitting(&vec![letter(10); 25]), 10);
         assert_eq!(fitting(&vec![letter(400_000); 5]), 2);
         assert_eq!(fitting(&[letter(1_047_552), letter(10)]), 1);

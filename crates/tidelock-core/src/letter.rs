@@ -5,6 +5,7 @@ use crate::cause::Failure;
 use crate::json::write_string;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The most a message may weigh: [SQS's limit](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)
 /// of 1 MiB, less room for the attributes.
@@ -14,18 +15,11 @@ pub const MAX_LETTER_BYTES: usize = 1_048_576 - 1_024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
     /// The closed list's code, also sent as an attribute.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// The source's name, also sent as an attribute.
     pub source: String,
     /// The message's body.
     pub body: String,
-}
-
-/// Stores letters durably.
-#[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
-pub trait DeadLetters {
-    /// Stores the letters and says of each, by position, whether it is stored; the error tells why not.
-    async fn park(&self, letters: &[Letter], deadline: std::time::Instant) -> Vec<Result<(), String>>;
 }
 
 #[derive(Serialize)]
@@ -105,7 +99,7 @@ pub fn letter(
         target: into.zip(key).map(|(index, key)| TargetPlace { index, id: key.text_id() }),
     };
     Letter {
-        reason: failure.cause.code(),
+        reason: failure.cause.code().into(),
         source: body.source.name.to_owned(),
         body: sendable(&serde_json::to_string(&body).unwrap_or_default()),
     }

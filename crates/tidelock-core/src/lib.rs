@@ -10,6 +10,7 @@
 //! Two rules hold everywhere: decoding never fails as a whole (a record fails alone), and a version is a pure function of
 //! the event (no clock, no counter).
 
+pub mod backfill;
 pub mod batch;
 pub mod bson;
 pub mod cause;
@@ -21,8 +22,12 @@ pub mod json;
 pub mod key;
 pub mod letter;
 pub mod pipeline;
+pub mod queue;
 pub mod settings;
 pub mod slow;
 pub mod source;
+pub mod state;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod version;

@@ -3,8 +3,9 @@
 use crate::authentication::Authentication;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::time::Instant;
-use tidelock_core::letter::{DeadLetters, Letter};
+use std::time::{Duration, Instant};
+use tidelock_core::letter::Letter;
+use tidelock_core::queue::Outbox;
 use tidelock_core::settings::DeadLetterAddress;
 use tidelock_lambda::Fatal;
 
@@ -33,12 +34,12 @@ impl AnyDeadLetters {
     }
 }
 
-impl DeadLetters for AnyDeadLetters {
-    async fn park(&self, letters: &[Letter], deadline: Instant) -> Vec<Result<(), String>> {
+impl Outbox for AnyDeadLetters {
+    async fn send(&self, letters: &[Letter], delay: Duration, deadline: Instant) -> Vec<Result<(), String>> {
         match self {
             #[cfg(feature = "aws")]
-            Self::Sqs(queue) => queue.park(letters, deadline).await,
-            Self::File(file) => file.park(letters, deadline).await,
+            Self::Sqs(queue) => queue.send(letters, delay, deadline).await,
+            Self::File(file) => file.send(letters, delay, deadline).await,
         }
     }
 }
@@ -63,8 +64,8 @@ impl FileDeadLetters {
     }
 }
 
-impl DeadLetters for FileDeadLetters {
-    async fn park(&self, letters: &[Letter], _deadline: Instant) -> Vec<Result<(), String>> {
+impl Outbox for FileDeadLetters {
+    async fn send(&self, letters: &[Letter], _: Duration, _: Instant) -> Vec<Result<(), String>> {
         let written = self.append(letters).map_err(|error| format!("`{}` cannot be written: {error}", self.path));
         letters.iter().map(|_| written.clone()).collect()
     }

@@ -2,8 +2,9 @@
 
 use super::{Batch, BatchResponse, Delivery, Fate, Lane, Plan};
 use crate::cause::{Cause, Failure};
-use crate::letter::{DeadLetters, Letter, MAX_LETTER_BYTES, letter};
+use crate::letter::{Letter, MAX_LETTER_BYTES, letter};
 use crate::pipeline::Pipeline;
+use crate::queue::Outbox;
 use crate::slow::Source;
 use crate::target::{Call, Store};
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ pub struct Report {
 /// Delivers a batch: writes, parks what is refused for good, and answers.
 ///
 /// `payload` is what the batch was decoded from.
-pub async fn deliver<T: Store, D: DeadLetters, R: Source>(
+pub async fn deliver<T: Store, D: Outbox, R: Source>(
     payload: &[u8],
     batch: &Batch,
     pipeline: &Pipeline,
@@ -83,12 +84,7 @@ fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {
     failures
 }
 
-async fn park<D: DeadLetters>(
-    payload: &[u8],
-    delivery: &mut Delivery<'_>,
-    dead_letters: Option<&D>,
-    at: Circumstances<'_>,
-) {
+async fn park<D: Outbox>(payload: &[u8], delivery: &mut Delivery<'_>, dead_letters: Option<&D>, at: Circumstances<'_>) {
     let slots = delivery.to_park();
     if slots.is_empty() {
         return;
@@ -102,7 +98,8 @@ async fn park<D: DeadLetters>(
             (letters.into_iter().filter(|letter| letter.body.len() <= MAX_LETTER_BYTES).collect(), sizes)
         };
         let mut stored =
-            if fitting.is_empty() { Vec::new() } else { queue.park(&fitting, at.deadline).await }.into_iter();
+            if fitting.is_empty() { Vec::new() } else { queue.send(&fitting, Duration::ZERO, at.deadline).await }
+                .into_iter();
         results.extend(sizes.into_iter().map(|size| {
             if size > MAX_LETTER_BYTES {
                 return Err(format!("the letter has {size} bytes, a message at most {MAX_LETTER_BYTES}"));

@@ -6,15 +6,15 @@ use crate::encode::Format;
 use crate::fence::{Swept, Window};
 use crate::image::Notation;
 use crate::key::Key;
-use crate::letter::{DeadLetters, Letter};
+use crate::letter::Letter;
 use crate::pipeline::Pipeline;
+use crate::queue::Outbox;
 use crate::slow::{Item, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
 use crate::target::{Call, Done, Found, Operation, Outcome, Put, Store, Target, Write};
+use crate::testing::block_on;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::future::Future;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Answers by what the document says: `{"do":"park"}`, `{"do":"retry"}`, anything else is applied.
@@ -97,20 +97,13 @@ struct Queue {
     broken: bool,
 }
 
-impl DeadLetters for Queue {
-    async fn park(&self, letters: &[Letter], _deadline: Instant) -> Vec<Result<(), String>> {
+impl Outbox for Queue {
+    async fn send(&self, letters: &[Letter], _: Duration, _: Instant) -> Vec<Result<(), String>> {
         if self.broken {
             return letters.iter().map(|_| Err("no queue".to_owned())).collect();
         }
         self.letters.borrow_mut().extend_from_slice(letters);
         letters.iter().map(|_| Ok(())).collect()
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("the core waits for nothing by itself"),
     }
 }
 

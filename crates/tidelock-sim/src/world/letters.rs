@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tidelock_core::letter::{DeadLetters, Letter};
+use tidelock_core::letter::Letter;
+use tidelock_core::queue::Outbox;
 
 /// Letters by their number, and those that were completed.
 pub(crate) struct Letters {
@@ -40,8 +41,8 @@ impl Letters {
     }
 }
 
-impl DeadLetters for Letters {
-    async fn park(&self, letters: &[Letter], _deadline: Instant) -> Vec<Result<(), String>> {
+impl Outbox for Letters {
+    async fn send(&self, letters: &[Letter], _: Duration, _: Instant) -> Vec<Result<(), String>> {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let mut results = Vec::with_capacity(letters.len());
         for letter in letters {
