@@ -8,6 +8,7 @@ mod history;
 mod interruptions;
 mod moves;
 mod order;
+mod recovery;
 mod search;
 mod stage;
 mod store;
@@ -57,6 +58,10 @@ scripts! {
     numbers_one_apart on opensearch ferretdb secantusdb: |stage| order::numbered(stage, shape(32, Step::One, false));
     numbers_mixed on opensearch ferretdb secantusdb: |stage| order::numbered(stage, shape(33, Step::Mixed, false));
     a_stream_enabled_anew on opensearch ferretdb secantusdb: |stage| order::numbered(stage, shape(34, Step::Mixed, true));
+    held_while_the_server_is_down on own_opensearch own_secantusdb: |stage| recovery::outage(stage);
+    always_held on opensearch ferretdb secantusdb: |stage| recovery::buffered(stage);
+    redrive_killed on opensearch secantusdb: |stage| recovery::killed(stage);
+    given_up_by_lambda on opensearch secantusdb: |stage| recovery::given_up(stage);
     order_conflicts_are_parked on opensearch ferretdb secantusdb: |stage| order::parked(stage);
     order_conflicts_are_settled_by_the_source on opensearch ferretdb secantusdb: |stage| order::settled(stage);
     documents_from_before_are_taken_over on opensearch ferretdb secantusdb: |stage| takeover::taken_over(stage);

@@ -66,6 +66,11 @@ const FAR: u128 = 100_000_000_000_000_000_000;
 impl History {
     /// A history of a table's own.
     pub(crate) fn new(table: &str, shape: Shape) -> Self {
+        Self::of(table, shape, CHANGES, KEYS)
+    }
+
+    /// A history of so many changes of so many keys.
+    pub(crate) fn of(table: &str, shape: Shape, changes: usize, keys: usize) -> Self {
         // On the way the numbers gain a digit, which is where comparing them as text goes wrong.
         let gain = 10_u128.pow(28);
         let before = match shape.step {
@@ -76,13 +81,13 @@ impl History {
         let sequence = gain - before;
         let random = Rng::with_seed(shape.seed);
         let mut history = Self { changes: Vec::new(), stream: Stream::of(table), shape, random, sequence };
-        for number in 0..CHANGES {
-            if shape.relabel && number == CHANGES / 2 {
+        for number in 0..changes {
+            if shape.relabel && number == changes / 2 {
                 history.stream.label = NEW_LABEL;
                 history.sequence = 9 * FAR;
             }
             let hot = history.random.u8(..100) < 30;
-            let id = format!("k{}", history.random.usize(..if hot { 4 } else { KEYS }));
+            let id = format!("k{}", history.random.usize(..if hot { 4 } else { keys }));
             let removes = history.item(&id).is_some() && history.random.u8(..100) < 25;
             history.push(&id, removes);
         }

@@ -104,7 +104,7 @@ async fn die(stage: &Stage, sync: &Running, records: &[Value]) {
 }
 
 /// The ids of the processes with this `TIDELOCK_TARGET`.
-fn processes(target: &str) -> Vec<String> {
+pub(crate) fn processes(target: &str) -> Vec<String> {
     let variable = format!("TIDELOCK_TARGET={target}");
     let has_it = |id: &String| {
         let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What the tests are made with.
 
+pub(crate) mod bucket;
 pub(crate) mod event;
 pub(crate) mod exact;
 pub(crate) mod function;

@@ -6,6 +6,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde_json::Value;
+use std::sync::Mutex;
 
 /// The SDK's configuration for servers on this machine.
 pub(crate) async fn sdk(url: &str) -> SdkConfig {
@@ -25,6 +26,8 @@ pub(crate) struct Queue {
     /// Where the service is: what a function's `AWS_ENDPOINT_URL` must be.
     pub(crate) service: String,
     pub(crate) url: String,
+    /// Of messages that were taken raw.
+    receipts: Mutex<Vec<String>>,
 }
 
 /// A message of a queue.
@@ -40,7 +43,41 @@ impl Queue {
         let service = services::aws()?;
         let client = Client::new(&sdk(&service).await);
         let url = client.create_queue().queue_name(unique(purpose)).send().await.unwrap().queue_url.unwrap();
-        Some(Self { client, service, url })
+        Some(Self { client, service, url, receipts: Mutex::default() })
+    }
+
+    /// How many messages there are, taken or not.
+    pub(crate) async fn count(&self) -> u32 {
+        use aws_sdk_sqs::types::QueueAttributeName as Name;
+        let names = [
+            Name::ApproximateNumberOfMessages,
+            Name::ApproximateNumberOfMessagesNotVisible,
+            Name::ApproximateNumberOfMessagesDelayed,
+        ];
+        let asked = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
+        let found = asked.send().await.unwrap().attributes.unwrap_or_default();
+        names.iter().map(|name| found[name].parse::<u32>().unwrap()).sum()
+    }
+
+    /// Some messages as they are, by id; they stay taken until they are given back.
+    pub(crate) async fn raw(&self, count: i32) -> Vec<(String, String)> {
+        let taken = self.client.receive_message().queue_url(&self.url).max_number_of_messages(count);
+        let found = taken.visibility_timeout(600).send().await.unwrap().messages.unwrap_or_default();
+        let mut receipts = self.receipts.lock().unwrap();
+        let message = |message: aws_sdk_sqs::types::Message| {
+            receipts.push(message.receipt_handle.unwrap());
+            (message.message_id.unwrap(), message.body.unwrap())
+        };
+        found.into_iter().map(message).collect()
+    }
+
+    /// Gives back what was taken raw.
+    pub(crate) async fn give_back(&self) {
+        let receipts = std::mem::take(&mut *self.receipts.lock().unwrap());
+        for receipt in receipts {
+            let change = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
+            change.visibility_timeout(0).send().await.unwrap();
+        }
     }
 
     /// All messages, sorted by position; they are taken from the queue.

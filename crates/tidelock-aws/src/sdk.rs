@@ -1,6 +1,6 @@
 //! The SDK's shared configuration, loaded once.
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::{Builder, tls};
 use tokio::sync::OnceCell;
 
@@ -13,13 +13,20 @@ pub struct Sdk {
 impl Sdk {
     /// The configuration, loaded at the first call. Its HTTP client speaks TLS by ring, like all of Tidelock.
     pub async fn config(&self) -> &SdkConfig {
-        self.config
-            .get_or_init(|| async {
-                let http = Builder::new()
-                    .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-                    .build_https();
-                Box::pin(aws_config::defaults(BehaviorVersion::latest()).http_client(http).load()).await
-            })
-            .await
+        self.config.get_or_init(|| async { Box::pin(loader().load()).await }).await
     }
+
+    /// The configuration of a server on this machine.
+    #[cfg(test)]
+    pub(crate) async fn local(url: &str) -> Self {
+        let keys = aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+        let region = aws_config::Region::new("us-east-1");
+        let config = loader().endpoint_url(url).region(region).credentials_provider(keys).load().await;
+        Self { config: OnceCell::new_with(Some(config)) }
+    }
+}
+
+fn loader() -> ConfigLoader {
+    let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http)
 }

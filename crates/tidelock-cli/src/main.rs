@@ -1,6 +1,9 @@
 //! The `tidelock` command-line tool. Each subcommand has a file of its own.
 
+mod backfill;
+mod deadletters;
 mod dev;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -16,11 +19,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Backfill(backfill::Args),
+    Deadletters(deadletters::Args),
     Dev(dev::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Backfill(args) => backfill::run(args),
+        Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(args),
     }
 }

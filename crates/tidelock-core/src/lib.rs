@@ -23,6 +23,7 @@ pub mod key;
 pub mod letter;
 pub mod pipeline;
 pub mod queue;
+pub mod redrive;
 pub mod settings;
 pub mod slow;
 pub mod source;

@@ -47,11 +47,11 @@ pub struct QueueFacts {
 /// A queue that messages can be taken from.
 #[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
 pub trait Queue: Outbox {
-    /// Takes some messages (10 at most) and hides them from everybody for `hidden`. None is no proof that there is none.
+    /// Takes some messages, `most` at most, and hides them from everybody for `hidden`. None is no proof that there is none.
     ///
     /// # Errors
     /// When the queue cannot be reached, or does not allow it.
-    async fn take(&self, hidden: Duration, deadline: Instant) -> Result<Vec<Message>, String>;
+    async fn take(&self, most: usize, hidden: Duration, deadline: Instant) -> Result<Vec<Message>, String>;
 
     /// Deletes messages for good, by receipt; by position, the error tells why not.
     async fn delete(&self, receipts: &[String], deadline: Instant) -> Vec<Result<(), String>>;

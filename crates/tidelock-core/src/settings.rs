@@ -4,7 +4,8 @@
 
 mod address;
 
-use address::{TARGET_FORMS, dead_letter_address, source_address, target_address};
+use address::{TARGET_FORMS, failures_address, source_address, target_address};
+pub use address::{bucket_address, queue_address, state_address};
 use std::fmt;
 
 /// One documented setting.
@@ -53,6 +54,22 @@ pub const ALL: &[Setting] = &[
     Setting {
         name: "TIDELOCK_DEAD_LETTERS",
         meaning: "queue for records that can never be applied as they are: an SQS queue's URL, or file:PATH outside Lambda",
+    },
+    Setting {
+        name: "TIDELOCK_FALLBACK",
+        meaning: "queue for changes that are held while the target cannot be reached (`on_outage` of the pipeline): an SQS queue's URL, or file:PATH outside Lambda",
+    },
+    Setting {
+        name: "TIDELOCK_LETTERS_BUCKET",
+        meaning: "S3 bucket for letters and packs that do not fit into a message (1 MiB): its name, or file:FOLDER outside Lambda",
+    },
+    Setting {
+        name: "TIDELOCK_FAILURES",
+        meaning: "where Lambda's own on-failure records lie, which redrive reads: s3://BUCKET[/PREFIX], an SQS queue's URL, or file:FOLDER outside Lambda",
+    },
+    Setting {
+        name: "TIDELOCK_STATE",
+        meaning: "what functions remember: leases, how far a backfill has come: dynamodb:TABLE (partition key `name`, text), and outside Lambda file:PATH or memory:; default: nothing is remembered",
     },
     Setting {
         name: "TIDELOCK_BULK_BYTES",
@@ -142,13 +159,42 @@ pub enum Auth {
     MongoDbAws,
 }
 
-/// Where dead letters go.
+/// Where letters and packs wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeadLetterAddress {
+pub enum QueueAddress {
     /// An SQS queue's URL.
     Sqs(String),
     /// JSON lines in a file.
     File(String),
+}
+
+/// Where objects lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BucketAddress {
+    /// An S3 bucket.
+    S3(String),
+    /// A folder.
+    Folder(String),
+}
+
+/// Where Lambda's on-failure records lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailuresAddress {
+    /// In a bucket, under names that begin with this.
+    Bucket(BucketAddress, String),
+    /// In a queue.
+    Queue(QueueAddress),
+}
+
+/// Where functions remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateAddress {
+    /// A DynamoDB table.
+    DynamoDb(String),
+    /// A file.
+    File(String),
+    /// Nowhere, once the process ends.
+    Memory,
 }
 
 /// The pipeline as given.
@@ -194,7 +240,15 @@ pub struct Settings {
     /// `TIDELOCK_PIPELINE`.
     pub pipeline: Option<PipelineSource>,
     /// `TIDELOCK_DEAD_LETTERS`.
-    pub dead_letters: Option<DeadLetterAddress>,
+    pub dead_letters: Option<QueueAddress>,
+    /// `TIDELOCK_FALLBACK`.
+    pub fallback: Option<QueueAddress>,
+    /// `TIDELOCK_LETTERS_BUCKET`.
+    pub letters_bucket: Option<BucketAddress>,
+    /// `TIDELOCK_FAILURES`.
+    pub failures: Option<FailuresAddress>,
+    /// `TIDELOCK_STATE`.
+    pub state: Option<StateAddress>,
     /// `TIDELOCK_BULK_BYTES`.
     pub bulk_bytes: usize,
     /// `TIDELOCK_IN_FLIGHT`.
@@ -286,15 +340,14 @@ impl Settings {
                 check_auth(target, auth, secret.is_some()).map(|problem| format!("TIDELOCK_TARGET_AUTH: {problem}")),
             );
         }
-        let dead_letters = take("TIDELOCK_DEAD_LETTERS").and_then(|value| match dead_letter_address(&value) {
-            Some(address) => Some(address),
-            None => {
-                problems.push(format!(
-                    "TIDELOCK_DEAD_LETTERS: `{value}` is neither an SQS queue's URL (https://…) nor file:PATH"
-                ));
-                None
-            }
-        });
+        let dead_letters = address(&mut take, "TIDELOCK_DEAD_LETTERS", queue_address, &mut problems);
+        let fallback = address(&mut take, "TIDELOCK_FALLBACK", queue_address, &mut problems);
+        let letters_bucket = address(&mut take, "TIDELOCK_LETTERS_BUCKET", bucket_address, &mut problems);
+        let failures = address(&mut take, "TIDELOCK_FAILURES", failures_address, &mut problems);
+        let state = address(&mut take, "TIDELOCK_STATE", state_address, &mut problems);
+        if dead_letters.is_some() && dead_letters == fallback {
+            problems.push("TIDELOCK_FALLBACK: must not be the queue of TIDELOCK_DEAD_LETTERS".to_owned());
+        }
         let mut number = |name: &str, default: usize, allowed: std::ops::RangeInclusive<usize>| match given.remove(name)
         {
             None => default,
@@ -353,6 +406,10 @@ impl Settings {
                 ca_file,
                 pipeline,
                 dead_letters,
+                fallback,
+                letters_bucket,
+                failures,
+                state,
                 bulk_bytes,
                 in_flight,
                 gzip,
@@ -365,6 +422,17 @@ impl Settings {
             _ => Err(Problems(problems)),
         }
     }
+}
+
+/// Reads an address that may be left out.
+fn address<A>(
+    take: &mut impl FnMut(&str) -> Option<String>,
+    name: &str,
+    read: impl Fn(&str) -> Result<A, &'static str>,
+    problems: &mut Vec<String>,
+) -> Option<A> {
+    let value = take(name)?;
+    read(&value).map_err(|forms| problems.push(format!("{name}: `{value}` is not one of {forms}"))).ok()
 }
 
 fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String> {

@@ -1,12 +1,17 @@
 //! Slow lanes: writes that are not the newest news of a live stream (redrive, truth, backfill, repair).
 //!
 //! They never write blind. Each write is: look at document and fence, compare exact versions, compare-and-set, and look at
-//! the fence once more, because a delete may have come between. Two kinds:
+//! the fence once more, because a delete may have come between. Three kinds:
 //!
 //! - [`settle`] writes what a record says, if it is still the newest.
+//! - [`drain`] does the same for many changes that were held back a while ago, nearly as fast as the live lane.
 //! - [`truth`] reads the source again and writes what it says *now*. Target first, source second: what is overwritten is
 //!   then known to be older than what is read. The version written is a lower bound, the record's own or the target's, never
 //!   a clock's, so that every later change still passes.
+
+mod drain;
+
+pub use drain::{drain, foretell};
 
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
@@ -387,7 +392,7 @@ fn finish(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
 }
 
 /// Writes what a scan of the source has found. `items` are documents by position of their wishes, whose version is the
-/// oldest there is. One outcome each, by position.
+/// oldest there is. What has become of each, by position.
 ///
 /// Where the target holds neither document nor fence, the scanned item goes in, and every change that the stream still
 /// brings is newer. Anywhere else the scan may be older than what is there, so the source is read again.
@@ -397,26 +402,53 @@ pub async fn backfill<S: Store, R: Source>(
     wishes: &[Wish<'_>],
     items: &[&[u8]],
     call: Call,
-) -> Vec<Outcome> {
-    let mut outcomes: Vec<Option<Outcome>> = vec![None; wishes.len()];
+) -> Vec<Told> {
+    let mut told: Vec<Option<Told>> = vec![None; wishes.len()];
     let operations: Vec<Operation<'_>> =
         wishes.iter().zip(items).map(|(wish, item)| operation(wish, Write::Upsert(item), wish.version)).collect();
     let looked = answers(store.look(&operations, call).await, operations.len());
     let (mut empty, mut known) = (Vec::new(), Vec::new());
-    for (index, found) in looked.into_iter().enumerate() {
+    for (index, (operation, found)) in operations.iter().zip(looked).enumerate() {
         match found {
-            Ok(Found { document: None, fence: None }) => empty.push(index),
+            Ok(Found { document: None, fence: None }) => empty.push((index, *operation)),
             Ok(_) => known.push(index),
-            Err(failure) => set(&mut outcomes, index, Err(failure)),
+            Err(failure) => tell(&mut told, index, Err(failure)),
         }
     }
-    let some: Vec<Operation<'_>> = empty.iter().filter_map(|&index| operations.get(index).copied()).collect();
-    for (index, outcome) in empty.iter().zip(settle(store, &some, call).await) {
-        set(&mut outcomes, *index, outcome);
+    let (indices, some): (Vec<usize>, Vec<Operation<'_>>) = empty.into_iter().unzip();
+    let applied = match some.is_empty() {
+        true => Vec::new(),
+        false => answers(store.apply(&some, Call { truth: true, ..call }).await, some.len()),
+    };
+    let mut check = Vec::new();
+    for ((&index, operation), outcome) in indices.iter().zip(&some).zip(applied) {
+        match outcome {
+            Ok(Done::Applied) => check.push((index, *operation)),
+            Err(failure) if matches!(failure.cause, Cause::ForeignDocument | Cause::OrderConflict) => known.push(index),
+            outcome => tell(&mut told, index, outcome),
+        }
+    }
+    // A delete that came meanwhile has left a fence: then only the source knows.
+    let (indices, some): (Vec<usize>, Vec<Operation<'_>>) = check.into_iter().unzip();
+    for (&index, fence) in indices.iter().zip(answers(store.fences(&some, call).await, some.len())) {
+        match fence {
+            Ok(None) => tell(&mut told, index, Ok(Done::Applied)),
+            Ok(Some(_)) => known.push(index),
+            Err(failure) => tell(&mut told, index, Err(failure)),
+        }
     }
     let some: Vec<Wish<'_>> = known.iter().filter_map(|&index| wishes.get(index).copied()).collect();
-    for (index, told) in known.iter().zip(truth(store, source, &some, call).await) {
-        set(&mut outcomes, *index, told.nowhere.map_or(told.outcome, Err));
+    for (index, found) in known.iter().zip(truth(store, source, &some, call).await) {
+        if let Some(place) = told.get_mut(*index) {
+            *place = Some(found);
+        }
     }
-    finish(outcomes)
+    let lost = || Told { outcome: Err(Failure::new(Cause::LostRace, "nothing is known of it")), nowhere: None };
+    told.into_iter().map(|told| told.unwrap_or_else(lost)).collect()
+}
+
+fn tell(told: &mut [Option<Told>], index: usize, outcome: Outcome) {
+    if let Some(place) = told.get_mut(index) {
+        *place = Some(Told { outcome, nowhere: None });
+    }
 }

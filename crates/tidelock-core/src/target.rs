@@ -173,6 +173,17 @@ pub trait Store: Target {
     /// Reads document and fence of each operation's location, by position.
     async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Self::Witness>, Failure>>;
 
+    /// Reads the fence of each operation's location alone, by position.
+    async fn fences(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Option<Mark>, Failure>> {
+        self.look(operations, call).await.into_iter().map(|found| found.map(|found| found.fence)).collect()
+    }
+
+    /// Whether the store answers at all.
+    ///
+    /// # Errors
+    /// When it cannot be reached, does not let the caller in, or says that it cannot work.
+    async fn ping(&self, deadline: Instant) -> Result<(), Failure>;
+
     /// Writes, each only if nothing has changed since it was looked at; by position, `false` where something has.
     ///
     /// A delete writes its fence as well, and is not done before that is.

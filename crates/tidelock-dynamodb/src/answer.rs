@@ -1,5 +1,6 @@
-//! The service's answer: its items and unprocessed keys as slices of the text.
+//! `BatchGetItem`'s answer: its items and unprocessed keys as slices of the text.
 
+use crate::json::{elements, members};
 use tidelock_core::json::{Cursor, Malformed};
 
 /// What an answer holds.
@@ -18,10 +19,10 @@ pub(crate) fn answer(body: &[u8]) -> Result<Answer<'_>, Malformed> {
     let mut answer = Answer::default();
     let mut cursor = Cursor::new(body);
     members(&mut cursor, |name, cursor| match name {
-        b"Responses" => members(cursor, |_, cursor| elements(cursor, answer.items.get_or_insert_default())),
+        b"Responses" => members(cursor, |_, cursor| slices(cursor, answer.items.get_or_insert_default())),
         b"UnprocessedKeys" => members(cursor, |_, cursor| {
             members(cursor, |name, cursor| match name {
-                b"Keys" => elements(cursor, &mut answer.unprocessed),
+                b"Keys" => slices(cursor, &mut answer.unprocessed),
                 _ => cursor.skip().map(drop),
             })
         }),
@@ -31,36 +32,12 @@ pub(crate) fn answer(body: &[u8]) -> Result<Answer<'_>, Malformed> {
     Ok(answer)
 }
 
-/// Walks over an object's members.
-fn members<'a>(
-    cursor: &mut Cursor<'a>,
-    mut member: impl FnMut(&'a [u8], &mut Cursor<'a>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
-    cursor.expect(b'{', "an object")?;
-    if cursor.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let name = cursor.name()?;
-        member(name.raw, cursor)?;
-        if !cursor.more(b'}')? {
-            return Ok(());
-        }
-    }
-}
-
 /// Adds an array's elements as they stand.
-fn elements<'a>(cursor: &mut Cursor<'a>, found: &mut Vec<&'a [u8]>) -> Result<(), Malformed> {
-    cursor.expect(b'[', "an array")?;
-    if cursor.take(b']') {
-        return Ok(());
-    }
-    loop {
+fn slices<'a>(cursor: &mut Cursor<'a>, found: &mut Vec<&'a [u8]>) -> Result<(), Malformed> {
+    elements(cursor, |cursor| {
         found.push(cursor.skip()?);
-        if !cursor.more(b']')? {
-            return Ok(());
-        }
-    }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where DynamoDB of a region is.
+//! Where DynamoDB and its streams are in a region.
 
 use http::Uri;
 use std::fmt;
@@ -24,16 +24,16 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The public endpoint of a region.
+    /// The public endpoint of a service (`dynamodb`, `streams.dynamodb`) in a region.
     ///
     /// [Endpoints](https://docs.aws.amazon.com/general/latest/gr/ddb.html) of partitions that have a suffix of their own.
-    pub(crate) fn of_region(region: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn of_region(service: &str, region: &str) -> Result<Self, ConfigError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if region.is_empty() || !region.bytes().all(plain) {
             return Err(ConfigError(format!("`{region}` is no name of an AWS region")));
         }
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        Ok(Self { host: format!("dynamodb.{region}.{suffix}"), port: 443, tls: true })
+        Ok(Self { host: format!("{service}.{region}.{suffix}"), port: 443, tls: true })
     }
 
     /// An endpoint that is given as a URL.
@@ -68,12 +68,16 @@ mod tests {
 
     #[test]
     fn regions() {
-        assert_eq!(Endpoint::of_region("eu-west-1"), endpoint("dynamodb.eu-west-1.amazonaws.com", 443, true));
-        assert_eq!(Endpoint::of_region("us-gov-west-1"), endpoint("dynamodb.us-gov-west-1.amazonaws.com", 443, true));
-        assert_eq!(Endpoint::of_region("cn-north-1"), endpoint("dynamodb.cn-north-1.amazonaws.com.cn", 443, true));
+        let of = |region| Endpoint::of_region("dynamodb", region);
+        assert_eq!(of("eu-west-1"), endpoint("dynamodb.eu-west-1.amazonaws.com", 443, true));
+        assert_eq!(of("us-gov-west-1"), endpoint("dynamodb.us-gov-west-1.amazonaws.com", 443, true));
+        assert_eq!(of("cn-north-1"), endpoint("dynamodb.cn-north-1.amazonaws.com.cn", 443, true));
         for region in ["", "eu-west-1.example.com", "eu/x", "EU"] {
-            assert!(Endpoint::of_region(region).is_err(), "{region}");
+            assert!(of(region).is_err(), "{region}");
         }
+        let streams = |region| Endpoint::of_region("streams.dynamodb", region);
+        assert_eq!(streams("eu-west-1"), endpoint("streams.dynamodb.eu-west-1.amazonaws.com", 443, true));
+        assert_eq!(streams("cn-north-1"), endpoint("streams.dynamodb.cn-north-1.amazonaws.com.cn", 443, true));
     }
 
     #[test]

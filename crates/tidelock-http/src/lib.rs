@@ -14,7 +14,7 @@ use tidelock_core::cause::Failure;
 /// A request to a service.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// GET, PUT or POST.
+    /// GET, PUT, POST or DELETE.
     pub method: &'static str,
     /// Path and query, percent-encoded.
     pub path: String,

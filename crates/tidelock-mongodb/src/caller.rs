@@ -5,9 +5,11 @@ use crate::error::Trouble;
 use crate::login::Credentials;
 use crate::lookup::{self, Found, IDS_PER_QUERY, Query, id_bytes, portions};
 use crate::spot::Spot;
+use futures_util::StreamExt as _;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, error::Error as BsonError};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::{Client, ClientSession};
+use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::{Client, ClientSession, Database};
 use std::cell::Cell;
 use std::future::IntoFuture as _;
 use std::time::{Duration, Instant};
@@ -109,16 +111,35 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
         let result = tokio::time::timeout_at(answer_by, lookup::run(&collection, query, majority, session, each)).await;
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                if lookup::is_of_read_concern(&error) {
-                    // Refused without it, too, it was something else that was refused.
-                    self.shared.connector.no_majority_reads.set(majority);
-                    if majority {
-                        return Err(Stop::Again);
-                    }
-                }
-                Err(self.stop(generation, &error).await)
-            }
+            Ok(Err(error)) => Err(self.stop_of_read(generation, majority, &error).await),
+            Err(_) => Err(self.no_answer()),
+        }
+    }
+
+    /// Runs a command that reads, from the primary and as a majority has it, and gives the documents as they have come. The
+    /// command is made for reading what a majority has, or for a server that knows no such thing.
+    pub(crate) async fn read(
+        &mut self,
+        database: &str,
+        command: impl FnOnce(bool) -> RawDocumentBuf,
+    ) -> Result<Vec<RawBatch>, Stop> {
+        let (client, generation) = self.connect().await?;
+        let majority = !self.shared.connector.no_majority_reads.get();
+        let batches = all_batches(client.database(database), command(majority));
+        match tokio::time::timeout_at(self.answer_by(), batches).await {
+            Ok(Ok(batches)) => Ok(batches),
+            Ok(Err(error)) => Err(self.stop_of_read(generation, majority, &error).await),
+            Err(_) => Err(self.no_answer()),
+        }
+    }
+
+    /// Runs a command that answers with documents, as it is: when it is refused, it is for its caller to say what for.
+    pub(crate) async fn batches(&mut self, database: &str, command: RawDocumentBuf) -> Result<Vec<RawBatch>, Stop> {
+        let (client, generation) = self.connect().await?;
+        let batches = all_batches(client.database(database), command);
+        match tokio::time::timeout_at(self.answer_by(), batches).await {
+            Ok(Ok(batches)) => Ok(batches),
+            Ok(Err(error)) => Err(self.stop(generation, &error).await),
             Err(_) => Err(self.no_answer()),
         }
     }
@@ -197,6 +218,18 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
         Stop::Trouble(Trouble::new(Cause::TimedOut, "no answer in time"))
     }
 
+    /// As [`stop`](Self::stop); what was refused for its read concern is read once more without the majority.
+    async fn stop_of_read(&mut self, generation: u64, majority: bool, error: &Error) -> Stop {
+        if lookup::is_of_read_concern(error) {
+            // Refused without it, too, it was something else that was refused.
+            self.shared.connector.no_majority_reads.set(majority);
+            if majority {
+                return Stop::Again;
+            }
+        }
+        self.stop(generation, error).await
+    }
+
     async fn stop(&mut self, generation: u64, error: &Error) -> Stop {
         let shared = self.shared;
         // Callers run side by side, so each that has begun a session finds out by itself.
@@ -224,6 +257,16 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
             Some(_) => Stop::Trouble(trouble),
         }
     }
+}
+
+/// All that a command answers with: a cursor that was left open would be closed behind the caller's back.
+async fn all_batches(database: Database, command: RawDocumentBuf) -> Result<Vec<RawBatch>, Error> {
+    let mut cursor = database.run_raw_cursor_command(command).batch().await?;
+    let mut batches = Vec::new();
+    while let Some(batch) = cursor.next().await {
+        batches.push(batch?);
+    }
+    Ok(batches)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //!              caller  ─▶ connection, session, login and patience
 //!              error   ─▶ one table: what each server code means
 //! keys       ─ source  ─▶ documents read again, through the same callers
+//! collection ─ scan    ─▶ all of its documents, segment by segment and page by page
 //! ```
 //!
 //! A document is stored as `{_id, …the item's attributes…, _tidelock}`. Writes ask for the write concern `majority`; an
@@ -31,6 +32,7 @@ mod identity;
 mod lane;
 mod login;
 mod lookup;
+mod scan;
 mod source;
 mod spot;
 mod store;
@@ -45,6 +47,7 @@ use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target};
+use tidelock_core::version::Mark;
 
 pub use self::config::MongoDbConfig;
 pub use self::login::{Credentials, FromUri, Login};
@@ -120,6 +123,14 @@ impl<C: Credentials> Store for MongoDbTarget<C> {
 
     async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Unchanged>, Failure>> {
         store::look(self, operations, call).await
+    }
+
+    async fn fences(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Option<Mark>, Failure>> {
+        store::fences(self, operations, call).await
+    }
+
+    async fn ping(&self, deadline: Instant) -> Result<(), Failure> {
+        self.connector.ping(deadline).await
     }
 
     async fn put(&self, puts: &[Put<'_, Unchanged>], call: Call) -> Vec<Result<bool, Failure>> {

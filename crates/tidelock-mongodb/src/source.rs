@@ -38,7 +38,9 @@ pub struct MongoDbSourceConfig {
 /// that is not its own, which is refused.
 #[derive(Debug)]
 pub struct MongoDbSource<C = FromUri> {
-    connector: Connector<C>,
+    pub(crate) connector: Connector<C>,
+    /// What the cluster is called in versions.
+    cluster: Option<String>,
 }
 
 impl<C: Credentials> MongoDbSource<C> {
@@ -50,15 +52,44 @@ impl<C: Credentials> MongoDbSource<C> {
         let MongoDbSourceConfig { uri, ca_file } = &config;
         let access =
             Access { uri, auth: Auth::Auto, ca_file: ca_file.as_deref(), in_flight: 1, names: SettingNames::SOURCE };
-        Ok(Self { connector: Connector::new(access, credentials)? })
+        Ok(Self { connector: Connector::new(access, credentials)?, cluster: None })
+    }
+
+    /// Names the cluster in the [space](tidelock_core::version::mongodb::space) of what is scanned. It must be the name that
+    /// the decoder of the cluster's changes uses: versions of different spaces do not compare. Unless named, it is the hosts
+    /// of the connection string, sorted: `a.example.com:27017,b.example.com:27017`; of `mongodb+srv` the name that is looked
+    /// up.
+    #[must_use]
+    pub fn of_cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = Some(name.into());
+        self
+    }
+
+    pub(crate) fn cluster(&self) -> String {
+        self.cluster.clone().unwrap_or_else(|| {
+            let mut hosts: Vec<&str> = self.connector.address.hosts.split(',').collect();
+            hosts.sort_unstable();
+            hosts.join(",")
+        })
     }
 }
 
 /// An origin's database and collection, in which dots are allowed.
-fn namespace(origin: &str) -> Result<(&str, &str), Failure> {
+pub(crate) fn namespace(origin: &str) -> Result<(&str, &str), Failure> {
     origin.split_once('.').filter(|(database, collection)| !database.is_empty() && !collection.is_empty()).ok_or_else(
         || Failure::new(Cause::SourceUnreadable, format!("`{origin}` does not name a database and a collection")),
     )
+}
+
+/// Why a collection could not be read.
+pub(crate) fn unreadable((database, collection): (&str, &str), failure: &Failure) -> Failure {
+    Failure::new(Cause::SourceUnreadable, format!("collection `{database}.{collection}` at {}", failure.detail))
+}
+
+/// A document that was read, as the target takes it.
+pub(crate) fn item(bytes: Vec<u8>, format: Format) -> Item {
+    let document = document(&bytes, format);
+    Item { document, notation: Notation::Bson, bytes }
 }
 
 /// The `_id` that a key stands for.
@@ -92,15 +123,9 @@ async fn ask<'a, C: Credentials>(
             by_key(asked, documents)
         })
         .await;
-    let mut found = answer.map_err(|failure| {
-        let detail = format!("collection `{database}.{collection}` at {}", failure.detail);
-        Failure::new(Cause::SourceUnreadable, detail)
-    });
+    let mut found = answer.map_err(|failure| unreadable((database, collection), &failure));
     let mut result = |key: Key<'_>| match &mut found {
-        Ok(found) => Ok(found.remove(key.as_bytes()).map(|bytes| {
-            let document = document(&bytes, format);
-            Item { document, notation: Notation::Bson, bytes }
-        })),
+        Ok(found) => Ok(found.remove(key.as_bytes()).map(|bytes| item(bytes, format))),
         Err(failure) => Err(failure.clone()),
     };
     asked.iter().map(|&(key, _)| (key, result(key))).collect()

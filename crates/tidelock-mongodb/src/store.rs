@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::fence::FENCE_COLLECTION;
 use tidelock_core::target::{self, Call, Done, Found, Operation, Put};
-use tidelock_core::version::Version;
+use tidelock_core::version::{Mark, Version};
 
 /// Where something is stored: database, collection and spot.
 type Location<'a> = (&'a str, &'a str, Spot);
@@ -28,17 +28,35 @@ pub(crate) async fn look<C: Credentials>(
     let mut caller = Caller::new(&shared);
     let spots: Vec<_> = operations.iter().map(|operation| spot(target, operation)).collect();
     let documents = read(&mut caller, &spots).await;
+    let fences = read_fences(target, &mut caller, operations).await;
+    let found = |(document, fence): (Result<Option<Stored>, Failure>, Result<Option<Mark>, Failure>)| {
+        let document = document?.map(|stored| target::Stored { witness: stored.unchanged, mark: stored.mark });
+        Ok(Found { document, fence: fence? })
+    };
+    documents.into_iter().zip(fences).map(found).collect()
+}
+
+/// Reads the fences alone.
+pub(crate) async fn fences<C: Credentials>(
+    target: &MongoDbTarget<C>,
+    operations: &[Operation<'_>],
+    call: Call,
+) -> Vec<Result<Option<Mark>, Failure>> {
+    let shared = Shared::new(&target.connector, call.deadline);
+    read_fences(target, &mut Caller::new(&shared), operations).await
+}
+
+async fn read_fences<C: Credentials>(
+    target: &MongoDbTarget<C>,
+    caller: &mut Caller<'_, '_, C>,
+    operations: &[Operation<'_>],
+) -> Vec<Result<Option<Mark>, Failure>> {
     let spots: Vec<_> = operations.iter().map(|operation| fence_spot(target, operation)).collect();
-    let fences = read(&mut caller, &spots).await;
-    let mut looked = Vec::with_capacity(operations.len());
-    for ((operation, document), fence) in operations.iter().zip(documents).zip(fences) {
-        looked.push(document.and_then(|document| {
-            let document = document.map(|stored| target::Stored { witness: stored.unchanged, mark: stored.mark });
-            let fence = fence.map_err(unwritten)?.map(|stored| stored.mark.ok_or_else(|| unreadable(operation)));
-            Ok(Found { document, fence: fence.transpose()? })
-        }));
-    }
-    looked
+    let fences = read(caller, &spots).await;
+    let mark = |(operation, fence): (&Operation<'_>, Result<Option<Stored>, Failure>)| {
+        fence.map_err(unwritten)?.map(|stored| stored.mark.ok_or_else(|| unreadable(operation))).transpose()
+    };
+    operations.iter().zip(fences).map(mark).collect()
 }
 
 fn spot<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<Location<'a>, Failure> {

@@ -1,10 +1,12 @@
 //! The target as slow lanes see it: look, then write over what was seen.
 
-use crate::Transport;
 use crate::fence;
 use crate::judge::{Seen, Stored as Read};
 use crate::lane::{Ended, Judging};
 use crate::target::OpenSearchTarget;
+use crate::{Request, Transport};
+use bytes::Bytes;
+use std::time::Instant;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::fence::{FENCE_INDEX, Swept, Window};
 use tidelock_core::target::{Call, Found, Operation, Put, Store, Stored};
@@ -12,6 +14,9 @@ use tidelock_core::version::Mark;
 
 /// Operations looked at with one request.
 const LOOK: usize = 500;
+
+/// Fences looked at with one request; most are not there.
+const FENCES: usize = 1_000;
 
 impl<T: Transport> OpenSearchTarget<T> {
     async fn look_at(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Seen>, Failure>> {
@@ -44,25 +49,46 @@ impl<T: Transport> OpenSearchTarget<T> {
             Err(failure) => operations.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
+
+    async fn fences_of(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Option<Mark>, Failure>> {
+        let ids: Vec<String> =
+            operations.iter().map(|operation| fence::id(&operation.into.name, &operation.key.text_id())).collect();
+        match self.read(FENCE_INDEX, ids.iter().map(|id| (FENCE_INDEX, id.as_str())), call.deadline).await {
+            Ok(stored) => operations
+                .iter()
+                .zip(stored)
+                .map(|(operation, read)| fence_of(read, || operation.key.text_id()))
+                .collect(),
+            Err(failure) => operations.iter().map(|_| Err(failure.clone())).collect(),
+        }
+    }
+}
+
+fn unknown(kind: &str, reason: &str) -> Failure {
+    Failure::new(Cause::Unavailable, format!("{kind}: {reason}"))
 }
 
 fn found(document: Read, fence: Read, id: &str) -> Result<Found<Seen>, Failure> {
-    let unknown = |kind: String, reason: String| Failure::new(Cause::Unavailable, format!("{kind}: {reason}"));
     let document = match document {
         Read::Nothing => None,
         Read::Document(witness, mark) => Some(Stored { witness, mark }),
-        Read::Unknown(kind, reason) => return Err(unknown(kind, reason)),
+        Read::Unknown(kind, reason) => return Err(unknown(&kind, &reason)),
     };
-    let fence: Option<Mark> = match fence {
-        Read::Nothing => None,
-        Read::Document(_, Some(mark)) => Some(mark),
+    Ok(Found { document, fence: fence_of(fence, || id.to_owned())? })
+}
+
+/// The delete that a fence remembers; `id` names its document.
+fn fence_of(fence: Read, id: impl FnOnce() -> String) -> Result<Option<Mark>, Failure> {
+    match fence {
+        Read::Nothing => Ok(None),
+        Read::Document(_, Some(mark)) => Ok(Some(mark)),
         Read::Document(_, None) => {
-            let detail = format!("the fence of `{id}` in {FENCE_INDEX} has no _tidelock that can be read; delete it");
-            return Err(Failure::new(Cause::FenceUnwritten, detail));
+            let detail =
+                format!("the fence of `{}` in {FENCE_INDEX} has no _tidelock that can be read; delete it", id());
+            Err(Failure::new(Cause::FenceUnwritten, detail))
         }
-        Read::Unknown(kind, reason) => return Err(unknown(kind, reason)),
-    };
-    Ok(Found { document, fence })
+        Read::Unknown(kind, reason) => Err(unknown(&kind, &reason)),
+    }
 }
 
 impl<T: Transport> Store for OpenSearchTarget<T> {
@@ -74,6 +100,25 @@ impl<T: Transport> Store for OpenSearchTarget<T> {
             found.extend(self.look_at(some, call).await);
         }
         found
+    }
+
+    async fn fences(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Option<Mark>, Failure>> {
+        let mut found = Vec::with_capacity(operations.len());
+        for some in operations.chunks(FENCES) {
+            found.extend(self.fences_of(some, call).await);
+        }
+        found
+    }
+
+    async fn ping(&self, deadline: Instant) -> Result<(), Failure> {
+        let request =
+            Request { method: "GET", path: "/".to_owned(), content_type: "application/json", body: Bytes::new() };
+        let response = self.transport.send(request, deadline).await?;
+        match response.status {
+            // Serverless knows no such page: whoever gets that far is let in.
+            200..=299 | 404 => Ok(()),
+            _ => Err(self.whole(&response)),
+        }
     }
 
     async fn put(&self, puts: &[Put<'_, Seen>], call: Call) -> Vec<Result<bool, Failure>> {

@@ -25,7 +25,7 @@ mod transaction;
 
 use rusqlite::Connection;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
@@ -96,6 +96,11 @@ impl Store for SqliteTarget {
 
     async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Unchanged>, Failure>> {
         store::look(&self.connection, operations, call)
+    }
+
+    async fn ping(&self, _: Instant) -> Result<(), Failure> {
+        let answer = self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        answer.map(drop).map_err(|error| error::failure(&error))
     }
 
     async fn put(&self, puts: &[Put<'_, Unchanged>], call: Call) -> Vec<Result<bool, Failure>> {

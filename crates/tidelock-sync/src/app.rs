@@ -1,28 +1,37 @@
 //! What a sync function holds for the life of its environment.
 
 use crate::authentication::Authentication;
-use crate::letters::AnyDeadLetters;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
 use crate::source::AnySource;
 use crate::targets::AnyTarget;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::batch::{Batch, BatchResponse, Circumstances, deliver};
+use crate::waiting::{AnyBucket, AnyQueue};
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
+use tidelock_core::cause::Cause;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
-use tidelock_core::pipeline::Pipeline;
-use tidelock_core::settings::{PipelineSource, Settings};
+use tidelock_core::pipeline::{OnOutage, Pipeline};
+use tidelock_core::settings::{PipelineSource, QueueAddress, Settings};
 use tidelock_core::source::EnvelopeError;
 use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
 
-/// The parts of a sync function, made once.
+/// How long changes are tried that may be held, once the target was found down: a probe.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// The parts of a function that writes, made once.
 pub struct App {
-    function: String,
-    pipeline: Pipeline,
-    target: AnyTarget,
-    source: Option<AnySource>,
-    dead_letters: Option<AnyDeadLetters>,
-    fence_life_ms: i64,
+    pub(crate) function: String,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) target: AnyTarget,
+    pub(crate) source: Option<AnySource>,
+    pub(crate) dead_letters: Option<AnyQueue>,
+    pub(crate) fallback: Option<AnyQueue>,
+    pub(crate) bucket: Option<AnyBucket>,
+    pub(crate) fence_life_ms: i64,
+    /// How long changes are tried that may be held.
+    patience: Cell<Duration>,
 }
 
 impl App {
@@ -31,19 +40,44 @@ impl App {
     /// # Errors
     /// When settings are wrong (all problems at once) or a client cannot be made.
     pub async fn start(environment: &Environment) -> Result<Self, Fatal> {
-        let variables = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let settings = Settings::read(variables);
-        let settings = settings.map_err(|problems| Fatal::new("Tidelock.Settings", problems.to_string()))?;
-        let pipeline = read_pipeline(settings.pipeline.as_ref())?;
+        let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        let target = AnyTarget::start(&settings, &pipeline, &authentication, environment).await?;
+        Self::with(&settings, &authentication, environment).await
+    }
+
+    pub(crate) async fn with(
+        settings: &Settings,
+        authentication: &Authentication,
+        environment: &Environment,
+    ) -> Result<Self, Fatal> {
+        let pipeline = read_pipeline(settings.pipeline.as_ref())?;
+        if settings.fallback.is_none() && pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
+            let problem = "TIDELOCK_FALLBACK is not set, and a route of the pipeline holds its changes (`on_outage`)";
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
+        let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
-        let source = AnySource::start(&settings, &authentication, environment)?;
+        let source = AnySource::start(settings, authentication, environment)?;
         let fence_life_ms = i64::try_from(settings.fence_days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
-        let dead_letters =
-            settings.dead_letters.map(|address| AnyDeadLetters::new(address, &authentication)).transpose()?;
+        let queue = |setting, address: &Option<QueueAddress>| {
+            address.clone().map(|address| AnyQueue::new(address, setting, authentication)).transpose()
+        };
+        let dead_letters = queue("TIDELOCK_DEAD_LETTERS", &settings.dead_letters)?;
+        let fallback = queue("TIDELOCK_FALLBACK", &settings.fallback)?;
+        let bucket = settings.letters_bucket.clone();
+        let bucket = bucket.map(|name| AnyBucket::new(name, "TIDELOCK_LETTERS_BUCKET", authentication, environment));
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
-        Ok(Self { function, pipeline, target, source, dead_letters, fence_life_ms })
+        Ok(Self {
+            function,
+            pipeline,
+            target,
+            source,
+            dead_letters,
+            fallback,
+            bucket: bucket.transpose()?,
+            fence_life_ms,
+            patience: Cell::new(PATIENCE),
+        })
     }
 
     /// Refuses a source that could never answer for the changes that come: each would be retried until it expires.
@@ -75,9 +109,26 @@ impl App {
             decode(payload, self.target.format()).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
         let decoded = started.elapsed();
         let now_ms = now_ms();
-        let at = Circumstances { function: &self.function, now_ms, started, deadline: invocation.deadline };
-        let (source, dead_letters) = (self.source.as_ref(), self.dead_letters.as_ref());
-        let report = deliver(payload, &batch, &self.pipeline, &self.target, source, dead_letters, at).await;
+        let at = Circumstances {
+            function: &self.function,
+            now_ms,
+            started,
+            deadline: invocation.deadline,
+            patience: self.patience.get(),
+        };
+        let posts = Posts {
+            dead_letters: self.dead_letters.as_ref(),
+            fallback: self.fallback.as_ref(),
+            bucket: self.bucket.as_ref(),
+        };
+        let source = self.source.as_ref();
+        let report = deliver(payload, &batch, &self.pipeline, &self.target, source, posts, at).await;
+        // While the target is down, every batch tries it for a moment only.
+        let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));
+        let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if *cause != Cause::Buffered));
+        if passes || down {
+            self.patience.set(if passes { PATIENCE } else { PROBE });
+        }
         let metrics = Metrics::new(&batch, &report, now_ms, decoded, started.elapsed());
         emit(&self.function, &invocation.request_id, &metrics);
         report.answer.map_err(|why| Fatal::new("Tidelock.Batch", why))
@@ -87,9 +138,9 @@ impl App {
     ///
     /// # Errors
     /// When the target cannot be read or written: the next run begins where this one did.
-    pub async fn sweep(&self, invocation: &Invocation) -> Result<Swept, Fatal> {
+    pub(crate) async fn sweep(&self, invocation: &Invocation, deadline: Instant) -> Result<Swept, Fatal> {
         let now_ms = now_ms();
-        let call = Call { deadline: invocation.deadline, now_ms, truth: false };
+        let call = Call { deadline, now_ms, truth: false };
         let swept = self.target.sweep(Window::at(now_ms, self.fence_life_ms), call).await;
         let swept =
             swept.map_err(|failure| Fatal::new("Tidelock.Sweep", format!("{failure}; {}", failure.cause.action())))?;
@@ -98,8 +149,13 @@ impl App {
     }
 }
 
+pub(crate) fn read_settings(environment: &Environment) -> Result<Settings, Fatal> {
+    let variables = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Settings::read(variables).map_err(|problems| Fatal::new("Tidelock.Settings", problems.to_string()))
+}
+
 /// The time, milliseconds since 1970.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     i64::try_from(now).unwrap_or(i64::MAX)
 }

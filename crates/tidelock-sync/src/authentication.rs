@@ -26,12 +26,21 @@ impl Authentication {
             TargetAddress::OpenSearch(endpoint) => endpoint.user.clone(),
             _ => None,
         };
+        Self {
+            secret: settings.secret.clone(),
+            fixed: fixed.map(|(user, password)| Login::Password { user, password }),
+            ..Self::bare(environment)
+        }
+    }
+
+    /// Without a target's login.
+    pub(crate) fn bare(environment: &Environment) -> Self {
         let keys = environment.get("AWS_ACCESS_KEY_ID").zip(environment.get("AWS_SECRET_ACCESS_KEY"));
         Self {
             #[cfg(feature = "aws")]
             sdk: Rc::default(),
-            secret: settings.secret.clone(),
-            fixed: fixed.map(|(user, password)| Login::Password { user, password }),
+            secret: None,
+            fixed: None,
             keys: keys.map(|(id, secret)| AwsKeys {
                 access_key_id: id.to_owned(),
                 secret_access_key: Secret::new(secret),

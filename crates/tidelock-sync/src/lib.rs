@@ -2,14 +2,26 @@
 
 mod app;
 mod authentication;
+mod backfill;
 mod dynamodb;
+mod folder;
 mod letters;
+mod lines;
 mod metrics;
+mod recovery;
 mod redrive;
+mod remembered;
+mod slice;
 mod source;
 mod stdout;
 mod targets;
+mod waiting;
 
 pub use app::App;
+pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use dynamodb::DynamoDbSync;
-pub use redrive::{Redrive, Redriven};
+pub use letters::Letters;
+pub use recovery::{Recovery, Request, What};
+pub use redrive::Redrive;
+pub use remembered::AnyState;
+pub use slice::BackfillSlice;

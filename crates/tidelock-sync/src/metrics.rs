@@ -1,6 +1,7 @@
 //! One line a batch: counts for a person, and metrics for CloudWatch in its
 //! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 
+use crate::recovery::{Waiting, What};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -18,6 +19,8 @@ pub(crate) struct Batch {
     stale: usize,
     filtered: usize,
     parked: usize,
+    /// Put into the fallback queue.
+    held: usize,
     retry: usize,
     /// Records that another of the same key stood for.
     coalesced: usize,
@@ -54,6 +57,7 @@ impl Batch {
             stale,
             filtered: count(|fate| matches!(fate, Fate::Filtered)),
             parked: count(|fate| matches!(fate, Fate::Parked(_))),
+            held: count(|fate| matches!(fate, Fate::Held(_))),
             retry: count(|fate| matches!(fate, Fate::Failed(_) | Fate::Pending)),
             coalesced: (applied + stale).saturating_sub(report.operations),
             oldest_age_ms: oldest.map_or(0, |at| (now_ms - at).max(0)),
@@ -68,7 +72,8 @@ impl Batch {
 const METRICS: &str = concat!(
     r#""CloudWatchMetrics":[{"Namespace":"Tidelock","Dimensions":[["Function"]],"Metrics":["#,
     r#"{"Name":"Records","Unit":"Count"},{"Name":"Applied","Unit":"Count"},{"Name":"Stale","Unit":"Count"},"#,
-    r#"{"Name":"Filtered","Unit":"Count"},{"Name":"Parked","Unit":"Count"},{"Name":"Retry","Unit":"Count"},"#,
+    r#"{"Name":"Filtered","Unit":"Count"},{"Name":"Parked","Unit":"Count"},{"Name":"Held","Unit":"Count"},"#,
+    r#"{"Name":"Retry","Unit":"Count"},"#,
     r#"{"Name":"OldestAgeMs","Unit":"Milliseconds"},{"Name":"TargetMs","Unit":"Milliseconds"}]}]"#
 );
 
@@ -134,11 +139,95 @@ pub(crate) fn emit_sweep(function: &str, request_id: &str, swept: &Swept) {
     let _ = std::io::stdout().lock().write_all(sweep_line(function, request_id, swept, now_ms).as_bytes());
 }
 
+/// What a run of `redrive` has done, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Recovered {
+    /// Changes that are done with.
+    pub(crate) redriven: usize,
+    pub(crate) parked: usize,
+    /// Messages that cannot be used.
+    pub(crate) kept: usize,
+    /// Messages that were sent anew.
+    pub(crate) resent: usize,
+    pub(crate) held_waiting: u64,
+    pub(crate) letters_waiting: u64,
+    /// 1 where the target did not answer.
+    pub(crate) target_down: usize,
+}
+
+const RECOVERED_METRICS: &str = concat!(
+    r#""CloudWatchMetrics":[{"Namespace":"Tidelock","Dimensions":[["Function"]],"Metrics":["#,
+    r#"{"Name":"Redriven","Unit":"Count"},{"Name":"Parked","Unit":"Count"},{"Name":"Kept","Unit":"Count"},"#,
+    r#"{"Name":"Resent","Unit":"Count"},{"Name":"HeldWaiting","Unit":"Count"},"#,
+    r#"{"Name":"LettersWaiting","Unit":"Count"},{"Name":"TargetDown","Unit":"Count"}]}]"#
+);
+
+#[derive(Serialize)]
+struct RecoveredLine<'a> {
+    #[serde(rename = "Function")]
+    function: &'a str,
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
+    #[serde(flatten)]
+    recovered: &'a Recovered,
+}
+
+fn recovered_line(function: &str, request_id: &str, recovered: &Recovered, now_ms: i64) -> String {
+    let values = serde_json::to_string(&RecoveredLine { function, request_id, recovered }).unwrap_or_default();
+    let values = values.strip_prefix('{').unwrap_or_default();
+    format!("{{\"_aws\":{{\"Timestamp\":{now_ms},{RECOVERED_METRICS}}},{values}\n")
+}
+
+/// Prints the line of a run of `redrive`.
+pub(crate) fn emit_recovered(function: &str, request_id: &str, recovered: &Recovered) {
+    let line = recovered_line(function, request_id, recovered, crate::app::now_ms());
+    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+}
+
+/// One line for the queue as a whole, and one for each reason of what waits in it.
+fn waiting_lines(function: &str, what: What, waiting: &Waiting, now_ms: i64) -> Vec<String> {
+    let (age, count) = match what {
+        What::DeadLetters => ("OldestLetterAgeHours", "LettersWaiting"),
+        What::Fallback => ("OldestHeldAgeHours", "HeldWaiting"),
+        What::Failures => return Vec::new(),
+    };
+    let declared = |dimensions: &str, metric: &str, unit: &str| {
+        format!(
+            r#""_aws":{{"Timestamp":{now_ms},"CloudWatchMetrics":[{{"Namespace":"Tidelock","Dimensions":[[{dimensions}]],"Metrics":[{{"Name":"{metric}","Unit":"{unit}"}}]}}]}}"#
+        )
+    };
+    let function = serde_json::Value::from(function);
+    let mut lines: Vec<String> = waiting
+        .reasons
+        .iter()
+        .map(|(reason, number)| {
+            let reason = serde_json::Value::from(reason.as_str());
+            let declared = declared(r#""Function","Reason""#, count, "Count");
+            format!("{{{declared},\"Function\":{function},\"Reason\":{reason},\"{count}\":{number}}}\n")
+        })
+        .collect();
+    if let Some(oldest) = waiting.oldest_ms {
+        let hours = (now_ms - oldest).max(0) / 3_600_000;
+        let declared = declared(r#""Function""#, age, "None");
+        lines.push(format!("{{{declared},\"Function\":{function},\"{age}\":{hours}}}\n"));
+    }
+    lines
+}
+
+/// Prints what waits in a queue that has been looked through.
+pub(crate) fn emit_letters(function: &str, what: What, waiting: &Waiting, now_ms: i64) {
+    for line in waiting_lines(function, what, waiting, now_ms) {
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waiting::{AnyBucket, AnyQueue};
     use std::time::Instant;
-    use tidelock_core::batch::{Circumstances, deliver};
+    use tidelock_core::batch::{Circumstances, PATIENCE, Posts, deliver};
     use tidelock_core::encode::Format;
     use tidelock_core::pipeline::Pipeline;
     use tidelock_core::source::dynamodb::decode;
@@ -148,9 +237,10 @@ mod tests {
         let event = br#"{"Records":[{},{"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
             "dynamodb":{"ApproximateCreationDateTime":10,"Keys":{"k":{"S":"c"}},"SequenceNumber":"6"}}]}"#;
         let batch = decode(event, Format::Json).expect("an event");
-        let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
+        let (started, patience) = (Instant::now(), PATIENCE);
+        let at = Circumstances { function: "f", now_ms: 0, started, deadline: started, patience };
         let target = crate::stdout::StdoutTarget;
-        let none = None::<&crate::letters::AnyDeadLetters>;
+        let none = Posts { dead_letters: None::<&AnyQueue>, fallback: None, bucket: None::<&AnyBucket> };
         let pipeline = Pipeline::default();
         let target = crate::targets::AnyTarget::Stdout(target);
         let source = None::<&tidelock_core::slow::NoSource>;
@@ -162,7 +252,7 @@ mod tests {
         let metrics = Batch::new(&batch, &report, 15_000, Duration::ZERO, Duration::from_millis(3));
         let value: serde_json::Value = serde_json::from_str(&line("f", "r", &metrics, 15_000)).expect("JSON");
         let declared = value["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("a list");
-        assert_eq!(declared.len(), 8);
+        assert_eq!(declared.len(), 9);
         for metric in declared {
             assert!(value[metric["Name"].as_str().expect("text")].is_number(), "{metric}");
         }
@@ -183,5 +273,27 @@ mod tests {
             assert!(value[metric["Name"].as_str().expect("text")].is_number(), "{metric}");
         }
         assert_eq!((&value["ZombiesRemoved"], &value["Function"]), (&2.into(), &"f".into()));
+    }
+
+    #[test]
+    fn a_redrives_lines_hold_every_declared_metric() {
+        let recovered = Recovered { redriven: 5, target_down: 1, ..Recovered::default() };
+        let reasons = [("mapping_conflict".to_owned(), 2)].into();
+        let waiting = Waiting { reasons, oldest_ms: Some(0), ..Waiting::default() };
+        let mut lines = waiting_lines("f", What::DeadLetters, &waiting, 7_200_000);
+        lines.extend(waiting_lines("f", What::Fallback, &waiting, 7_200_000));
+        lines.push(recovered_line("f", "r", &recovered, 1));
+        assert_eq!(lines.len(), 5);
+        for line in &lines {
+            let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let declared = &value["_aws"]["CloudWatchMetrics"][0];
+            for metric in declared["Metrics"].as_array().expect("a list") {
+                assert!(value[metric["Name"].as_str().expect("text")].is_number(), "{line}");
+            }
+            for dimension in declared["Dimensions"][0].as_array().expect("a list") {
+                assert!(value[dimension.as_str().expect("text")].is_string(), "{line}");
+            }
+        }
+        assert!(lines[1].contains("\"OldestLetterAgeHours\":2}"), "{lines:?}");
     }
 }

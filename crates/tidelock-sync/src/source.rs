@@ -2,10 +2,14 @@
 
 use crate::authentication::Authentication;
 use std::time::Instant;
+use tidelock_core::backfill::{Page, Scan, Scanned, Segment};
+use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
 use tidelock_core::key::Key;
+use tidelock_core::letter::LostBatch;
 use tidelock_core::settings::{Settings, SourceAddress};
 use tidelock_core::slow::{ReadResult, Source};
+use tidelock_core::source::{Fetched, Streams};
 use tidelock_lambda::{Environment, Fatal};
 
 /// Any source that this build can read.
@@ -71,24 +75,133 @@ fn mongodb(
 
 #[cfg(feature = "aws")]
 fn dynamodb(authentication: &Authentication, environment: &Environment) -> Result<AnySource, Fatal> {
-    use tidelock_dynamodb::{DynamoDbConfig, DynamoDbSource};
-    let refused = |problem: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_SOURCE: {problem}"));
-    let region = environment.get("AWS_REGION");
-    let region = region.ok_or_else(|| {
-        refused("dynamodb: needs AWS_REGION, which Lambda sets and you must set elsewhere".to_owned())
-    })?;
-    let bundle = environment.get("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
-    let ca_pem = bundle.map(|path| {
-        std::fs::read(path).map_err(|error| refused(format!("AWS_CA_BUNDLE: `{path}` cannot be read: {error}")))
-    });
-    let endpoint = environment.get("AWS_ENDPOINT_URL_DYNAMODB").or(environment.get("AWS_ENDPOINT_URL"));
-    let config = DynamoDbConfig {
-        region: region.to_owned(),
-        endpoint: endpoint.map(str::to_owned),
-        ca_pem: ca_pem.transpose()?,
+    let service = Service::new("TIDELOCK_SOURCE: dynamodb:", environment)?;
+    let source = tidelock_dynamodb::DynamoDbSource::new(service.dynamodb("DYNAMODB"), authentication.credentials());
+    Ok(AnySource::DynamoDb(Box::new(source.map_err(|error| service.refused(error))?)))
+}
+
+#[cfg(feature = "aws")]
+fn streams(authentication: &Authentication, environment: &Environment) -> Result<Option<AnyStreams>, Fatal> {
+    // Outside AWS there may be none, and nothing that needs it.
+    if environment.get("AWS_REGION").is_none() {
+        return Ok(None);
+    }
+    let service = Service::new("streams", environment)?;
+    let config = service.dynamodb("DYNAMODB_STREAMS");
+    let streams = tidelock_dynamodb::DynamoDbStreams::new(config, authentication.credentials());
+    Ok(Some(AnyStreams::DynamoDb(Box::new(streams.map_err(|error| service.refused(error))?))))
+}
+
+/// The state in a table of DynamoDB.
+#[cfg(feature = "aws")]
+pub(crate) fn state(
+    table: String,
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<crate::remembered::AnyState, Fatal> {
+    let service = Service::new("TIDELOCK_STATE: dynamodb:", environment)?;
+    let config = service.dynamodb("DYNAMODB");
+    let state = tidelock_dynamodb::DynamoDbState::new(config, table, authentication.credentials());
+    Ok(crate::remembered::AnyState::DynamoDb(Box::new(state.map_err(|error| service.refused(error))?)))
+}
+
+/// A bucket of S3.
+#[cfg(feature = "aws")]
+pub(crate) fn s3(
+    bucket: String,
+    setting: &str,
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<crate::waiting::AnyBucket, Fatal> {
+    let service = Service::new(&format!("{setting}: S3"), environment)?;
+    let config = tidelock_aws::BucketConfig {
+        bucket,
+        region: service.region.clone(),
+        endpoint: service.endpoint("S3"),
+        ca_pem: service.ca_pem.clone(),
     };
-    let source = DynamoDbSource::new(config, authentication.credentials());
-    Ok(AnySource::DynamoDb(Box::new(source.map_err(|error| refused(error.to_string()))?)))
+    let bucket = tidelock_aws::S3Bucket::new(config, authentication.credentials());
+    Ok(crate::waiting::AnyBucket::S3(Box::new(bucket.map_err(|error| service.refused(error))?)))
+}
+
+/// How services of AWS are reached, as the SDK's own variables say.
+#[cfg(feature = "aws")]
+struct Service<'a> {
+    /// What asks for it, for messages.
+    asking: String,
+    environment: &'a Environment,
+    region: String,
+    ca_pem: Option<Vec<u8>>,
+}
+
+#[cfg(feature = "aws")]
+impl<'a> Service<'a> {
+    fn new(asking: &str, environment: &'a Environment) -> Result<Self, Fatal> {
+        let refused = |problem: String| Fatal::new("Tidelock.Settings", problem);
+        let region = environment.get("AWS_REGION");
+        let region = region.ok_or_else(|| {
+            refused(format!("{asking} needs AWS_REGION, which Lambda sets and you must set elsewhere"))
+        })?;
+        let bundle = environment.get("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+        let ca_pem = bundle.map(|path| {
+            std::fs::read(path).map_err(|error| refused(format!("AWS_CA_BUNDLE: `{path}` cannot be read: {error}")))
+        });
+        Ok(Self { asking: asking.to_owned(), environment, region: region.to_owned(), ca_pem: ca_pem.transpose()? })
+    }
+
+    /// `AWS_ENDPOINT_URL_SERVICE`, else `AWS_ENDPOINT_URL`.
+    fn endpoint(&self, service: &str) -> Option<String> {
+        let own = self.environment.get(&format!("AWS_ENDPOINT_URL_{service}"));
+        own.or_else(|| self.environment.get("AWS_ENDPOINT_URL")).map(str::to_owned)
+    }
+
+    fn dynamodb(&self, service: &str) -> tidelock_dynamodb::DynamoDbConfig {
+        tidelock_dynamodb::DynamoDbConfig {
+            region: self.region.clone(),
+            endpoint: self.endpoint(service),
+            ca_pem: self.ca_pem.clone(),
+        }
+    }
+
+    fn refused(&self, problem: impl std::fmt::Display) -> Fatal {
+        Fatal::new("Tidelock.Settings", format!("{}: {problem}", self.asking))
+    }
+}
+
+impl Scan for AnySource {
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "mongodb")),
+        expect(unused_variables, reason = "there is no source to scan")
+    )]
+    async fn survey(&self, origin: &str, segments: u32, deadline: Instant) -> Result<Scanned, Failure> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(ref source) => source.survey(origin, segments, deadline).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(ref source) => source.survey(origin, segments, deadline).await,
+        }
+    }
+
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "mongodb")),
+        expect(unused_variables, reason = "there is no source to scan")
+    )]
+    async fn page(
+        &self,
+        origin: &str,
+        scanned: &Scanned,
+        segment: Segment,
+        from: Option<&str>,
+        format: Format,
+        deadline: Instant,
+    ) -> Result<Page, Failure> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(ref source) => source.page(origin, scanned, segment, from, format, deadline).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(ref source) => source.page(origin, scanned, segment, from, format, deadline).await,
+        }
+    }
 }
 
 impl Source for AnySource {
@@ -104,4 +217,54 @@ impl Source for AnySource {
             Self::MongoDb(ref source) => source.read(origin, keys, format, deadline).await,
         }
     }
+}
+
+/// Streams that this build can read again.
+pub(crate) enum AnyStreams {
+    #[cfg(feature = "aws")]
+    DynamoDb(Box<tidelock_dynamodb::DynamoDbStreams<tidelock_aws::AwsCredentials>>),
+}
+
+impl AnyStreams {
+    /// The streams of the function's own region, where it has one.
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only DynamoDB has streams"))]
+    pub(crate) fn start(authentication: &Authentication, environment: &Environment) -> Result<Option<Self>, Fatal> {
+        #[cfg(feature = "aws")]
+        return streams(authentication, environment);
+        #[cfg(not(feature = "aws"))]
+        Ok(None)
+    }
+}
+
+impl Streams for AnyStreams {
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "there is no stream to read"))]
+    async fn records(&self, batch: &LostBatch, deadline: Instant) -> Result<Fetched, Failure> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(ref streams) => records(streams, batch, deadline).await,
+        }
+    }
+}
+
+/// All records of a batch, however many answers that takes.
+#[cfg(feature = "aws")]
+async fn records<C: tidelock_core::credentials::Credentials>(
+    streams: &tidelock_dynamodb::DynamoDbStreams<C>,
+    batch: &LostBatch,
+    deadline: Instant,
+) -> Result<Fetched, Failure> {
+    let mut found: Vec<String> = Vec::new();
+    let mut forgotten = None;
+    let mut from = Some(batch.start.clone());
+    while let Some(start) = from {
+        let part = streams.records(&batch.stream, &batch.shard, &start, &batch.end, deadline).await?;
+        found.extend(part.records);
+        forgotten = forgotten.or(part.forgotten);
+        if part.next.as_ref() == Some(&start) {
+            let detail = format!("stream `{}` gives no records from {start} on", batch.stream);
+            return Err(Failure::new(tidelock_core::cause::Cause::SourceUnreadable, detail));
+        }
+        from = part.next;
+    }
+    Ok(Fetched { records: format!("[{}]", found.join(",")), forgotten })
 }

@@ -2,12 +2,14 @@
 
 use crate::authentication::Authentication;
 use crate::stdout::StdoutTarget;
+use std::time::Instant;
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::Pipeline;
 use tidelock_core::settings::{Guards, Settings, TargetAddress};
 use tidelock_core::target::{Call, Found, Namespaces, Operation, Outcome, Put, Store, Stored, Target};
+use tidelock_core::version::Mark;
 use tidelock_lambda::{Environment, Fatal};
 
 #[cfg(all(feature = "opensearch", feature = "aws"))]
@@ -273,6 +275,30 @@ impl Store for AnyTarget {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => look(target, operations, call, AnyWitness::Sqlite).await,
             Self::Stdout(_) => operations.iter().map(|_| Ok(Found { document: None, fence: None })).collect(),
+        }
+    }
+
+    async fn fences(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Option<Mark>, Failure>> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.fences(operations, call).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.fences(operations, call).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.fences(operations, call).await,
+            Self::Stdout(_) => operations.iter().map(|_| Ok(None)).collect(),
+        }
+    }
+
+    async fn ping(&self, deadline: Instant) -> Result<(), Failure> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.ping(deadline).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.ping(deadline).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.ping(deadline).await,
+            Self::Stdout(_) => Ok(()),
         }
     }
 

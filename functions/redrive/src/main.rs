@@ -1,6 +1,6 @@
-//! `redrive`: what a pipeline needs done on a schedule. Today the sweep of fences.
+//! `redrive`: what waits is applied, what would expire is sent anew, fences are swept.
 //!
-//! Event: a schedule, or a direct invoke with anything. Answer: counts. Settings: as of the pipeline's sync function.
+//! Event: a schedule, a request (`{"redrive":["dead-letters"]}`), or messages of SQS. Answer: counts. Settings: as of the pipeline's sync function.
 
 fn main() -> std::process::ExitCode {
     tidelock_lambda::run::<tidelock_sync::Redrive>()

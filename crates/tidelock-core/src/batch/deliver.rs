@@ -1,10 +1,11 @@
 //! A batch from its plan to its answer: written, parked, answered.
 
-use super::{Batch, BatchResponse, Delivery, Fate, Lane, Plan};
+use super::{Batch, BatchResponse, Content, Delivery, Fate, Lane, Plan, Slot};
 use crate::cause::{Cause, Failure};
-use crate::letter::{Letter, MAX_LETTER_BYTES, letter};
-use crate::pipeline::Pipeline;
-use crate::queue::Outbox;
+use crate::image::Image;
+use crate::letter::{Held, History, Letter, Post, letter, packs, post};
+use crate::pipeline::{OnOutage, Pipeline};
+use crate::queue::{Bucket, Outbox};
 use crate::slow::Source;
 use crate::target::{Call, Store};
 use std::collections::BTreeMap;
@@ -12,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// The most time that is kept for letters.
 const LETTERS_TIME: Duration = Duration::from_secs(1);
+
+/// The most time that is kept for packs, which hold whole batches.
+const PACKS_TIME: Duration = Duration::from_secs(5);
+
+/// How long changes that may be held are tried.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The share of an invocation's time that the first round of writes may take where the source may have to be read after it.
 const FIRST_ROUND: f64 = 0.75;
@@ -27,7 +34,28 @@ pub struct Circumstances<'a> {
     pub started: Instant,
     /// When an answer must be on its way.
     pub deadline: Instant,
+    /// How long changes are tried where all of them may be held; [`PATIENCE`], or less where the target was down a moment ago.
+    pub patience: Duration,
 }
+
+/// Where what cannot be applied goes.
+#[derive(Debug)]
+pub struct Posts<'a, Q, B> {
+    /// Records that are refused for good.
+    pub dead_letters: Option<&'a Q>,
+    /// Changes that are held while the target cannot be reached.
+    pub fallback: Option<&'a Q>,
+    /// What does not fit into a message.
+    pub bucket: Option<&'a B>,
+}
+
+impl<Q, B> Clone for Posts<'_, Q, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q, B> Copy for Posts<'_, Q, B> {}
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -42,30 +70,42 @@ pub struct Report {
     pub failures: BTreeMap<&'static str, (usize, Failure)>,
 }
 
-/// Delivers a batch: writes, parks what is refused for good, and answers.
+/// Delivers a batch: writes, holds what cannot be reached, parks what is refused for good, and answers.
 ///
 /// `payload` is what the batch was decoded from.
-pub async fn deliver<T: Store, D: Outbox, R: Source>(
+pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
     payload: &[u8],
     batch: &Batch,
     pipeline: &Pipeline,
     target: &T,
     source: Option<&R>,
-    dead_letters: Option<&D>,
+    posts: Posts<'_, Q, B>,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let plan = Plan::new(payload, batch, pipeline);
+    let holds = Holds { payload, batch, pipeline };
+    let buffered = holds.buffered();
+    let plan = Plan::without(payload, batch, pipeline, &buffered);
     let mut delivery = Delivery::new(batch, &plan, source.is_some());
     // A target that is silent to the last must leave letters the time they need.
     let left = circumstances.deadline.saturating_duration_since(circumstances.started);
-    let kept = if dead_letters.is_some() { (left / 10).min(LETTERS_TIME) } else { Duration::ZERO };
-    let call = Call { deadline: circumstances.deadline - kept, now_ms: circumstances.now_ms, truth: source.is_some() };
+    let may_hold = posts.fallback.is_some() && pipeline.has(|policy| policy.on_outage != OnOutage::Retry);
+    let kept = match posts.dead_letters {
+        _ if may_hold => (left / 4).min(PACKS_TIME),
+        Some(_) => (left / 10).min(LETTERS_TIME),
+        None => Duration::ZERO,
+    };
+    let time = if may_hold && holds.all() { (left - kept).min(circumstances.patience) } else { left - kept };
+    let deadline = circumstances.started + time;
+    let call = Call { deadline, now_ms: circumstances.now_ms, truth: source.is_some() };
     // Where the source may have to be read, the first round leaves it some time, too.
-    let share = if source.is_some() { left.mul_f64(FIRST_ROUND) } else { left - kept };
+    let share = if source.is_some() { time.min(left.mul_f64(FIRST_ROUND)) } else { time };
     let first = Call { deadline: circumstances.started + share, ..call };
     let sent = delivery.write(target, source, Lane::Live, first, call).await;
     let mut failures = summary(&delivery.fates);
-    park(payload, &mut delivery, dead_letters, circumstances).await;
+    if may_hold {
+        hold(&holds, &mut delivery, posts, circumstances).await;
+    }
+    park(payload, &mut delivery, posts, circumstances).await;
     // Only now is it known which letters could not be stored, and why.
     for (code, found) in summary(&delivery.fates) {
         failures.entry(code).or_insert(found);
@@ -84,28 +124,98 @@ fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {
     failures
 }
 
-async fn park<D: Outbox>(payload: &[u8], delivery: &mut Delivery<'_>, dead_letters: Option<&D>, at: Circumstances<'_>) {
+/// Which changes may be held.
+struct Holds<'a> {
+    payload: &'a [u8],
+    batch: &'a Batch,
+    pipeline: &'a Pipeline,
+}
+
+impl Holds<'_> {
+    /// What the slot's route wants. Looked at when it matters: while all goes well nobody asks.
+    fn policy(&self, slot: &Slot) -> OnOutage {
+        let image = |range: &std::ops::Range<usize>| Image {
+            notation: self.batch.notation,
+            bytes: self.payload.get(range.clone()).unwrap_or_default(),
+        };
+        let before = match &slot.before {
+            super::Before::Image(range) => Some(range),
+            _ => None,
+        };
+        let name = self.batch.origin(slot).map_or("", |origin| origin.name.as_str());
+        self.pipeline.policy(name, slot.image.iter().chain(before).map(image)).on_outage
+    }
+
+    /// By slot, whether it goes to the fallback queue in any case; empty where none does.
+    fn buffered(&self) -> Vec<bool> {
+        if !self.pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) {
+            return Vec::new();
+        }
+        let usable = |slot: &Slot| match &slot.content {
+            Content::Failed(failure) => failure.cause == Cause::MissingImage,
+            _ => true,
+        };
+        let wanted = |slot: &Slot| usable(slot) && self.policy(slot) == OnOutage::AlwaysHold;
+        self.batch.slots.iter().map(wanted).collect()
+    }
+
+    /// Every change may be held.
+    fn all(&self) -> bool {
+        self.batch.slots.iter().all(|slot| self.policy(slot) != OnOutage::Retry)
+    }
+}
+
+/// Puts what may be held into the fallback queue: done, once it is stored there.
+async fn hold<Q: Outbox, B: Bucket>(
+    holds: &Holds<'_>,
+    delivery: &mut Delivery<'_>,
+    posts: Posts<'_, Q, B>,
+    at: Circumstances<'_>,
+) {
+    let Some(queue) = posts.fallback else { return };
+    let may = |slot: usize| holds.batch.slots.get(slot).is_some_and(|slot| holds.policy(slot) != OnOutage::Retry);
+    let slots = delivery.to_hold(may);
+    if slots.is_empty() {
+        return;
+    }
+    let held: Vec<Held<'_>> = slots
+        .iter()
+        .filter_map(|&slot| match delivery.fates.get(slot) {
+            Some(Fate::Failed(failure)) => Some(Held { slot, failure }),
+            _ => None,
+        })
+        .collect();
+    let packed = packs(holds.payload, holds.batch, &held, at.function, History::first(at.now_ms));
+    let (letters, slots): (Vec<Letter>, Vec<Vec<usize>>) = packed.into_iter().unzip();
+    let results = post(Post { queue, bucket: posts.bucket }, letters, Duration::ZERO, at.deadline).await;
+    for (slots, result) in slots.into_iter().zip(results) {
+        for slot in slots {
+            if let Some(fate) = delivery.fates.get_mut(slot)
+                && let Fate::Failed(failure) = fate
+            {
+                *fate = match &result {
+                    Ok(()) => Fate::Held(failure.cause),
+                    Err(why) => Fate::Failed(Failure::new(Cause::NotHeld, format!("{why} ({failure})"))),
+                };
+            }
+        }
+    }
+}
+
+async fn park<Q: Outbox, B: Bucket>(
+    payload: &[u8],
+    delivery: &mut Delivery<'_>,
+    posts: Posts<'_, Q, B>,
+    at: Circumstances<'_>,
+) {
     let slots = delivery.to_park();
     if slots.is_empty() {
         return;
     }
     let mut results: Vec<Result<(), String>> = Vec::new();
-    if let Some(queue) = dead_letters {
-        let letters: Vec<Letter> = slots.iter().filter_map(|&slot| write_letter(payload, delivery, slot, at)).collect();
-        // What does not fit is not even tried, so that it cannot hold the others back.
-        let (fitting, sizes): (Vec<Letter>, Vec<usize>) = {
-            let sizes = letters.iter().map(|letter| letter.body.len()).collect();
-            (letters.into_iter().filter(|letter| letter.body.len() <= MAX_LETTER_BYTES).collect(), sizes)
-        };
-        let mut stored =
-            if fitting.is_empty() { Vec::new() } else { queue.send(&fitting, Duration::ZERO, at.deadline).await }
-                .into_iter();
-        results.extend(sizes.into_iter().map(|size| {
-            if size > MAX_LETTER_BYTES {
-                return Err(format!("the letter has {size} bytes, a message at most {MAX_LETTER_BYTES}"));
-            }
-            stored.next().unwrap_or_else(|| Err("the queue gave no answer for this letter".to_owned()))
-        }));
+    if let Some(queue) = posts.dead_letters {
+        let letters = slots.iter().filter_map(|&slot| write_letter(payload, delivery, slot, at)).collect();
+        results = post(Post { queue, bucket: posts.bucket }, letters, Duration::ZERO, at.deadline).await;
     }
     for (position, slot) in slots.into_iter().enumerate() {
         let result =
@@ -125,5 +235,5 @@ fn write_letter(payload: &[u8], delivery: &Delivery<'_>, index: usize, at: Circu
     let Some(Fate::Failed(failure)) = delivery.fates.get(index) else { return None };
     let slot = delivery.batch.slots.get(index)?;
     let into = delivery.plan.place_of(index).map(|place| place.name.as_str());
-    Some(letter(payload, delivery.batch, slot, failure, into, at.function, at.now_ms))
+    Some(letter(payload, delivery.batch, slot, failure, into, at.function, History::first(at.now_ms)))
 }

@@ -18,6 +18,8 @@ pub enum Fate {
     Filtered,
     /// Stored as a dead letter, for this reason.
     Parked(Cause),
+    /// Stored in the fallback queue, for this reason: `redrive` applies it.
+    Held(Cause),
     /// Not applied; the cause's disposition says what follows.
     Failed(Failure),
 }
@@ -59,7 +61,7 @@ impl Fate {
         match (&*self, outcome) {
             (Self::Done(Done::Applied), Ok(_)) => {}
             (Self::Pending | Self::Filtered | Self::Done(_), Ok(done)) => *self = Self::Done(*done),
-            (Self::Failed(_) | Self::Parked(_), Ok(_)) => {}
+            (Self::Failed(_) | Self::Parked(_) | Self::Held(_), Ok(_)) => {}
             (fate, Err(_)) if retries(fate) => {}
             (Self::Failed(_), Err(failure)) if failure.cause.disposition() == Disposition::Park => {}
             (_, Err(failure)) => *self = Self::Failed(failure.clone()),
@@ -98,6 +100,11 @@ impl<'b> Delivery<'b> {
                 (Fate::Failed(failure), Routed::Filtered) if is_of_the_target(failure.cause) => Fate::Filtered,
                 _ => continue,
             };
+        }
+        for &slot in &plan.buffered {
+            if let Some(fate) = fates.get_mut(slot).filter(|fate| !matches!(fate, Fate::Filtered)) {
+                *fate = Fate::Failed(Failure::new(Cause::Buffered, "it waits in the fallback queue"));
+            }
         }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
         Self { batch, plan, truth, fates, left }
@@ -224,14 +231,43 @@ impl<'b> Delivery<'b> {
     /// The lowest position that must come again: `None` when there is none, `Some(None)` when it has no number, so that only
     /// the whole batch can come again.
     fn lowest_retry(&self) -> Option<Option<(Sequence, usize)>> {
+        self.lowest_retry_but(|_| false)
+    }
+
+    /// [`Delivery::lowest_retry`] among the slots that `but` does not take.
+    fn lowest_retry_but(&self, but: impl Fn(usize) -> bool) -> Option<Option<(Sequence, usize)>> {
         let mut lowest: Option<(Sequence, usize)> = None;
         for (index, fate) in self.fates.iter().enumerate() {
-            if matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Retry) {
+            let retries = matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Retry);
+            if retries && !but(index) {
                 let Some(point) = self.retry_point(index) else { return Some(None) };
                 lowest = Some(lowest.map_or(point, |lowest| lowest.min(point)));
             }
         }
         lowest.map(Some)
+    }
+
+    /// Slots to be held now: those that would be retried and that `may` takes, and that do not come again anyway.
+    #[must_use]
+    pub fn to_hold(&self, may: impl Fn(usize) -> bool) -> Vec<usize> {
+        let waits = |slot: usize| match self.fates.get(slot) {
+            Some(Fate::Failed(failure)) => failure.cause.disposition() == Disposition::Retry && may(slot),
+            _ => false,
+        };
+        let holdable: Vec<bool> = (0..self.fates.len()).map(waits).collect();
+        let is_holdable = |slot: usize| holdable.get(slot) == Some(&true);
+        let limit = match self.lowest_retry_but(is_holdable) {
+            None => None,
+            Some(None) => return Vec::new(),
+            Some(Some((sequence, _))) => Some(sequence),
+        };
+        (0..self.fates.len()).filter(|&slot| is_holdable(slot) && !self.comes_again(slot, limit)).collect()
+    }
+
+    /// It is delivered again, because everything from `limit` on is.
+    fn comes_again(&self, slot: usize, limit: Option<Sequence>) -> bool {
+        let point = self.retry_point(slot).map(|(sequence, _)| sequence);
+        limit.zip(point).is_some_and(|(limit, point)| point >= limit)
     }
 
     /// Slots to be parked now: refused for good, and not among those that come again anyway.
@@ -242,13 +278,11 @@ impl<'b> Delivery<'b> {
             Some(None) => return Vec::new(),
             Some(Some((sequence, _))) => Some(sequence),
         };
-        let comes_again = |slot| {
-            let point = self.retry_point(slot).map(|(sequence, _)| sequence);
-            limit.zip(point).is_some_and(|(limit, point)| point >= limit)
-        };
         let refused =
             |fate: &Fate| matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park);
-        (0..self.fates.len()).filter(|&slot| self.fates.get(slot).is_some_and(refused) && !comes_again(slot)).collect()
+        (0..self.fates.len())
+            .filter(|&slot| self.fates.get(slot).is_some_and(refused) && !self.comes_again(slot, limit))
+            .collect()
     }
 
     /// The answer to the event source mapping; an error fails the whole batch.

@@ -12,7 +12,7 @@ use crate::key::Key;
 use crate::version::{Sequence, StreamLabel, Version};
 use std::ops::Range;
 
-pub use deliver::{Circumstances, Report, deliver};
+pub use deliver::{Circumstances, PATIENCE, Posts, Report, deliver};
 pub use delivery::{Delivery, Fate, Round};
 pub use plan::{Act, Group, Plan};
 pub use response::BatchResponse;
@@ -83,6 +83,8 @@ pub struct Batch {
     pub slots: Vec<Slot>,
     /// Where the records come from.
     pub origins: Vec<Origin>,
+    /// The kind of source, as letters name it.
+    pub kind: &'static str,
     /// How the records' images are written.
     pub notation: Notation,
     /// Storage of the keys.
@@ -92,11 +94,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch without records, whose images will be in `notation`.
+    /// A batch without records, of a kind of source whose images are in `notation`.
     #[must_use]
-    pub fn new(notation: Notation) -> Self {
+    pub fn new(kind: &'static str, notation: Notation) -> Self {
         let (slots, origins, keys, documents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { slots, origins, notation, keys, documents }
+        Self { slots, origins, kind, notation, keys, documents }
     }
 
     /// The key of a slot.
@@ -127,6 +129,8 @@ impl Batch {
 }
 
 #[cfg(test)]
+mod hold_tests;
+#[cfg(test)]
 mod move_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,9 +11,9 @@ use crate::pipeline::Pipeline;
 use crate::slow::{self, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
 use crate::target::{Call, Done, Found, Namespaces, Operation, Outcome, Put, Store, Target, Write};
+use crate::testing::block_on;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 const MOVES: &str = "version: 1\nroutes: [{from: t, where: .hidden | not, to: 't-{home}'}]";
@@ -316,6 +316,10 @@ impl Store for Shelf {
         self.apply(&operations, call).await.into_iter().map(|outcome| outcome.map(|_| true)).collect()
     }
 
+    async fn ping(&self, _: Instant) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn sweep(&self, _: Window, _: Call) -> Result<Swept, Failure> {
         Ok(Swept::default())
     }
@@ -344,8 +348,7 @@ fn by_truth(pipeline: &str, one: One, busy: &'static str) -> (Vec<(String, &'sta
     let mut delivery = Delivery::new(&batch, &plan, true);
     let call = Call { deadline: Instant::now(), now_ms: 0, truth: true };
     {
-        let write = std::pin::pin!(delivery.write(&shelf, Some(&one), Lane::Live, call, call));
-        assert!(matches!(write.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_)));
+        block_on(delivery.write(&shelf, Some(&one), Lane::Live, call, call));
     }
     let mut puts = shelf.puts.into_inner();
     puts.sort();
@@ -389,8 +392,7 @@ fn a_place_that_an_item_makes_and_nobody_may_enter_is_the_items_fault() {
         let mut delivery = Delivery::new(&batch, &plan, false);
         let call = Call { deadline: Instant::now(), now_ms: 0, truth: false };
         {
-            let write = std::pin::pin!(delivery.write(&shelf, None::<&NoSource>, Lane::Live, call, call));
-            assert!(matches!(write.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_)));
+            block_on(delivery.write(&shelf, None::<&NoSource>, Lane::Live, call, call));
         }
         delivery.fates().to_vec()
     };

@@ -45,12 +45,16 @@ pub struct Plan<'p> {
     pub rules: Vec<Rules<'p>>,
     /// By slot, in order: what became of single items on the way to their place.
     pub decided: Vec<(usize, Routed)>,
+    /// Slots that go to the fallback queue whatever the target's state.
+    pub buffered: Vec<usize>,
 }
 
 /// Gathers acts.
 struct Planner<'b, 'p> {
     payload: &'b [u8],
     batch: &'b Batch,
+    /// By slot, what is left out; slots behind its end are not.
+    left_out: &'b [bool],
     plan: Plan<'p>,
     /// Of each origin the first one of its space: a stream that was enabled anew is the same source.
     spaces: Vec<usize>,
@@ -67,12 +71,28 @@ impl<'p> Plan<'p> {
     /// `payload` is what the batch was decoded from.
     #[must_use]
     pub fn new(payload: &[u8], batch: &Batch, pipeline: &'p Pipeline) -> Self {
+        Self::without(payload, batch, pipeline, &[])
+    }
+
+    /// [`Plan::new`] for the slots that go to the target now. By slot, `buffered` says which do not; it may be empty.
+    #[must_use]
+    pub fn without(payload: &[u8], batch: &Batch, pipeline: &'p Pipeline, buffered: &[bool]) -> Self {
         let rules: Vec<_> = batch.origins.iter().map(|origin| pipeline.rules(&origin.name)).collect();
         let first = |space: &str| batch.origins.iter().position(|first| first.space == space).unwrap_or_default();
-        let plan = Self { acts: Vec::new(), groups: Vec::new(), places: Vec::new(), rules, decided: Vec::new() };
+        let is_buffered = |slot: &usize| buffered.get(*slot) == Some(&true);
+        let buffered_slots = (0..buffered.len()).filter(is_buffered).collect();
+        let plan = Self {
+            acts: Vec::new(),
+            groups: Vec::new(),
+            places: Vec::new(),
+            rules,
+            decided: Vec::new(),
+            buffered: buffered_slots,
+        };
         let mut planner = Planner {
             payload,
             batch,
+            left_out: buffered,
             plan,
             spaces: batch.origins.iter().map(|origin| first(&origin.space)).collect(),
             groups: HashMap::with_capacity(batch.slots.len()),
@@ -113,6 +133,9 @@ impl<'b> Planner<'b, '_> {
             })
             .collect();
         for (index, slot) in self.batch.slots.iter().enumerate() {
+            if self.left_out.get(index) == Some(&true) {
+                continue;
+            }
             let (Some(key), Some(origin), Some(_)) = (self.batch.key(slot), slot.origin, slot.sequence) else {
                 continue;
             };

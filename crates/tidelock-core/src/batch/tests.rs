@@ -8,7 +8,7 @@ use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::Letter;
 use crate::pipeline::Pipeline;
-use crate::queue::Outbox;
+use crate::queue::{Nowhere, Outbox};
 use crate::slow::{Item, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
 use crate::target::{Call, Done, Found, Operation, Outcome, Put, Store, Target, Write};
@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 /// Answers by what the document says: `{"do":"park"}`, `{"do":"retry"}`, anything else is applied.
 #[derive(Default)]
-struct Scripted {
-    writes: RefCell<Vec<String>>,
+pub(crate) struct Scripted {
+    pub(crate) writes: RefCell<Vec<String>>,
     answers_missing: usize,
     /// When each call had to return.
-    deadlines: RefCell<Vec<Instant>>,
+    pub(crate) deadlines: RefCell<Vec<Instant>>,
 }
 
 impl Target for Scripted {
@@ -71,6 +71,10 @@ impl Store for Scripted {
         self.apply(&operations, call).await.into_iter().map(|outcome| outcome.map(|_| true)).collect()
     }
 
+    async fn ping(&self, _: Instant) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn sweep(&self, _window: Window, _call: Call) -> Result<Swept, Failure> {
         Ok(Swept::default())
     }
@@ -91,10 +95,14 @@ impl Source for Table {
     }
 }
 
+fn posts(dead_letters: Option<&Queue>) -> Posts<'_, Queue, Nowhere> {
+    Posts { dead_letters, fallback: None, bucket: None }
+}
+
 #[derive(Default)]
-struct Queue {
-    letters: RefCell<Vec<Letter>>,
-    broken: bool,
+pub(crate) struct Queue {
+    pub(crate) letters: RefCell<Vec<Letter>>,
+    pub(crate) broken: bool,
 }
 
 impl Outbox for Queue {
@@ -108,7 +116,7 @@ impl Outbox for Queue {
 }
 
 /// One record: key, sequence number, and what the target shall do (`remove` deletes, `poison` cannot be decoded).
-fn record(key: &str, sequence: &str, action: &str) -> Value {
+pub(crate) fn record(key: &str, sequence: &str, action: &str) -> Value {
     let value = if action == "poison" { json!({"X": ""}) } else { json!({"S": action}) };
     // `keys` came without its image.
     let mut record = json!({
@@ -145,9 +153,16 @@ fn run_from(
     let records: Vec<_> = records.iter().map(|(key, sequence, action)| record(key, sequence, action)).collect();
     let payload = json!({"Records": records}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
-    let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
+    let at = Circumstances {
+        function: "f",
+        now_ms: 0,
+        started: Instant::now(),
+        deadline: Instant::now(),
+        patience: PATIENCE,
+    };
     let pipeline = Pipeline::default();
-    let report = block_on(deliver(payload.as_bytes(), &batch, &pipeline, &target, source.as_ref(), queue.as_ref(), at));
+    let report =
+        block_on(deliver(payload.as_bytes(), &batch, &pipeline, &target, source.as_ref(), posts(queue.as_ref()), at));
     let letters = queue.map(|queue| queue.letters.into_inner()).unwrap_or_default();
     let answer = match &report.answer {
         Ok(answer) => serde_json::to_value(answer).expect("serializes")["batchItemFailures"]
@@ -289,8 +304,14 @@ fn a_stream_enabled_anew_ranks_by_its_label() {
     let payload = json!({"Records": [record("a", "1", "new"), older]}).to_string();
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let target = Scripted::default();
-    let at = Circumstances { function: "f", now_ms: 0, started: Instant::now(), deadline: Instant::now() };
-    block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, None::<&NoSource>, None::<&Queue>, at));
+    let at = Circumstances {
+        function: "f",
+        now_ms: 0,
+        started: Instant::now(),
+        deadline: Instant::now(),
+        patience: PATIENCE,
+    };
+    block_on(deliver(payload.as_bytes(), &batch, &Pipeline::default(), &target, None::<&NoSource>, posts(None), at));
     assert_eq!(target.writes.into_inner(), [r#"t/a {"do":"new""#]);
 }
 
@@ -318,11 +339,11 @@ fn the_first_round_leaves_time_to_read_the_source() {
     let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let started = Instant::now();
     let after = |seconds| started + Duration::from_secs(seconds);
-    let at = Circumstances { function: "f", now_ms: 0, started, deadline: after(8) };
+    let at = Circumstances { function: "f", now_ms: 0, started, deadline: after(8), patience: PATIENCE };
     let pipeline = Pipeline::default();
     for (table, expected) in [(Some(Table(None)), [after(6), after(8)]), (None, [after(8), after(8)])] {
         let target = Scripted::default();
-        block_on(deliver(payload.as_bytes(), &batch, &pipeline, &target, table.as_ref(), None::<&Queue>, at));
+        block_on(deliver(payload.as_bytes(), &batch, &pipeline, &target, table.as_ref(), posts(None), at));
         assert_eq!(target.deadlines.into_inner(), expected);
     }
 }

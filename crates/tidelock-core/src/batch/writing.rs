@@ -3,7 +3,7 @@
 use super::{Delivery, Round};
 use crate::cause::{Cause, Failure};
 use crate::pipeline::Rules;
-use crate::slow::{Source, Told, Wish, settle, truth};
+use crate::slow::{Source, Told, Wish, drain, settle, truth};
 use crate::target::{Call, Outcome, Store};
 
 /// How changes are written.
@@ -11,6 +11,8 @@ use crate::target::{Call, Outcome, Store};
 pub enum Lane {
     /// As news: guarded by version, otherwise blind.
     Live,
+    /// As news that has waited: guarded by version, between two looks at the fences ([`drain`]).
+    Drain,
     /// As what may be old: looked at before and after ([`settle`]).
     Slow,
     /// By reading the source again ([`truth`]).
@@ -48,6 +50,7 @@ impl Delivery<'_> {
                 sent += operations.len();
                 let mut outcomes = match lane {
                     Lane::Live => target.apply(&operations, std::mem::replace(&mut first, call)).await,
+                    Lane::Drain => drain(target, &operations, call).await,
                     Lane::Slow | Lane::Truth => settle(target, &operations, call).await,
                 };
                 if outcomes.len() != operations.len() {

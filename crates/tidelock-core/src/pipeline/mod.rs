@@ -9,6 +9,8 @@
 //!     where: .status == "paid" # which items; see `condition`
 //!     to: shop.orders-{country} # index for OpenSearch, collection or database.collection for MongoDB
 //!     shard_key: [country]     # fields of a sharded MongoDB collection's key
+//!     on_outage: retry         # retry | hold | always_hold
+//!     on_conflict: park        # park | salvage
 //! ```
 //!
 //! The first route that matches wins, `where` included. An item that comes to match another route, or whose `to` changes,
@@ -74,6 +76,40 @@ struct Route {
     to: Option<Template>,
     condition: Option<Condition>,
     shard_key: Vec<Vec<String>>,
+    policy: Policy,
+}
+
+/// What a route wants done where a change cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// While the target cannot be reached.
+    pub on_outage: OnOutage,
+    /// When the target refuses a field.
+    pub on_conflict: OnConflict,
+}
+
+/// See [`Policy::on_outage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOutage {
+    /// The event source mapping repeats the change until it passes.
+    #[default]
+    Retry,
+    /// The change goes to the fallback queue and counts as done; `redrive` applies it later.
+    Hold,
+    /// Every change goes to the fallback queue, whatever the target's state: `redrive` alone writes.
+    AlwaysHold,
+}
+
+/// See [`Policy::on_conflict`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// The change is parked.
+    #[default]
+    Park,
+    /// The document is written without the field, which is kept under `_rejected`, and a letter tells of it.
+    Salvage,
 }
 
 /// The file as written.
@@ -99,6 +135,10 @@ struct RawRoute {
     condition: Option<String>,
     #[serde(default)]
     shard_key: Vec<String>,
+    #[serde(default)]
+    on_outage: OnOutage,
+    #[serde(default)]
+    on_conflict: OnConflict,
 }
 
 impl RawRoute {
@@ -130,7 +170,8 @@ impl RawRoute {
             }
             shard_key.push(path);
         }
-        Route { from: self.from, to, condition, shard_key }
+        let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
+        Route { from: self.from, to, condition, shard_key, policy }
     }
 }
 
@@ -290,6 +331,29 @@ impl Pipeline {
         self.file.iter().flat_map(|file| &file.routes).any(|route| !route.shard_key.is_empty())
     }
 
+    /// Whether some route has a policy that `wanted` finds.
+    #[must_use]
+    pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
+        self.file.iter().flat_map(|file| &file.routes).any(|route| wanted(&route.policy))
+    }
+
+    /// What the route of an item of the source `name` wants. `images` are the item's, the new one first: the first that takes a
+    /// route decides. Where none does, all routes that it might have taken must want the same.
+    #[must_use]
+    pub fn policy<'i>(&self, name: &str, images: impl IntoIterator<Item = Image<'i>>) -> Policy {
+        let Some(file) = &self.file else { return Policy::default() };
+        let routes = || file.routes.iter().filter(|route| matches(&route.from, name));
+        let takes = |image: &Image<'_>| {
+            routes().find(|route| route.condition.as_ref().is_none_or(|condition| condition.holds(image) == Ok(true)))
+        };
+        if let Some(route) = images.into_iter().find_map(|image| takes(&image)) {
+            return route.policy;
+        }
+        let mut policies = routes().map(|route| route.policy);
+        let first = policies.next().unwrap_or_default();
+        if policies.all(|policy| policy == first) { first } else { Policy::default() }
+    }
+
     /// The routes that items of the source `name` may take.
     #[must_use]
     pub fn rules(&self, name: &str) -> Rules<'_> {
@@ -437,6 +501,28 @@ routes:
         assert_eq!(places("{from: t, to: x, shard_key: [a]}"), None);
         // Behind a route that takes every item there is none.
         assert_eq!(places("{from: t, where: .a, to: x}, {from: '*', to: y}"), names(&["x", "y"]));
+    }
+
+    #[test]
+    fn a_route_says_what_becomes_of_what_cannot_be_applied() {
+        let text = r#"
+version: 1
+routes:
+  - {from: orders, where: .status == "paid", to: paid, on_outage: hold, on_conflict: salvage}
+  - {from: orders, to: rest}
+  - {from: far, on_outage: always_hold}
+"#;
+        let pipeline = Pipeline::parse(text).expect("valid");
+        let image = |bytes: &'static str| Image { notation: crate::image::Notation::DynamoDb, bytes: bytes.as_bytes() };
+        let outage = |name, images: &[&'static str]| pipeline.policy(name, images.iter().map(|i| image(i))).on_outage;
+        let (paid, new) = (r#"{"status":{"S":"paid"}}"#, r#"{"status":{"S":"new"}}"#);
+        assert_eq!(pipeline.policy("orders", [image(paid)]).on_conflict, OnConflict::Salvage);
+        assert_eq!(outage("orders", &[paid]), OnOutage::Hold);
+        assert_eq!(outage("orders", &[new, paid]), OnOutage::Retry, "the new image's route");
+        assert_eq!(outage("orders", &[]), OnOutage::Retry, "nobody knows which");
+        assert_eq!(outage("far", &[]), OnOutage::AlwaysHold);
+        assert_eq!(outage("unknown", &[paid]), OnOutage::Retry);
+        assert!(pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) && !Pipeline::default().has(|_| true));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Addresses in settings.
 
-use super::{DeadLetterAddress, Endpoint, Secret, SourceAddress, TargetAddress};
+use super::{
+    BucketAddress, Endpoint, FailuresAddress, QueueAddress, Secret, SourceAddress, StateAddress, TargetAddress,
+};
 
 /// What a target's address may be.
 pub(super) const TARGET_FORMS: &str =
@@ -91,13 +93,79 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+fn path<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    text.strip_prefix(scheme).filter(|path| !path.is_empty())
+}
+
 /// An SQS queue's URL, or a file.
-pub(super) fn dead_letter_address(text: &str) -> Option<DeadLetterAddress> {
-    if let Some(path) = text.strip_prefix("file:") {
-        return (!path.is_empty()).then(|| DeadLetterAddress::File(path.to_owned()));
+///
+/// # Errors
+/// What is allowed, where it is neither.
+pub fn queue_address(text: &str) -> Result<QueueAddress, &'static str> {
+    const FORMS: &str = "an SQS queue's URL (https://…), file:PATH";
+    if let Some(path) = path(text, "file:") {
+        return Ok(QueueAddress::File(path.to_owned()));
     }
-    let url = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    url.contains('/').then(|| DeadLetterAddress::Sqs(text.to_owned()))
+    let url = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match url {
+        // Such a queue gives no more out of a group before the first of it is done, and letters have no order.
+        Some(url) if url.ends_with(".fifo") => {
+            Err("a standard queue's URL; this is a FIFO queue, which letters do not need")
+        }
+        Some(url) if url.contains('/') => Ok(QueueAddress::Sqs(text.to_owned())),
+        _ => Err(FORMS),
+    }
+}
+
+/// A bucket's name, or a folder.
+///
+/// # Errors
+/// What is allowed, where it is neither.
+pub fn bucket_address(text: &str) -> Result<BucketAddress, &'static str> {
+    const FORMS: &str =
+        "a bucket's name (3 to 63 of a-z, 0-9, `.` and `-`, beginning and ending with a letter or digit), file:FOLDER";
+    if let Some(path) = path(text, "file:") {
+        return Ok(BucketAddress::Folder(path.to_owned()));
+    }
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [text.bytes().next(), text.bytes().last()].into_iter().flatten();
+    let valid = (3..=63).contains(&text.len())
+        && text.bytes().all(|byte| plain(byte) || matches!(byte, b'.' | b'-'))
+        && ends.into_iter().all(plain)
+        && !text.contains("..");
+    if valid { Ok(BucketAddress::S3(text.to_owned())) } else { Err(FORMS) }
+}
+
+/// How the names of Lambda's on-failure records begin.
+const ON_FAILURE_PREFIX: &str = "aws/lambda/";
+
+/// A bucket, with or without a prefix, or a queue.
+pub(super) fn failures_address(text: &str) -> Result<FailuresAddress, &'static str> {
+    const FORMS: &str = "s3://BUCKET[/PREFIX], an SQS queue's URL (https://…), file:FOLDER";
+    if let Some(path) = path(text, "file:") {
+        return Ok(FailuresAddress::Bucket(BucketAddress::Folder(path.to_owned()), ON_FAILURE_PREFIX.to_owned()));
+    }
+    if let Some(place) = text.strip_prefix("s3://") {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = if prefix.is_empty() { ON_FAILURE_PREFIX } else { prefix };
+        let bucket = bucket_address(bucket).map_err(|_| FORMS)?;
+        return Ok(FailuresAddress::Bucket(bucket, prefix.to_owned()));
+    }
+    queue_address(text).map(FailuresAddress::Queue).map_err(|_| FORMS)
+}
+
+/// Where functions remember.
+///
+/// # Errors
+/// What is allowed, where it is none of it.
+pub fn state_address(text: &str) -> Result<StateAddress, &'static str> {
+    match (path(text, "dynamodb:"), path(text, "file:")) {
+        (Some(table), _) => Ok(StateAddress::DynamoDb(table.to_owned())),
+        (None, Some(path)) => Ok(StateAddress::File(path.to_owned())),
+        (None, None) if text == "memory:" => Ok(StateAddress::Memory),
+        (None, None) => Err("dynamodb:TABLE, file:PATH, memory:"),
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +193,36 @@ mod tests {
             "opensearch+http://h:x",
         ] {
             assert!(target_address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn queues_buckets_and_state() {
+        let url = "https://sqs.us-east-1.amazonaws.com/123456789012/letters";
+        assert_eq!(queue_address(url), Ok(QueueAddress::Sqs(url.to_owned())));
+        assert_eq!(queue_address("file:a/b"), Ok(QueueAddress::File("a/b".to_owned())));
+        assert!(queue_address(&format!("{url}.fifo")).is_err_and(|why| why.contains("FIFO")));
+        let s3 = |name: &str| BucketAddress::S3(name.to_owned());
+        assert_eq!(bucket_address("my-bucket.1"), Ok(s3("my-bucket.1")));
+        assert_eq!(bucket_address("file:x"), Ok(BucketAddress::Folder("x".to_owned())));
+        let bucket = |name: &str, prefix: &str| Ok(FailuresAddress::Bucket(s3(name), prefix.to_owned()));
+        assert_eq!(failures_address("s3://my-bucket"), bucket("my-bucket", "aws/lambda/"));
+        assert_eq!(failures_address("s3://my-bucket/a/b"), bucket("my-bucket", "a/b"));
+        assert_eq!(failures_address(url), Ok(FailuresAddress::Queue(QueueAddress::Sqs(url.to_owned()))));
+        assert_eq!(state_address("dynamodb:t"), Ok(StateAddress::DynamoDb("t".to_owned())));
+        assert_eq!(state_address("file:x"), Ok(StateAddress::File("x".to_owned())));
+        assert_eq!(state_address("memory:"), Ok(StateAddress::Memory));
+        for wrong in ["", "file:", "https://", "my_queue", "ftp://a/b"] {
+            assert!(queue_address(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "ab", "My-bucket", "-ab", "ab-", "a..b", "s3://my-bucket"] {
+            assert!(bucket_address(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "s3://", "my-bucket", "s3://B/x"] {
+            assert!(failures_address(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "dynamodb:", "file:", "memory", "t"] {
+            assert!(state_address(wrong).is_err(), "{wrong}");
         }
     }
 }

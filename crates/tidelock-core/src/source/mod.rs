@@ -3,7 +3,10 @@
 pub mod dynamodb;
 pub mod mongodb;
 
+use crate::cause::Failure;
+use crate::letter::LostBatch;
 use std::fmt;
+use std::time::Instant;
 
 /// The payload is not an event of this source at all: nothing in it can be told apart, so the invocation fails whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,3 +22,32 @@ impl fmt::Display for EnvelopeError {
 }
 
 impl std::error::Error for EnvelopeError {}
+
+/// What a stream still knows of some records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Those that it knows: a JSON array of records as Lambda delivers them.
+    pub records: String,
+    /// Why others are gone for good, where some are.
+    pub forgotten: Option<String>,
+}
+
+/// Streams whose records can be read again for as long as they are kept.
+#[expect(async_fn_in_trait, reason = "functions run on one thread, so the futures need not be Send")]
+pub trait Streams {
+    /// The records of a batch.
+    ///
+    /// # Errors
+    /// When they cannot be read now.
+    async fn records(&self, batch: &LostBatch, deadline: Instant) -> Result<Fetched, Failure>;
+}
+
+/// No stream can be read.
+#[derive(Debug, Clone, Copy)]
+pub enum NoStreams {}
+
+impl Streams for NoStreams {
+    async fn records(&self, _: &LostBatch, _: Instant) -> Result<Fetched, Failure> {
+        match *self {}
+    }
+}

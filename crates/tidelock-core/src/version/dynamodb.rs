@@ -113,7 +113,7 @@ impl StreamLabel {
 
 /// Days since 1970-01-01 in the proleptic Gregorian calendar, after
 /// [Hinnant](https://howardhinnant.github.io/date_algorithms.html#days_from_civil).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let of_era = year.rem_euclid(400);

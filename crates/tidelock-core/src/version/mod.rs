@@ -61,7 +61,7 @@ pub struct Version<'a> {
 }
 
 /// What a target has stored of the version that last wrote a document: the `_tidelock` field.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// See [`Version::space`].
     pub space: String,

@@ -1,11 +1,15 @@
-//! The source against a scripted server, and against a real one where there is any.
+//! Everything against a scripted server, and against a real one where there is any.
 //!
 //! Real server: `TIDELOCK_TEST_DYNAMODB`, a URL. Without it its tests are skipped, unless `TIDELOCK_REQUIRE_SERVICES=1` says
 //! that they must run.
 
 mod answers;
 mod real;
+mod scans;
 mod server;
+mod states;
+mod streams;
+mod table;
 mod troubles;
 
 use crate::{DynamoDbConfig, DynamoDbSource};
@@ -50,8 +54,11 @@ fn source(url: &str) -> DynamoDbSource<Role> {
 }
 
 fn source_of(url: &str, role: Role) -> DynamoDbSource<Role> {
-    let config = DynamoDbConfig { region: "us-east-1".to_owned(), endpoint: Some(url.to_owned()), ca_pem: None };
-    DynamoDbSource::new(config, role).expect("a source")
+    DynamoDbSource::new(config(url), role).expect("a source")
+}
+
+fn config(url: &str) -> DynamoDbConfig {
+    DynamoDbConfig { region: "us-east-1".to_owned(), endpoint: Some(url.to_owned()), ca_pem: None }
 }
 
 /// A batch whose records have these keys.

@@ -15,6 +15,8 @@ mod interruptions;
 mod lanes;
 mod login;
 mod model;
+mod scan;
+mod scan_commands;
 mod scripted;
 mod servers;
 mod source;

@@ -30,7 +30,7 @@ impl Counts {
                     Fate::Done(Done::Applied) => 0,
                     Fate::Done(Done::Stale) => 1,
                     Fate::Filtered => 2,
-                    Fate::Parked(_) => 3,
+                    Fate::Parked(_) | Fate::Held(_) => 3,
                     Fate::Failed(_) | Fate::Pending => 4,
                 };
                 if let Some(count) = columns.get_mut(column) {

@@ -7,8 +7,9 @@ use crate::transport::EngineTransport;
 use serde_json::Value;
 use std::rc::Rc;
 use std::time::Duration;
-use tidelock_core::batch::{Circumstances, Fate, Report, deliver};
+use tidelock_core::batch::{Circumstances, Fate, PATIENCE, Posts, Report, deliver};
 use tidelock_core::encode::Format;
+use tidelock_core::queue::Nowhere;
 use tidelock_core::source::dynamodb::decode;
 use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
 use tokio::time::{Instant, timeout};
@@ -56,10 +57,11 @@ pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, reco
             started: now,
             // The runtime keeps some time to send the answer.
             deadline: now + world.climate.timeout.mul_f64(0.95),
+            patience: PATIENCE,
         };
         let source = world.climate.source.then_some(&world.table);
-        let letters = Some(&world.letters);
-        let report: Report = deliver(payload.as_bytes(), &batch, &world.pipeline, &*target, source, letters, at).await;
+        let posts = Posts { dead_letters: Some(&world.letters), fallback: None, bucket: None::<&Nowhere> };
+        let report: Report = deliver(payload.as_bytes(), &batch, &world.pipeline, &*target, source, posts, at).await;
         Some(report)
     };
     let ran = match timeout(time, work).await {

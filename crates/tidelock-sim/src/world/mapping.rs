@@ -163,6 +163,7 @@ fn summary(fates: &[Fate]) -> String {
             Fate::Done(done) => format!("{done:?} ").chars().next().unwrap_or('?').to_string(),
             Fate::Filtered => "f".to_owned(),
             Fate::Parked(cause) => format!("[parked {cause}]"),
+            Fate::Held(cause) => format!("[held {cause}]"),
             Fate::Failed(failure) => format!("[{failure}]"),
             Fate::Pending => "?".to_owned(),
         })

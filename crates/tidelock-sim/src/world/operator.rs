@@ -152,7 +152,7 @@ pub(crate) async fn redrive(
         Fate::Done(done) => Some(Ok(*done)),
         Fate::Filtered => Some(Ok(Done::Stale)),
         Fate::Failed(failure) => Some(Err(failure.clone())),
-        Fate::Parked(_) | Fate::Pending => None,
+        Fate::Parked(_) | Fate::Held(_) | Fate::Pending => None,
     }
 }
 

@@ -84,6 +84,10 @@ impl Store for Between<'_> {
         self.target.put(puts, call).await
     }
 
+    async fn ping(&self, deadline: Instant) -> Result<(), Failure> {
+        self.target.ping(deadline).await
+    }
+
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
         self.target.sweep(window, call).await
     }

@@ -68,7 +68,7 @@ pub(super) struct RecordDecoder<'p, S> {
 
 impl<'p, S: Sink> RecordDecoder<'p, S> {
     pub(super) fn new(payload: &'p [u8], sink: S, format: Format, utf8: bool) -> Self {
-        let mut batch = Batch::new(Notation::DynamoDb);
+        let mut batch = Batch::new(crate::version::dynamodb::KIND, Notation::DynamoDb);
         batch.slots.reserve(payload.len() / 512);
         Self { payload, sink, format, utf8, keys: KeyWriter::default(), batch }
     }

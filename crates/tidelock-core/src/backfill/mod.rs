@@ -1,9 +1,18 @@
 //! Backfill: what was in the source before its stream was followed, brought in beside the live stream.
+//!
+//! Nothing has to be paused. Where the target holds neither document nor fence, a scanned item goes in with the oldest version
+//! there is, so that every change of the stream is newer; anywhere else the scan may be older than what is there, and the source
+//! is read again ([`slow::backfill`](crate::slow::backfill)). What cannot be applied becomes a dead letter.
+
+mod write;
+
+pub use write::{Backfill, Written};
 
 use crate::cause::Failure;
 use crate::encode::Format;
 use crate::slow::{Item, Source};
 use crate::version::Mark;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// One of several parts of a scan that together see every item.
@@ -16,7 +25,7 @@ pub struct Segment {
 }
 
 /// What is scanned, as it is when the scan begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scanned {
     /// The version that scanned items are written with where the target holds nothing: not newer than any change that the
     /// stream will still bring, in the space of that stream.

@@ -1,0 +1,261 @@
+//! Writing a page of a scan.
+
+use super::{Page, Scanned, ScannedItem};
+use crate::cause::{Cause, Disposition, Failure};
+use crate::image::Notation;
+use crate::key::Key;
+use crate::letter::{History, Letter, Post, post, scanned_letter};
+use crate::pipeline::{Pipeline, Routed, Rules};
+use crate::queue::{Bucket, Outbox};
+use crate::slow::{Source, Wish, backfill};
+use crate::target::{Call, Done, Place, Store};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What pages are written with.
+pub struct Backfill<'a, T, R, Q, B> {
+    /// What is scanned: a table's name, or `database.collection`.
+    pub origin: &'a str,
+    /// See [`Scanned`].
+    pub scanned: &'a Scanned,
+    /// Where items go.
+    pub pipeline: &'a Pipeline,
+    /// The target.
+    pub target: &'a T,
+    /// Reads items again.
+    pub source: &'a R,
+    /// For what can never be applied as it is.
+    pub dead_letters: Option<&'a Q>,
+    /// For letters that do not fit into a message.
+    pub bucket: Option<&'a B>,
+    /// The function's name, for letters.
+    pub function: &'a str,
+}
+
+/// What has become of a page, in items.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Written {
+    /// The target holds them now.
+    pub applied: usize,
+    /// The target holds something newer.
+    pub stale: usize,
+    /// The pipeline leaves them out.
+    pub filtered: usize,
+    /// Dead letters, by cause.
+    pub parked: BTreeMap<&'static str, usize>,
+    /// Some could not be written now, one of them for this reason: the page must be written again.
+    pub again: Option<Failure>,
+}
+
+/// Where an item of the page goes.
+struct Going<'p> {
+    item: &'p ScannedItem,
+    place: Place,
+}
+
+impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
+    /// Writes a page. Nothing of it is lost when it has to be written again: what was written is found there.
+    pub async fn write(&self, page: &Page, call: Call) -> Written {
+        let mut written = Written::default();
+        let mut refused: Vec<(Failure, Option<&ScannedItem>, Option<Place>)> = Vec::new();
+        let mut going = Vec::new();
+        let rules = self.pipeline.rules(self.origin);
+        for found in &page.items {
+            match found {
+                Err(failure) => refused.push((failure.clone(), None, None)),
+                Ok(item) => match rules.locate(&item.item.image()) {
+                    Routed::To(place) => going.push(Going { item, place }),
+                    Routed::Filtered => written.filtered += 1,
+                    Routed::Refused(failure) => refused.push((failure, Some(item), None)),
+                },
+            }
+        }
+        for (failure, item, place) in self.items(&rules, going, &mut written, call).await {
+            refused.push((failure, Some(item), Some(place)));
+        }
+        // What comes again is not parked now.
+        refused.retain(|(failure, ..)| {
+            let waits = failure.cause.disposition() == Disposition::Retry;
+            if waits {
+                written.again.get_or_insert_with(|| failure.clone());
+            }
+            !waits
+        });
+        if written.again.is_none() {
+            self.park(refused, &mut written, call).await;
+        }
+        written
+    }
+
+    /// Writes items that have a place; those that were refused.
+    async fn items<'p>(
+        &self,
+        rules: &Rules<'_>,
+        going: Vec<Going<'p>>,
+        written: &mut Written,
+        call: Call,
+    ) -> Vec<(Failure, &'p ScannedItem, Place)> {
+        let mut refused = Vec::new();
+        let Some(version) = self.scanned.version.version() else {
+            let failure = Failure::new(Cause::SourceUnreadable, "the scan has no version that can be read");
+            written.again = Some(failure);
+            return refused;
+        };
+        let (mut wishes, mut documents, mut items) = (Vec::new(), Vec::new(), Vec::new());
+        for going in &going {
+            match &going.item.item.document {
+                Ok(document) => {
+                    let key = Key::from_bytes(&going.item.key);
+                    wishes.push(Wish { origin: self.origin, rules, into: &going.place, key, version });
+                    documents.push(document.as_slice());
+                    items.push(going);
+                }
+                Err(failure) => refused.push((failure.clone(), going.item, going.place.clone())),
+            }
+        }
+        let told = backfill(self.target, self.source, &wishes, &documents, call).await;
+        for (going, told) in items.into_iter().zip(told) {
+            match told.nowhere.map_or(told.outcome, Err) {
+                Ok(Done::Applied) => written.applied += 1,
+                Ok(Done::Stale) => written.stale += 1,
+                Err(failure) => refused.push((failure, going.item, going.place.clone())),
+            }
+        }
+        refused
+    }
+
+    async fn park(
+        &self,
+        refused: Vec<(Failure, Option<&ScannedItem>, Option<Place>)>,
+        written: &mut Written,
+        call: Call,
+    ) {
+        if refused.is_empty() {
+            return;
+        }
+        let space = &self.scanned.version.space;
+        let history = History::first(call.now_ms);
+        let letters: Vec<Letter> = refused
+            .iter()
+            .map(|(failure, item, place)| {
+                let into = place.as_ref().map(|place| place.name.as_str());
+                let bytes = item.map_or(&[][..], |item| &item.item.bytes);
+                let notation = item.map_or(Notation::DynamoDb, |item| item.item.notation);
+                let key = item.map(|item| Key::from_bytes(&item.key));
+                scanned_letter(self.origin, space, key, (notation, bytes), failure, into, self.function, history)
+            })
+            .collect();
+        let results = match self.dead_letters {
+            Some(queue) => post(Post { queue, bucket: self.bucket }, letters, Duration::ZERO, call.deadline).await,
+            None => letters.iter().map(|_| Err("TIDELOCK_DEAD_LETTERS is not set".to_owned())).collect(),
+        };
+        for ((failure, ..), result) in refused.iter().zip(results) {
+            match result {
+                Ok(()) => *written.parked.entry(failure.cause.code()).or_default() += 1,
+                Err(why) => {
+                    let failure = Failure::new(Cause::NotParked, format!("{why} ({failure})"));
+                    written.again.get_or_insert(failure);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::{Queue, Scripted};
+    use crate::encode::Format;
+    use crate::letter::{Contents, read};
+    use crate::queue::Nowhere;
+    use crate::slow::{Item, ReadResult};
+    use crate::source::dynamodb::{decode, decode_item};
+    use crate::testing::block_on;
+    use crate::version::dynamodb::oldest;
+    use std::time::Instant;
+
+    const SPACE: &str = "dynamodb:us-east-1:1:t";
+
+    struct Unread;
+
+    impl Source for Unread {
+        async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
+            keys.iter().map(|_| Err(Failure::new(Cause::SourceUnreadable, "not needed"))).collect()
+        }
+    }
+
+    fn item(text: &str) -> Result<ScannedItem, Failure> {
+        let found = decode_item(text.as_bytes(), &["k"], Format::Json)?;
+        let item = Item { document: found.document, notation: Notation::DynamoDb, bytes: text.as_bytes().to_vec() };
+        Ok(ScannedItem { key: found.key, item })
+    }
+
+    fn write(items: &[&str], pipeline: &str, dead_letters: Option<&Queue>) -> (Written, Vec<String>) {
+        let scanned = Scanned { version: oldest(SPACE).mark(), items: None, facts: String::new() };
+        let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
+        let target = Scripted::default();
+        let backfill = Backfill {
+            origin: "t",
+            scanned: &scanned,
+            pipeline: &pipeline,
+            target: &target,
+            source: &Unread,
+            dead_letters,
+            bucket: None::<&Nowhere>,
+            function: "backfill",
+        };
+        let page = Page { items: items.iter().map(|text| item(text)).collect(), next: None, units: 0.0 };
+        let call = Call { deadline: Instant::now(), now_ms: 0, truth: true };
+        let written = block_on(backfill.write(&page, call));
+        (written, target.writes.take())
+    }
+
+    const ALL: &str = "{version: 1, routes: [{from: t, where: .k != \"hidden\", to: x}]}";
+
+    #[test]
+    fn items_go_where_their_route_says_and_what_is_refused_is_a_letter() {
+        let queue = Queue::default();
+        let items = [
+            r#"{"k":{"S":"a"},"do":{"S":"ok"}}"#,
+            r#"{"k":{"S":"hidden"}}"#,
+            r#"{"k":{"S":"b"},"do":{"S":"stale"}}"#,
+            r#"{"k":{"S":"c"},"do":{"S":"park"}}"#,
+            r#"{"k":{"S":"d"},"do":{"X":"1"}}"#,
+            r#"{"no":{"S":"key"}}"#,
+        ];
+        let (written, writes) = write(&items, ALL, Some(&queue));
+        assert_eq!((written.applied, written.stale, written.filtered, &written.again), (1, 1, 1, &None), "{written:?}");
+        assert_eq!(writes.len(), 3);
+        assert_eq!(written.parked, BTreeMap::from([("mapping_conflict", 1), ("missing_key", 1), ("unknown_type", 1)]));
+        // It can be redriven: at the oldest version there is.
+        let letters = queue.letters.borrow();
+        let parcel = letters.iter().map(|letter| read(&letter.body).expect("a letter"));
+        let parcel = parcel.into_iter().find(|parcel| parcel.reason == "mapping_conflict").expect("one is");
+        assert_eq!((&*parcel.source_kind, parcel.target), ("dynamodb", Some(("x".into(), "c".into()))));
+        let Contents::Record(record) = parcel.contents else { panic!("a record") };
+        let event = format!("{{\"Records\":[{}]}}", record.get());
+        let batch = decode(event.as_bytes(), Format::Json).expect("an event");
+        let slot = &batch.slots[0];
+        assert_eq!(batch.version(slot).map(|version| version.mark()), Some(oldest(SPACE).mark()));
+        assert_eq!(batch.key(slot).map(|key| key.text_id()), Some("c".to_owned()));
+    }
+
+    #[test]
+    fn a_page_comes_again_whole_and_parks_nothing_before() {
+        let queue = Queue::default();
+        let items = [r#"{"k":{"S":"a"},"do":{"S":"retry"}}"#, r#"{"k":{"S":"c"},"do":{"S":"park"}}"#];
+        let (written, _) = write(&items, ALL, Some(&queue));
+        assert!(written.again.is_some_and(|failure| failure.cause == Cause::Throttled));
+        assert!(queue.letters.borrow().is_empty());
+    }
+
+    #[test]
+    fn without_its_letter_nothing_is_done() {
+        for queue in [None, Some(Queue { broken: true, ..Queue::default() })] {
+            let (written, _) = write(&[r#"{"k":{"S":"c"},"do":{"S":"park"}}"#], ALL, queue.as_ref());
+            assert!(
+                written.again.is_some_and(|failure| failure.cause == Cause::NotParked) && written.parked.is_empty()
+            );
+        }
+    }
+}
