@@ -13,10 +13,12 @@
 
 mod support;
 
+mod backfill;
 mod convergence;
 mod dead_letters;
 mod faults;
 mod opensearch;
+mod redrive;
 mod start;
 mod stream;
 mod templates;

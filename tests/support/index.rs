@@ -5,7 +5,9 @@ use super::unique;
 use opensearch::http::Method;
 use opensearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use opensearch::http::transport::Transport;
-use opensearch::indices::{IndicesCreateParts, IndicesGetMappingParts, IndicesPutSettingsParts, IndicesRefreshParts};
+use opensearch::indices::{
+    IndicesCreateParts, IndicesGetMappingParts, IndicesPutMappingParts, IndicesPutSettingsParts, IndicesRefreshParts,
+};
 use opensearch::params::VersionType;
 use opensearch::{GetParts, IndexParts, OpenSearch, SearchParts};
 use serde_json::{Value, json};
@@ -75,6 +77,12 @@ impl Index {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Changes the mapping of an index that is there.
+    pub(crate) async fn update_mapping(&self, mapping: Value) {
+        let parts = IndicesPutMappingParts::Index(&[&self.name]);
+        checked(self.client.indices().put_mapping(parts).body(mapping).send().await).await;
     }
 
     /// Creates the index with these settings and mappings.

@@ -24,19 +24,30 @@ pub(crate) type Attributes = HashMap<String, AttributeValue>;
 
 impl Table {
     pub(crate) async fn create(url: &str, purpose: &str, view: StreamViewType) -> Self {
+        let table = Self::without_stream(url, purpose).await;
+        table.enable_stream(view).await;
+        table
+    }
+
+    /// What is written from now on comes by the stream.
+    pub(crate) async fn enable_stream(&self, view: StreamViewType) {
+        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().unwrap();
+        let update = self.client.update_table().table_name(&self.name).stream_specification(stream);
+        update.send().await.unwrap();
+    }
+
+    pub(crate) async fn without_stream(url: &str, purpose: &str) -> Self {
         let client = Client::new(&sdk(url).await);
         let name = unique(purpose);
         let id = || "id".to_owned();
         let attribute = AttributeDefinition::builder().attribute_name(id()).attribute_type(ScalarAttributeType::S);
         let key = KeySchemaElement::builder().attribute_name(id()).key_type(KeyType::Hash);
-        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view);
         client
             .create_table()
             .table_name(&name)
             .billing_mode(BillingMode::PayPerRequest)
             .attribute_definitions(attribute.build().unwrap())
             .key_schema(key.build().unwrap())
-            .stream_specification(stream.build().unwrap())
             .send()
             .await
             .unwrap();

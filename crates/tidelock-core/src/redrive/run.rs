@@ -35,9 +35,6 @@ const MAX_NAMED: usize = 50;
 /// Time that a load may take: less is not begun with.
 const LOAD_TIME: Duration = Duration::from_secs(3);
 
-/// The longest that a message can be delayed.
-const MAX_DELAY: Duration = Duration::from_secs(900);
-
 /// How long messages stay hidden behind the end of a run that has died.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -135,7 +132,7 @@ pub async fn drain_queue<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
     order: &Order,
     call: Call,
 ) -> Redriven {
-    let mut run = Run { desk, queue: Some(queue), outlets, order, call, redriven: Redriven::default() };
+    let mut run = Run::new(desk, Some(queue), outlets, order, call);
     let mut hidden: Vec<String> = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
     let mut empty = 0;
@@ -184,7 +181,7 @@ pub async fn redrive_messages<T: Store, R: Source, Q: Outbox, B: Bucket, S: Stre
     order: &Order,
     call: Call,
 ) -> (Vec<bool>, Redriven) {
-    let mut run = Run { desk, queue, outlets, order, call, redriven: Redriven::default() };
+    let mut run = Run::new(desk, queue, outlets, order, call);
     let done = run.see_to(messages.into_iter().map(|(name, text)| Taken { name, text }).collect()).await;
     run.redriven.completed = done.iter().filter(|done| **done).count();
     (done, run.redriven)
@@ -199,7 +196,7 @@ pub async fn redrive_failures<T: Store, R: Source, Q: Outbox, B: Bucket, F: Buck
     order: &Order,
     call: Call,
 ) -> Redriven {
-    let mut run = Run { desk, queue: None, outlets, order, call, redriven: Redriven::default() };
+    let mut run = Run::new(desk, None, outlets, order, call);
     let mut after: Option<String> = None;
     loop {
         let page = match failures.list(prefix, after.as_deref(), call.deadline).await {
@@ -248,9 +245,21 @@ struct Run<'a, T, R, Q, B, S> {
     order: &'a Order,
     call: Call,
     redriven: Redriven,
+    /// What this run has sent itself, by id and attempts: it has had its turn.
+    sent: HashSet<(String, u32)>,
 }
 
-impl<T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'_, T, R, Q, B, S> {
+impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q, B, S> {
+    fn new(
+        desk: &'a Desk<'a, T, R>,
+        queue: Option<&'a Q>,
+        outlets: Outlets<'a, Q, B, S>,
+        order: &'a Order,
+        call: Call,
+    ) -> Self {
+        Self { desk, queue, outlets, order, call, redriven: Redriven::default(), sent: HashSet::new() }
+    }
+
     fn time_is_over(&mut self) -> bool {
         let over = (self.desk.clock)() + LOAD_TIME > self.call.deadline;
         if over {
@@ -405,7 +414,8 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'_, T, R, Q, B, 
             Err(_) if !self.order.filter.is_empty() => return Ok(None),
             Err(why) => return Err(why.to_string()),
         };
-        if !self.order.filter.takes(&parcel) {
+        let own = || self.sent.contains(&(parcel.id.to_string(), parcel.attempts));
+        if !self.order.filter.takes(&parcel) || own() {
             return Ok(None);
         }
         self.redriven.messages += 1;
@@ -493,26 +503,25 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'_, T, R, Q, B, 
         {
             self.redriven.stopped = Some(failure.to_string());
         }
-        // What is sent to where this run takes from must not come before the run has ended.
-        let later = (self.left() + Duration::from_secs(1)).min(MAX_DELAY);
-        let own = self.outlets.dead_letters.zip(self.queue).is_some_and(|(a, b)| std::ptr::eq(a, b));
-        let mut lost = self.store(self.outlets.dead_letters, letters, if own { later } else { Duration::ZERO }).await;
-        lost.extend(self.store(self.queue, rests, later).await);
+        let mut lost = self.store(self.outlets.dead_letters, letters).await;
+        lost.extend(self.store(self.queue, rests).await);
         for index in finished {
             set(done, index, !lost.contains(&index));
         }
     }
 
     /// Sends letters; the indices of messages of which one was not stored.
-    async fn store(&mut self, queue: Option<&Q>, letters: Vec<(usize, Letter)>, delay: Duration) -> Vec<usize> {
+    async fn store(&mut self, queue: Option<&Q>, letters: Vec<(usize, Letter)>) -> Vec<usize> {
         if letters.is_empty() {
             return Vec::new();
         }
         let (indices, letters): (Vec<usize>, Vec<Letter>) = letters.into_iter().unzip();
+        let own = letters.iter().filter_map(|letter| read(&letter.body).ok());
+        self.sent.extend(own.map(|parcel| (parcel.id.into_owned(), parcel.attempts)));
         let results = match queue {
             Some(queue) => {
                 let to = Post { queue, bucket: self.outlets.bucket };
-                post(to, letters, delay, self.call.deadline).await
+                post(to, letters, Duration::ZERO, self.call.deadline).await
             }
             None => letters.iter().map(|_| Err("TIDELOCK_DEAD_LETTERS is not set".to_owned())).collect(),
         };
