@@ -15,7 +15,8 @@ const CORE: &str = "tidelock-core";
 const ASSEMBLIES: [&str; 4] = ["tidelock-sync", "tidelock-local", "tidelock-cli", "tidelock-demo"];
 
 /// The siblings that a package may know beside the core: connections have two users, the model of an engine is a transport.
-const MAY_KNOW: [(&str, &str); 3] = [
+const MAY_KNOW: [(&str, &str); 4] = [
+    ("tidelock-aws", "tidelock-http"),
     ("tidelock-dynamodb", "tidelock-http"),
     ("tidelock-opensearch", "tidelock-http"),
     ("tidelock-sim", "tidelock-opensearch"),
