@@ -1,21 +1,27 @@
 //! The SAM templates in `infra/`: what they set is something the functions know, and what they promise holds.
 //!
-//! A template is named SOURCE-to-TARGET.yaml. One whose source, resource or right has no rule here fails, so that
-//! nothing is deployed unchecked. AWS's own rules are the business of cfn-lint and `sam validate` (scripts/lint.sh).
+//! A template is named SOURCE-to-TARGET.yaml, or after what else it is for. One whose source, resource or right has no rule
+//! here fails, so that nothing is deployed unchecked. AWS's own rules are the business of cfn-lint and `sam validate`
+//! (scripts/lint.sh).
 
+mod agreement;
 mod alarm;
 mod broken;
 mod check;
 mod document;
 mod function;
+mod mapping;
+mod rights;
 mod role;
 mod rules;
+mod state_machine;
+mod storage;
 
 use crate::tidy::repository;
 use alarm::printed;
-use check::problems;
+use check::{problems, purpose};
 use document::{alternatives, keys, parse, texts};
-use rules::FUNCTIONS;
+use rules::{BACKFILL, PIPELINE};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidelock_core::settings::Settings;
@@ -63,56 +69,85 @@ fn templates_keep_their_promises() {
 #[test]
 fn the_manual_names_every_metric() {
     let manual = read("docs/deploy.md");
-    for metric in FUNCTIONS.iter().flat_map(|function| printed(function.metrics).names) {
-        assert!(manual.contains(&format!("`{metric}`")), "docs/deploy.md does not name {metric}");
+    for function in [&PIPELINE, &BACKFILL].into_iter().flat_map(|plan| plan.functions) {
+        let declared = function.metrics.iter().flat_map(|constant| printed(constant).names);
+        for metric in declared.chain(function.gauges.iter().map(ToString::to_string)) {
+            assert!(manual.contains(&format!("`{metric}`")), "docs/deploy.md does not name {metric}");
+        }
     }
 }
 
 #[test]
 fn the_examples_make_functions_that_start() {
     let examples = examples();
-    for (name, text) in templates() {
+    for (template_name, text) in templates() {
         let template = parse(&text).expect("YAML");
-        let example = examples.get(&name).unwrap_or_else(|| panic!("infra/samconfig.toml has no example of {name}"));
+        let example = examples.get(&template_name);
+        let example = example.unwrap_or_else(|| panic!("infra/samconfig.toml has no example of {template_name}"));
         let parameters = template["Parameters"].as_object().expect("parameters");
         for given in example.keys() {
-            assert!(parameters.contains_key(given), "infra/samconfig.toml: {name} has no parameter {given}");
+            assert!(parameters.contains_key(given), "infra/samconfig.toml: {template_name} has no parameter {given}");
         }
         for (parameter, declaration) in parameters {
             let given = example.contains_key(parameter) || !declaration["Default"].is_null();
-            assert!(given, "infra/samconfig.toml: {name} needs {parameter}");
+            assert!(given, "infra/samconfig.toml: {template_name} needs {parameter}");
         }
-        let value = |value: &Value| {
-            let name = value["!Ref"].as_str().expect("a parameter or a resource");
+        // What a parameter or a resource of this name stands for.
+        let named = |name: &str| {
             let Some(declaration) = parameters.get(name) else {
-                return format!("https://sqs.us-east-1.amazonaws.com/{name}");
+                return match template["Resources"][name]["Type"].as_str() {
+                    Some("AWS::SQS::Queue") => format!("https://sqs.us-east-1.amazonaws.com/123456789012/{name}"),
+                    Some(_) => format!("tidelock-{}-a1b2c3", name.to_lowercase()),
+                    None => panic!("{template_name}: there is no {name}"),
+                };
             };
             let default = &declaration["Default"];
             example.get(name).cloned().unwrap_or_else(|| default.as_str().map_or(default.to_string(), str::to_owned))
         };
-        let variables_of = |function: &str| -> BTreeMap<String, String> {
-            let variables = &template["Resources"][function]["Properties"]["Environment"]["Variables"];
-            keys(variables).map(|key| (key.to_owned(), value(alternatives(&variables[key])[0]))).collect()
+        let value = |value: &Value| match (value, value["!Ref"].as_str(), value["!Sub"].as_str()) {
+            (Value::String(text), ..) => text.clone(),
+            (_, Some(name), _) => named(name),
+            (_, _, Some(text)) => {
+                let (before, rest) = text.split_once("${").expect("a placeholder");
+                let (name, after) = rest.split_once('}').expect("its end");
+                format!("{before}{}{after}", named(name))
+            }
+            _ => panic!("{template_name}: {value}"),
         };
-        for function in ["SyncFunction", "RedriveFunction"] {
-            let variables = variables_of(function);
+        let functions: Vec<&str> = keys(&template["Resources"])
+            .filter(|name| template["Resources"][name]["Type"] == "AWS::Serverless::Function")
+            .collect();
+        let (plan, _, targets) = purpose(&template_name).expect("a known purpose");
+        assert_eq!(functions.len(), plan.functions.len(), "{template_name}: {functions:?}");
+        let mut first = None;
+        for function in functions {
+            let variables = &template["Resources"][function]["Properties"]["Environment"]["Variables"];
+            let variables: BTreeMap<String, String> =
+                keys(variables).map(|key| (key.to_owned(), value(alternatives(&variables[key])[0]))).collect();
             assert!(variables.len() > 5, "{function}: {variables:?}");
-            Settings::read(variables).unwrap_or_else(|problems| panic!("infra/samconfig.toml, {name}: {problems}"));
+            Settings::read(variables.clone())
+                .unwrap_or_else(|problems| panic!("infra/samconfig.toml, {template_name}: {problems}"));
+            first.get_or_insert(variables);
         }
-        let variables = variables_of("SyncFunction");
+        let variables = first.expect("a function");
+        if targets.len() > 1 {
+            // It offers what any of them takes.
+            continue;
+        }
 
         let ways = &parameters["TargetAuth"]["AllowedValues"];
         for way in texts(ways) {
             let mut variables = variables.clone();
             variables.insert("TIDELOCK_TARGET_AUTH".to_owned(), way.to_owned());
             variables.insert("TIDELOCK_TARGET_SECRET".to_owned(), "a-secret".to_owned());
-            Settings::read(variables).unwrap_or_else(|problems| panic!("{name}, TargetAuth={way}: {problems}"));
+            Settings::read(variables)
+                .unwrap_or_else(|problems| panic!("{template_name}, TargetAuth={way}: {problems}"));
         }
         if let Some((_, address)) = variables["TIDELOCK_TARGET"].split_once("mongodb://") {
             let (_, path) = address.split_once('/').expect("a path");
             assert!(
                 !path.starts_with('?') && !path.is_empty(),
-                "{name}: without a pipeline TargetUrl must name a database"
+                "{template_name}: without a pipeline TargetUrl must name a database"
             );
         }
     }

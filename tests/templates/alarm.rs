@@ -1,10 +1,78 @@
-//! Alarms watch what somebody reports, of the resource that it is reported of.
+//! Alarms watch what somebody reports, of the resource that it is reported of, and go off when they should.
 
 use super::check::Check;
 use super::document::attribute_of;
 use super::read;
-use super::rules::{AWS_METRICS, FUNCTIONS, Function};
+use super::rules::Function;
 use serde_json::Value;
+use std::ops::RangeInclusive;
+
+/// Namespace, dimension and metrics of AWS that alarms may watch, besides those of a function.
+const AWS_METRICS: &[(&str, &str, &[&str])] = &[
+    ("AWS/Lambda", "EventSourceMappingUUID", &["DroppedEventCount", "OnFailureDestinationDeliveredEventCount"]),
+    ("AWS/SQS", "QueueName", &["ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"]),
+    ("AWS/States", "StateMachineArn", &["ExecutionsFailed"]),
+];
+
+/// When an alarm goes off.
+struct Trigger {
+    metric: &'static str,
+    /// `Maximum`, `Minimum` or `Sum`; empty where several are right.
+    statistic: &'static str,
+    comparison: &'static str,
+    threshold: u64,
+    /// Period times periods, seconds.
+    span_s: RangeInclusive<u64>,
+}
+
+const OR_MORE: &str = "GreaterThanOrEqualToThreshold";
+const MORE: &str = "GreaterThanThreshold";
+
+/// Half of what a queue keeps a message for.
+const SEVEN_DAYS_S: u64 = 604_800;
+const SEVEN_DAYS_H: u64 = 168;
+
+/// Redrive looks through the queues every 6 hours, at its first run after that; a shorter time would have holes.
+const BETWEEN_LOOKS_S: RangeInclusive<u64> = 28_800..=86_400;
+
+const TRIGGERS: &[Trigger] = &[
+    Trigger {
+        metric: "ApproximateAgeOfOldestMessage",
+        statistic: "Maximum",
+        comparison: OR_MORE,
+        threshold: SEVEN_DAYS_S,
+        span_s: 60..=3_600,
+    },
+    // Of letters each, of held changes those that stay.
+    Trigger {
+        metric: "ApproximateNumberOfMessagesVisible",
+        statistic: "",
+        comparison: MORE,
+        threshold: 0,
+        span_s: 60..=14_400,
+    },
+    Trigger {
+        metric: "OldestHeldAgeHours",
+        statistic: "Maximum",
+        comparison: OR_MORE,
+        threshold: SEVEN_DAYS_H,
+        span_s: BETWEEN_LOOKS_S,
+    },
+    Trigger {
+        metric: "OldestLetterAgeHours",
+        statistic: "Maximum",
+        comparison: OR_MORE,
+        threshold: SEVEN_DAYS_H,
+        span_s: BETWEEN_LOOKS_S,
+    },
+    // Not once within the time has it answered.
+    Trigger { metric: "TargetDown", statistic: "Minimum", comparison: MORE, threshold: 0, span_s: 3_601..=14_400 },
+    Trigger { metric: "Kept", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+    Trigger { metric: "Parked", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+    Trigger { metric: "Errors", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+    Trigger { metric: "DroppedEventCount", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+    Trigger { metric: "ExecutionsFailed", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+];
 
 /// Metrics that a function prints.
 pub(super) struct Printed {
@@ -13,9 +81,11 @@ pub(super) struct Printed {
     pub(super) names: Vec<String>,
 }
 
+const METRICS: &str = "crates/tidelock-sync/src/metrics.rs";
+
 /// What a constant of `metrics.rs` declares.
 pub(super) fn printed(constant: &str) -> Printed {
-    let source = read("crates/tidelock-sync/src/metrics.rs");
+    let source = read(METRICS);
     let begin = format!("const {constant}: ");
     let (_, declaration) = source.split_once(&begin).unwrap_or_else(|| panic!("metrics.rs has no {constant}"));
     let (declaration, _) = declaration.split_once(");").expect("the end of the constant");
@@ -34,9 +104,13 @@ fn dimension_of(function: &Function, namespace: &str, metric: &str) -> Option<St
     if namespace == "AWS/Lambda" {
         return function.lambda_metrics.contains(&metric).then(|| "FunctionName".to_owned());
     }
-    let printed = printed(function.metrics);
-    let reports = printed.namespace == namespace && printed.names.iter().any(|known| known == metric);
-    reports.then_some(printed.dimension)
+    if namespace == "Tidelock" && function.gauges.contains(&metric) {
+        assert!(read(METRICS).contains(&format!("\"{metric}\"")), "metrics.rs does not know {metric}");
+        return Some("Function".to_owned());
+    }
+    let mut all = function.metrics.iter().map(|constant| printed(constant));
+    let reports = |printed: &Printed| printed.namespace == namespace && printed.names.iter().any(|name| name == metric);
+    all.find(reports).map(|printed| printed.dimension)
 }
 
 impl Check<'_> {
@@ -45,7 +119,7 @@ impl Check<'_> {
         let (namespace, metric) = (text("Namespace"), text("MetricName"));
         let dimensions = &properties["Dimensions"];
         let (given, value) = (&dimensions[0]["Name"], &dimensions[0]["Value"]);
-        let of_functions = FUNCTIONS.iter().find_map(|function| dimension_of(function, namespace, metric));
+        let of_functions = self.plan.functions.iter().find_map(|function| dimension_of(function, namespace, metric));
         let mut of_others =
             AWS_METRICS.iter().filter(|(space, _, names)| *space == namespace && names.contains(&metric));
         let of_other = of_others.next().map(|(_, dimension, _)| (*dimension).to_owned());
@@ -56,6 +130,7 @@ impl Check<'_> {
                 let of = match right.as_str() {
                     "QueueName" => self.is_a(attribute_of(value, "QueueName"), "AWS::SQS::Queue"),
                     "EventSourceMappingUUID" => self.is_a(resource, "AWS::Lambda::EventSourceMapping"),
+                    "StateMachineArn" => self.is_a(resource, "AWS::Serverless::StateMachine"),
                     _ => self.is_a(resource, "AWS::Serverless::Function"),
                 };
                 let one = dimensions.as_array().is_some_and(|dimensions| dimensions.len() == 1);
@@ -70,9 +145,31 @@ impl Check<'_> {
                 }
             }
         }
+        self.trigger(name, metric, properties);
         self.expect(!text("AlarmDescription").is_empty(), || format!("{name} has no AlarmDescription"));
         self.expect(!properties["AlarmActions"].is_null(), || format!("{name} notifies nobody"));
+        // Most metrics are not there when nothing happens.
+        let missing = text("TreatMissingData") == "notBreaching";
+        self.expect(missing, || format!("{name}: TreatMissingData is not notBreaching"));
         let manual = read("docs/deploy.md");
         self.expect(manual.contains(&format!("| `{name}` |")), || format!("{name} is not in docs/deploy.md"));
+    }
+
+    fn trigger(&mut self, name: &str, metric: &str, properties: &Value) {
+        let Some(right) = TRIGGERS.iter().find(|trigger| trigger.metric == metric) else { return };
+        let number = |key: &str| properties[key].as_u64().unwrap_or(0);
+        let span_s = number("Period") * number("EvaluationPeriods");
+        let statistic = right.statistic.is_empty() || properties["Statistic"] == right.statistic;
+        let holds = statistic
+            && properties["ComparisonOperator"] == right.comparison
+            && properties["Threshold"] == right.threshold
+            && right.span_s.contains(&span_s)
+            && properties["DatapointsToAlarm"].is_null();
+        self.expect(holds, || {
+            format!(
+                "{name}: an alarm on {metric} is {} {} {} over {:?} seconds",
+                right.statistic, right.comparison, right.threshold, right.span_s
+            )
+        });
     }
 }

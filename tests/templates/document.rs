@@ -35,6 +35,25 @@ pub(super) fn alternatives(value: &Value) -> Vec<&Value> {
     }
 }
 
+/// A value as a template writes it: `!Ref X`, `!GetAtt X.Arn`, `!Sub TEXT`, a text as it is, anything else as JSON.
+pub(super) fn written(value: &Value) -> String {
+    let call = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next());
+    match (value, call) {
+        (Value::String(text), _) => text.clone(),
+        (_, Some((name, Value::String(text)))) if name.starts_with('!') => format!("{name} {text}"),
+        _ => value.to_string(),
+    }
+}
+
+/// What a statement is for: one resource or several, each as it is [`written`].
+pub(super) fn resources_of(statement: &Value) -> Vec<String> {
+    match &statement["Resource"] {
+        Value::Array(resources) => resources.iter().map(written).collect(),
+        Value::Null => vec!["*".to_owned()],
+        resource => vec![written(resource)],
+    }
+}
+
 /// One text or a list of texts.
 pub(super) fn texts(value: &Value) -> Vec<&str> {
     value.as_str().into_iter().chain(value.as_array().into_iter().flatten().filter_map(Value::as_str)).collect()

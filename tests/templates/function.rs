@@ -1,10 +1,10 @@
 //! The functions of a template: each with its duties, and all with the same target.
 
 use super::check::Check;
-use super::document::{alternatives, attribute_of, keys, texts};
+use super::document::{alternatives, attribute_of, keys, texts, written};
 use super::rules::{
-    AWS_VARIABLES, FUNCTION_PROPERTIES, FUNCTIONS, Function, SCHEDULE, SCHEDULE_PATTERN, SCHEDULED_PROPERTIES,
-    SHARED_PROPERTIES, SHARED_SETTINGS, once,
+    AWS_VARIABLES, FUNCTION_PROPERTIES, Function, SCHEDULE, SCHEDULE_PATTERN, SCHEDULED_PROPERTIES, SHARED_PROPERTIES,
+    SHARED_SETTINGS, Target, once,
 };
 use crate::tidy::repository;
 use serde_json::{Value, json};
@@ -77,13 +77,16 @@ impl Check<'_> {
     }
 
     fn settings(&mut self, name: &str, rules: &Function, variables: &Value) {
-        let own = |variable: &&str| SHARED_SETTINGS.contains(variable) || rules.settings.contains(variable);
+        let own: Vec<&str> = rules.settings.iter().map(|(setting, _)| *setting).collect();
+        let again = if rules.reads_again { &["TIDELOCK_SOURCE"][..] } else { &[] };
+        let needed = [SHARED_SETTINGS, &own, again].concat();
         for variable in keys(variables) {
             let setting = ALL.iter().any(|setting| setting.name == variable);
             self.expect(setting || AWS_VARIABLES.contains(&variable), || {
                 format!("{name}: {variable} is not a setting")
             });
-            self.expect(!setting || own(&variable), || format!("{name} has no use for {variable}"));
+            let useful = !setting || needed.contains(&variable);
+            self.expect(useful, || format!("{name} has no use for {variable}"));
             for value in alternatives(&variables[variable]) {
                 let Some((parameter, declaration)) = self.parameter(value) else { continue };
                 if declaration["Type"] == "Number" {
@@ -94,14 +97,15 @@ impl Check<'_> {
                 }
             }
         }
-        for needed in SHARED_SETTINGS.iter().chain(rules.settings) {
+        for needed in needed {
             self.expect(!variables[needed].is_null(), || format!("{name}: {needed} is not set"));
         }
-        if let Some(letters) = variables.get("TIDELOCK_DEAD_LETTERS") {
-            let queue = self.is_a(letters["!Ref"].as_str(), "AWS::SQS::Queue");
-            self.expect(queue, || format!("{name}: TIDELOCK_DEAD_LETTERS is not a queue of the template"));
+        for (setting, right) in rules.settings {
+            let given = variables.get(setting).map(written);
+            let right_one = given.as_deref().is_none_or(|given| given == *right);
+            self.expect(right_one, || format!("{name}: {setting} is {}, not {right}", given.unwrap_or_default()));
         }
-        if let Some(source) = variables.get("TIDELOCK_SOURCE") {
+        if let Some(source) = variables.get("TIDELOCK_SOURCE").filter(|_| rules.reads_again) {
             self.reading_again(name, source);
         }
     }
@@ -125,14 +129,17 @@ impl Check<'_> {
         self.expect(right, || format!("{name}: TIDELOCK_SOURCE is not left out where {parameter} is empty"));
     }
 
-    /// Every way to log in that a parameter offers is one that the target takes.
+    /// Every way to log in that a parameter offers is one that a target takes.
     fn ways_to_log_in(&mut self, name: &str, parameter: &Value) {
         for offered in texts(&parameter["AllowedValues"]) {
-            let settings = [("TIDELOCK_TARGET", self.target.address), ("TIDELOCK_TARGET_AUTH", offered)];
-            let taken = Settings::read(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            // One that wants a secret, which is another parameter's, is not refused for what it is.
-            let refused = taken.is_err_and(|problems| !problems.to_string().contains("TIDELOCK_TARGET_SECRET"));
-            self.expect(!refused, || format!("{name} offers {offered}, which the target refuses"));
+            let takes = |target: &Target| {
+                let settings = [("TIDELOCK_TARGET", target.address), ("TIDELOCK_TARGET_AUTH", offered)];
+                let taken = Settings::read(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+                // One that wants a secret, which is another parameter's, is not refused for what it is.
+                !taken.is_err_and(|problems| !problems.to_string().contains("TIDELOCK_TARGET_SECRET"))
+            };
+            let taken = self.targets.iter().any(takes);
+            self.expect(taken, || format!("{name} offers {offered}, which the target refuses"));
         }
     }
 
@@ -153,7 +160,7 @@ impl Check<'_> {
     /// There is each function once; they work on the same target, are watched, and are named to the operator.
     pub(super) fn functions(&mut self) {
         let mut first: Option<(&str, &Value)> = None;
-        for rules in FUNCTIONS {
+        for rules in self.plan.functions {
             let folder = rules.folder(self.source);
             let is = |name| self.rules_of(Some(name)).is_some_and(|of| of.folder(self.source) == folder);
             let found: Vec<_> = self.resources().filter(|(name, ..)| is(name)).collect();
@@ -176,9 +183,7 @@ impl Check<'_> {
                     self.alarms(namespace, metric).any(|alarm| alarm["Dimensions"][0]["Value"]["!Ref"] == name);
                 self.expect(watched, || format!("no alarm on {namespace} {metric} of {name}"));
             }
-            let mut outputs = self.template["Outputs"].as_object().into_iter().flatten();
-            let named = outputs.any(|(_, output)| output["Value"]["!Ref"] == name);
-            self.expect(named, || format!("no output names {name}"));
+            self.named(name);
         }
     }
 }

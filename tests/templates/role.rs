@@ -1,10 +1,10 @@
-//! Roles: one for each function, with the rights that it needs and no others.
+//! Roles: one for each function and state machine, with the rights that it needs, on what it needs them for, and no others.
 
 use super::check::Check;
-use super::document::{alternatives, attribute_of, keys, texts};
-use super::rules::{COMMON_RIGHTS, LOG_RIGHTS, ON_EVERYTHING, ROLE_PROPERTIES};
+use super::document::{alternatives, attribute_of, keys, resources_of, texts};
+use super::rights::{COMMON_RIGHTS, LOG_RIGHTS, ON_EVERYTHING, ROLE_PROPERTIES, Right, STATE_MACHINE_RIGHTS};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The statements of a role's own policies, conditional ones with their condition.
 fn statements(role: &Value) -> impl Iterator<Item = &Value> {
@@ -15,26 +15,44 @@ fn statements(role: &Value) -> impl Iterator<Item = &Value> {
 impl Check<'_> {
     pub(super) fn role(&mut self, name: &str, properties: &Value) {
         self.known(name, keys(properties), ROLE_PROPERTIES);
-        let trust =
-            json!({"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"});
+        let holds = |resource: &Value| attribute_of(&resource["Properties"]["Role"], "Arn") == Some(name);
+        let holders: Vec<_> = self.resources().filter(|(_, _, resource)| holds(resource)).collect();
+        let &[(holder, kind, resource)] = holders.as_slice() else {
+            return self.expect(false, || format!("{name} is the role of {} functions, not of one", holders.len()));
+        };
+        if kind == "AWS::Serverless::StateMachine" {
+            self.trusts(name, properties, "states.amazonaws.com");
+            return self.rights(name, properties, holder, STATE_MACHINE_RIGHTS, &[]);
+        }
+        self.trusts(name, properties, "lambda.amazonaws.com");
+        let Some(rules) = self.rules_of(Some(holder)) else { return };
+        let read = if rules.fed { self.source.reads } else { &[] };
+        let targets: Vec<Right> = self.targets.iter().flat_map(|target| target.rights).copied().collect();
+        let needed = [read, rules.needs].concat();
+        self.rights(name, properties, holder, &needed, &[COMMON_RIGHTS, &targets].concat());
+        self.own_log(name, properties, &resource["Properties"]["LoggingConfig"]["LogGroup"]);
+        if rules.reads_again {
+            self.read_again(name, properties, &resource["Properties"]["Environment"]["Variables"]);
+        }
+    }
+
+    /// One service may take the role on. Step Functions must be asked to do so for this account alone
+    /// ([confused deputy](https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html)).
+    fn trusts(&mut self, name: &str, properties: &Value, service: &str) {
+        let mut trust = json!({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"});
+        if service == "states.amazonaws.com" {
+            trust["Condition"] = json!({"StringEquals": {"aws:SourceAccount": {"!Ref": "AWS::AccountId"}}});
+        }
         let mut trusted = properties["AssumeRolePolicyDocument"]["Statement"].clone();
         for statement in trusted.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             statement.remove("Sid");
         }
-        self.expect(trusted == json!([trust]), || format!("{name} is not for Lambda alone"));
+        self.expect(trusted == json!([trust]), || format!("{name} is not for {service} alone"));
+    }
 
-        let holds = |resource: &Value| attribute_of(&resource["Properties"]["Role"], "Arn") == Some(name);
-        let holders: Vec<_> = self.resources().filter(|(_, _, resource)| holds(resource)).collect();
-        let &[(function, _, resource)] = holders.as_slice() else {
-            return self.expect(false, || format!("{name} is the role of {} functions, not of one", holders.len()));
-        };
-        let Some(rules) = self.rules_of(Some(function)) else { return };
-        let read = if rules.fed { self.source.reads } else { &[] };
-        let again: &[&str] = if rules.fed { &[self.source.again.right] } else { &[] };
-        let needed = [read, rules.needs, LOG_RIGHTS, again].concat();
-        let may = [COMMON_RIGHTS, self.target.rights, rules.may].concat();
-
-        let mut allowed = BTreeSet::new();
+    /// Needed rights are on exactly their resources, others on some of theirs.
+    fn rights(&mut self, name: &str, properties: &Value, holder: &str, needed: &[Right], may: &[Right]) {
+        let mut allowed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for statement in statements(properties).flat_map(alternatives) {
             let sid = statement["Sid"].as_str().unwrap_or("a statement without Sid").to_owned();
             self.known(&sid, keys(statement), &["Action", "Condition", "Effect", "Resource", "Sid"]);
@@ -43,34 +61,64 @@ impl Check<'_> {
             }
             let actions = texts(&statement["Action"]);
             self.expect(!actions.is_empty(), || format!("{sid}: Action is neither a text nor a list of texts"));
-            let everywhere = texts(&statement["Resource"]).contains(&"*") || statement["Resource"].is_null();
+            let resources = resources_of(statement);
+            let everywhere = resources.iter().any(|resource| resource == "*");
             for action in actions {
                 self.expect(!action.contains('*'), || format!("{sid}: {action} gives more than is named"));
-                let useful = needed.contains(&action) || may.contains(&action);
-                self.expect(useful, || format!("{sid}: {function} has no use for {action}"));
                 let excused = ON_EVERYTHING.iter().any(|(known, _)| *known == action);
                 self.expect(!everywhere || excused, || format!("{sid}: {action} is given on every resource"));
-                allowed.insert(action);
+                allowed.entry(action).or_default().extend(resources.iter().cloned());
             }
+            self.pinned(&sid, statement);
         }
-        for needed in needed {
-            self.expect(allowed.contains(needed), || format!("{name}: {needed} is missing"));
+        let set = |on: &[&str]| on.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
+        for (action, on) in needed {
+            let (given, right) = (allowed.remove(action).unwrap_or_default(), set(on));
+            self.expect(!given.is_empty(), || format!("{name}: {action} is missing"));
+            let exact = given.is_empty() || given == right;
+            self.expect(exact, || format!("{name}: {action} is given on {given:?}, not on {right:?}"));
         }
-        self.own_log(name, properties, &resource["Properties"]["LoggingConfig"]["LogGroup"]);
-        if rules.fed {
-            self.read_again(name, properties, &resource["Properties"]["Environment"]["Variables"]);
+        // What has a rule of its own.
+        if let Some(rules) = self.rules_of(Some(holder)) {
+            let again = |action: &str| rules.reads_again && action == self.source.again.right;
+            allowed.retain(|action, _| !LOG_RIGHTS.contains(action) && !again(action));
         }
+        for (action, given) in allowed {
+            let Some((_, on)) = may.iter().find(|(known, _)| *known == action) else {
+                self.expect(false, || format!("{holder} has no use for {action}"));
+                continue;
+            };
+            let right = given.is_subset(&set(on));
+            self.expect(right, || format!("{name}: {action} is given on {given:?}, not on some of {on:?}"));
+        }
+    }
+
+    /// A bucket's name is anybody's once it is free: only this account's is meant. A key is for what it encrypts.
+    fn pinned(&mut self, sid: &str, statement: &Value) {
+        let of = |service: &str| texts(&statement["Action"]).iter().any(|action| action.starts_with(service));
+        let equals = &statement["Condition"]["StringEquals"];
+        let pinned = equals["s3:ResourceAccount"] == json!({"!Ref": "AWS::AccountId"});
+        self.expect(!of("s3:") || pinned, || format!("{sid}: s3:ResourceAccount is not pinned to this account"));
+        let through = !equals["kms:ViaService"].is_null();
+        self.expect(!of("kms:") || through, || format!("{sid}: kms:ViaService does not say what the key is for"));
     }
 
     /// The log that may be written is the function's: into another, Lambda would write nothing and say nothing.
     fn own_log(&mut self, name: &str, properties: &Value, group: &Value) {
         let own = format!(":log-group:${{{}}}:*", group["!Ref"].as_str().unwrap_or_default());
+        let mut given = BTreeSet::new();
         for statement in statements(properties).flat_map(alternatives) {
-            if texts(&statement["Action"]).iter().any(|action| LOG_RIGHTS.contains(action)) {
+            let rights: Vec<&str> =
+                texts(&statement["Action"]).into_iter().filter(|action| LOG_RIGHTS.contains(action)).collect();
+            if !rights.is_empty() {
                 let resource = statement["Resource"]["!Sub"].as_str();
                 let right = resource.is_some_and(|resource| resource.ends_with(&own));
                 self.expect(right, || format!("{name}: logs may not be written to {group}, the function's own"));
             }
+            given.extend(rights);
+        }
+        for right in LOG_RIGHTS {
+            self.expect(given.contains(right), || format!("{name}: {right} is missing"));
         }
     }
 
@@ -81,6 +129,7 @@ impl Check<'_> {
             alternatives(statement).iter().any(|statement| texts(&statement["Action"]).contains(&right))
         };
         let given: Vec<&Value> = statements(properties).filter(gives).collect();
+        self.expect(!given.is_empty(), || format!("{name}: {right} is missing"));
         let &[given] = given.as_slice() else {
             return self.expect(false, || format!("{name}: {right} is in {} statements, not in one", given.len()));
         };
@@ -91,10 +140,11 @@ impl Check<'_> {
         });
         let statement = &given["!If"][1];
         self.expect(statement["Action"] == right, || format!("{name}: {right} is not alone in its statement"));
-        let mut mappings = self.resources().filter(|(_, kind, _)| *kind == "AWS::Lambda::EventSourceMapping");
-        let source =
-            mappings.next().and_then(|(_, _, mapping)| mapping["Properties"]["EventSourceArn"]["!Ref"].as_str());
-        let read = (self.source.again.resource)(source.unwrap_or_default());
+        let mut sources = self.resources().filter_map(|(_, kind, mapping)| {
+            let source = mapping["Properties"]["EventSourceArn"]["!Ref"].as_str();
+            source.filter(|_| kind == "AWS::Lambda::EventSourceMapping")
+        });
+        let read = (self.source.again.resource)(sources.next().unwrap_or_default());
         self.expect(statement["Resource"] == read, || {
             format!("{name}: {right} is given on {}, not on what the mapping reads", statement["Resource"])
         });

@@ -1,5 +1,8 @@
 //! What templates must say: data, with the reasons.
 
+use super::rights::{
+    BACKFILL_RIGHTS, DOCUMENTDB_RIGHTS, OPENSEARCH_RIGHTS, REDRIVE_RIGHTS, Right, STREAM_RIGHTS, SYNC_RIGHTS,
+};
 use serde_json::{Value, json};
 
 /// What the mappings of one source must say.
@@ -18,8 +21,8 @@ pub(super) struct Source {
     /// Default of the age in seconds at which a record that still fails is given up and saved.
     pub(super) maximum_age_s: u64,
     /// Rights by which Lambda reads the source in the role's name.
-    pub(super) reads: &'static [&'static str],
-    /// How the sync function reads the source itself, where a record does not settle the matter.
+    pub(super) reads: &'static [Right],
+    /// How a pipeline's functions read the source themselves, where a record does not settle the matter.
     pub(super) again: Again,
 }
 
@@ -32,7 +35,9 @@ pub(super) struct Again {
     pub(super) resource: fn(&str) -> Value,
 }
 
-pub(super) const SOURCES: &[Source] = &[Source {
+pub(super) const SOURCES: &[Source] = &[DYNAMODB];
+
+const DYNAMODB: Source = Source {
     name: "dynamodb",
     arn: ":dynamodb:",
     properties: &[
@@ -66,14 +71,14 @@ pub(super) const SOURCES: &[Source] = &[Source {
     },
     retention_s: 86_400,
     maximum_age_s: 79_200,
-    reads: &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"],
+    reads: STREAM_RIGHTS,
     again: Again {
         setting: "dynamodb:",
         right: "dynamodb:BatchGetItem",
         // A stream's ARN is its table's, /stream/ and a label; a table's name has no slash.
         resource: |stream| json!({"!Select": [0, {"!Split": ["/stream/", {"!Ref": stream}]}]}),
     },
-}];
+};
 
 /// What is peculiar to a target.
 pub(super) struct Target {
@@ -81,34 +86,68 @@ pub(super) struct Target {
     /// An address of this kind.
     pub(super) address: &'static str,
     /// Rights in AWS that it takes to write there. Inside, MongoDB and OpenSearch have rights of their own.
-    pub(super) rights: &'static [&'static str],
+    pub(super) rights: &'static [Right],
 }
 
 pub(super) const TARGETS: &[Target] = &[
-    Target { name: "mongodb", address: "mongodb://host/database", rights: &[] },
-    Target {
-        name: "opensearch",
-        address: "opensearch+https://host",
-        rights: &["aoss:APIAccessAll", "es:ESHttpGet", "es:ESHttpHead", "es:ESHttpPost", "es:ESHttpPut"],
-    },
+    Target { name: "mongodb", address: "mongodb://host/database", rights: DOCUMENTDB_RIGHTS },
+    Target { name: "opensearch", address: "opensearch+https://host", rights: OPENSEARCH_RIGHTS },
 ];
 
-/// What one of a pipeline's functions must say. Every template has each of them once.
+/// What a template is for.
+pub(super) struct Plan {
+    /// Its functions, each of them once.
+    pub(super) functions: &'static [Function],
+    /// How many resources of a type there are.
+    pub(super) counts: &'static [(&'static str, usize)],
+    /// Namespaces and metrics that alarms must watch, besides those on functions and queues.
+    pub(super) alarms: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const PIPELINE: Plan = Plan {
+    functions: &[SYNC, REDRIVE],
+    counts: &[
+        // The stream's, and the fallback queue's.
+        ("AWS::Lambda::EventSourceMapping", 2),
+        ("AWS::SQS::Queue", 2),
+        ("AWS::S3::Bucket", 2),
+        ("AWS::DynamoDB::Table", 1),
+        ("AWS::Serverless::StateMachine", 0),
+    ],
+    alarms: &[("AWS/Lambda", "OnFailureDestinationDeliveredEventCount"), ("AWS/Lambda", "DroppedEventCount")],
+};
+
+/// A backfill has its pipeline's queues, bucket and table.
+pub(super) const BACKFILL: Plan = Plan {
+    functions: &[SCAN],
+    counts: &[
+        ("AWS::Lambda::EventSourceMapping", 0),
+        ("AWS::SQS::Queue", 0),
+        ("AWS::S3::Bucket", 0),
+        ("AWS::DynamoDB::Table", 0),
+        ("AWS::Serverless::StateMachine", 1),
+    ],
+    alarms: &[("AWS/States", "ExecutionsFailed")],
+};
+
+/// What one of a template's functions must say.
 pub(super) struct Function {
     /// Its folder in `functions/`; `SOURCE` stands for the source's name.
     folder: &'static str,
-    /// Fed by the mapping: its role reads the source, and may read it again.
+    /// Fed by the stream's mapping: its role reads the stream.
     pub(super) fed: bool,
-    /// Started by a schedule.
+    /// Reads the source again where a parameter says so.
+    pub(super) reads_again: bool,
+    /// Started by a schedule, and by the queue's mapping.
     pub(super) scheduled: bool,
-    /// Settings besides [`SHARED_SETTINGS`].
-    pub(super) settings: &'static [&'static str],
-    /// Rights that its role must have besides the source's and [`LOG_RIGHTS`].
-    pub(super) needs: &'static [&'static str],
-    /// Rights that its role may have besides the target's and [`COMMON_RIGHTS`].
-    pub(super) may: &'static [&'static str],
-    /// The constant of `metrics.rs` that declares the metrics it prints.
-    pub(super) metrics: &'static str,
+    /// Settings besides [`SHARED_SETTINGS`], and their values as they are written.
+    pub(super) settings: &'static [(&'static str, &'static str)],
+    /// Rights that its role must have besides the source's and those on its log.
+    pub(super) needs: &'static [Right],
+    /// The constants of `metrics.rs` that declare the metrics it prints.
+    pub(super) metrics: &'static [&'static str],
+    /// Metrics that it prints from time to time, by themselves.
+    pub(super) gauges: &'static [&'static str],
     /// Metrics of `AWS/Lambda` that Lambda reports of it.
     pub(super) lambda_metrics: &'static [&'static str],
     /// Namespaces and metrics that an alarm must watch.
@@ -122,32 +161,66 @@ impl Function {
     }
 }
 
-pub(super) const FUNCTIONS: &[Function] = &[
-    Function {
-        folder: "SOURCE-sync",
-        fed: true,
-        scheduled: false,
-        settings: &["TIDELOCK_DEAD_LETTERS", "TIDELOCK_SOURCE"],
-        // Dead letters, and the mapping's failure bucket.
-        needs: &["sqs:SendMessage", "s3:ListBucket", "s3:PutObject"],
-        // Encrypts letters and given up batches.
-        may: &["kms:GenerateDataKey"],
-        metrics: "METRICS",
-        lambda_metrics: &["DestinationDeliveryFailures", "Errors", "IteratorAge", "Throttles"],
-        alarms: &[("AWS/Lambda", "Errors"), ("AWS/Lambda", "IteratorAge"), ("Tidelock", "Parked")],
-    },
-    Function {
-        folder: "redrive",
-        fed: false,
-        scheduled: true,
-        settings: &[],
-        needs: &[],
-        may: &[],
-        metrics: "SWEEP_METRICS",
-        lambda_metrics: &["Errors", "Throttles"],
-        alarms: &[("AWS/Lambda", "Errors")],
-    },
-];
+const SYNC: Function = Function {
+    folder: "SOURCE-sync",
+    fed: true,
+    reads_again: true,
+    scheduled: false,
+    settings: &[
+        ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
+        ("TIDELOCK_FALLBACK", "!Ref Fallback"),
+        ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucket"),
+    ],
+    needs: SYNC_RIGHTS,
+    metrics: &["METRICS"],
+    gauges: &[],
+    lambda_metrics: &["DestinationDeliveryFailures", "Errors", "IteratorAge", "Throttles"],
+    alarms: &[("AWS/Lambda", "Errors"), ("AWS/Lambda", "IteratorAge"), ("Tidelock", "Parked")],
+};
+
+const REDRIVE: Function = Function {
+    folder: "redrive",
+    fed: false,
+    reads_again: true,
+    scheduled: true,
+    settings: &[
+        ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
+        ("TIDELOCK_FALLBACK", "!Ref Fallback"),
+        ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucket"),
+        ("TIDELOCK_FAILURES", "!Sub s3://${FailureBucket}"),
+        ("TIDELOCK_STATE", "!Sub dynamodb:${State}"),
+    ],
+    needs: REDRIVE_RIGHTS,
+    metrics: &["SWEEP_METRICS", "RECOVERED_METRICS"],
+    gauges: &["OldestHeldAgeHours", "OldestLetterAgeHours"],
+    lambda_metrics: &["Errors", "Throttles"],
+    alarms: &[
+        ("AWS/Lambda", "Errors"),
+        ("Tidelock", "Kept"),
+        ("Tidelock", "OldestHeldAgeHours"),
+        ("Tidelock", "OldestLetterAgeHours"),
+        ("Tidelock", "TargetDown"),
+    ],
+};
+
+const SCAN: Function = Function {
+    folder: "backfill",
+    fed: false,
+    reads_again: false,
+    scheduled: false,
+    settings: &[
+        ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetterQueueUrl"),
+        ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucketName"),
+        ("TIDELOCK_SOURCE", "dynamodb:"),
+        ("TIDELOCK_STATE", "!Sub dynamodb:${StateTableName}"),
+    ],
+    needs: BACKFILL_RIGHTS,
+    metrics: &[],
+    gauges: &[],
+    lambda_metrics: &["Errors", "Throttles"],
+    // A call that fails is repeated; what fails for good fails the state machine.
+    alarms: &[],
+};
 
 /// Settings that every function has, with the same value: else one would guard what another has not written.
 pub(super) const SHARED_SETTINGS: &[&str] = &[
@@ -177,48 +250,10 @@ pub(super) fn once() -> Value {
     json!({"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 900})
 }
 
-/// Rights to write a log, which every function's role must have.
-pub(super) const LOG_RIGHTS: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
-
-/// Rights every function's role may have: the secret, its key, and the way into a VPC.
-pub(super) const COMMON_RIGHTS: &[&str] = &[
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:UnassignPrivateIpAddresses",
-    "kms:Decrypt",
-    "secretsmanager:GetSecretValue",
-];
-
-/// Rights that are given on `*`, because IAM knows no narrower resource for them, or none that exists beforehand:
-/// [DynamoDB](https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html),
-/// [Lambda in a VPC](https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions).
-pub(super) const ON_EVERYTHING: &[(&str, &str)] = &[
-    ("dynamodb:ListStreams", "lists; there is no resource to name"),
-    ("ec2:CreateNetworkInterface", "the interface does not exist yet"),
-    ("ec2:DeleteNetworkInterface", "the interface's id is Lambda's choice"),
-    ("ec2:AssignPrivateIpAddresses", "the interface's id is Lambda's choice"),
-    ("ec2:UnassignPrivateIpAddresses", "the interface's id is Lambda's choice"),
-    ("ec2:DescribeNetworkInterfaces", "lists; there is no resource to name"),
-    ("ec2:DescribeSubnets", "lists; there is no resource to name"),
-];
-
 /// Variables of the
 /// [AWS SDK](https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html) that a template may set.
 pub(super) const AWS_VARIABLES: &[&str] =
     &["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_USE_FIPS_ENDPOINT"];
-
-/// Namespace, dimension and metrics of AWS that alarms may watch, besides those of a function.
-pub(super) const AWS_METRICS: &[(&str, &str, &[&str])] = &[
-    ("AWS/Lambda", "EventSourceMappingUUID", &["DroppedEventCount", "OnFailureDestinationDeliveredEventCount"]),
-    ("AWS/SQS", "QueueName", &["ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"]),
-];
-
-/// Alarms there must be, besides those on the functions.
-pub(super) const NEEDED_ALARMS: &[(&str, &str)] =
-    &[("AWS/Lambda", "OnFailureDestinationDeliveredEventCount"), ("AWS/SQS", "ApproximateNumberOfMessagesVisible")];
 
 pub(super) const SECTIONS: &[&str] = &[
     "AWSTemplateFormatVersion",
@@ -249,6 +284,3 @@ pub(super) const FUNCTION_PROPERTIES: &[&str] = &[
 ];
 
 pub(super) const SCHEDULED_PROPERTIES: &[&str] = &["EventInvokeConfig", "Events"];
-
-pub(super) const ROLE_PROPERTIES: &[&str] =
-    &["AssumeRolePolicyDocument", "Description", "PermissionsBoundary", "Policies", "Tags"];

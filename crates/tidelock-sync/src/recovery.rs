@@ -351,7 +351,7 @@ impl Recovery {
         let recovered = Recovered {
             redriven: total(|done| done.applied + done.stale + done.filtered),
             parked: total(|done| done.parked.values().sum()),
-            kept: total(|done| done.kept),
+            kept: total(|done| done.kept) + report.waiting.values().map(|waiting| waiting.unreadable).sum::<usize>(),
             resent: report.waiting.values().map(|waiting| waiting.renewed).sum(),
             held_waiting: report.waiting.get(&What::Fallback).map_or(0, |waiting| waiting.messages),
             letters_waiting: report.waiting.get(&What::DeadLetters).map_or(0, |waiting| waiting.messages),

@@ -48,7 +48,8 @@ pub(super) async fn run(args: Args, environment: &Environment) -> Result<u8, Sto
                     };
                     count.letters += 1;
                 }
-                Err(_) => unreadable += 1,
+                // Nobody can say whether a filter takes them.
+                Err(_) => unreadable += usize::from(filter.is_empty()),
                 Ok(_) => {}
             }
             true
