@@ -2,7 +2,7 @@
 
 use crate::authentication::Authentication;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
-use crate::source::AnySource;
+use crate::source::{AnySource, Open};
 use crate::targets::AnyTarget;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
@@ -20,12 +20,12 @@ use tidelock_lambda::{Environment, Fatal, Invocation};
 /// How long changes are tried that may be held, once the target was found down: a probe.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// The parts of a function that writes, made once.
-pub struct App {
+/// The parts of a function that writes, made once; `R` is what can be read again.
+pub(crate) struct App<R = AnySource> {
     pub(crate) function: String,
     pub(crate) pipeline: Pipeline,
     pub(crate) target: AnyTarget,
-    pub(crate) source: Option<AnySource>,
+    pub(crate) source: Option<R>,
     pub(crate) dead_letters: Option<AnyQueue>,
     pub(crate) fallback: Option<AnyQueue>,
     pub(crate) bucket: Option<AnyBucket>,
@@ -34,12 +34,12 @@ pub struct App {
     patience: Cell<Duration>,
 }
 
-impl App {
+impl<R: Open> App<R> {
     /// Makes the parts from the environment.
     ///
     /// # Errors
     /// When settings are wrong (all problems at once) or a client cannot be made.
-    pub async fn start(environment: &Environment) -> Result<Self, Fatal> {
+    pub(crate) async fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
         Self::with(&settings, &authentication, environment).await
@@ -57,7 +57,7 @@ impl App {
         }
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
-        let source = AnySource::start(settings, authentication, environment)?;
+        let source = R::open(settings, authentication, environment)?;
         let fence_life_ms = i64::try_from(settings.fence_days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
         let queue = |setting, address: &Option<QueueAddress>| {
             address.clone().map(|address| AnyQueue::new(address, setting, authentication)).transpose()
@@ -80,25 +80,11 @@ impl App {
         })
     }
 
-    /// Refuses a source that could never answer for the changes that come: each would be retried until it expires.
-    ///
-    /// # Errors
-    /// When the settings name another kind than `scheme`.
-    pub fn refuse_other_sources(&self, scheme: &str) -> Result<(), Fatal> {
-        match self.source.as_ref().map(AnySource::scheme).filter(|own| *own != scheme) {
-            None => Ok(()),
-            Some(other) => Err(Fatal::new(
-                "Tidelock.Settings",
-                format!("TIDELOCK_SOURCE: {other} is not where this function's changes come from; use {scheme}"),
-            )),
-        }
-    }
-
     /// Takes one batch from bytes to answer.
     ///
     /// # Errors
     /// When the payload is no event of the source, or the batch must come again as a whole.
-    pub async fn sync(
+    pub(crate) async fn sync(
         &self,
         payload: &[u8],
         invocation: &Invocation,

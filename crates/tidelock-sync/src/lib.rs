@@ -17,7 +17,6 @@ mod stdout;
 mod targets;
 mod waiting;
 
-pub use app::App;
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use dynamodb::DynamoDbSync;
 pub use letters::Letters;

@@ -20,10 +20,25 @@ pub(crate) enum AnySource {
     MongoDb(Box<tidelock_mongodb::MongoDbSource<crate::authentication::MongoDbLogin>>),
 }
 
-impl AnySource {
+/// A source that is opened as the settings say.
+pub(crate) trait Open: Source + Sized {
     /// The source that the settings name, if any.
+    fn open(
+        settings: &Settings,
+        authentication: &Authentication,
+        environment: &Environment,
+    ) -> Result<Option<Self>, Fatal>;
+}
+
+/// The tables whose changes come by DynamoDB's streams. A function for which no other source makes sense links no other.
+pub(crate) enum Tables {
+    #[cfg(feature = "aws")]
+    DynamoDb(Box<tidelock_dynamodb::DynamoDbSource<tidelock_aws::AwsCredentials>>),
+}
+
+impl Open for Tables {
     #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only DynamoDB looks at the environment"))]
-    pub(crate) fn start(
+    fn open(
         settings: &Settings,
         authentication: &Authentication,
         environment: &Environment,
@@ -31,7 +46,43 @@ impl AnySource {
         match &settings.source {
             None => Ok(None),
             #[cfg(feature = "aws")]
-            Some(SourceAddress::DynamoDb) => dynamodb(authentication, environment).map(Some),
+            Some(SourceAddress::DynamoDb) => {
+                tables(authentication, environment).map(|source| Some(Self::DynamoDb(source)))
+            }
+            #[cfg(not(feature = "aws"))]
+            Some(SourceAddress::DynamoDb) => Err(not_built("dynamodb:", "aws")),
+            // It could never answer for the changes that come: each would be retried until it expires.
+            Some(SourceAddress::MongoDb(_)) => Err(Fatal::new(
+                "Tidelock.Settings",
+                "TIDELOCK_SOURCE: mongodb: is not where this function's changes come from; use dynamodb:",
+            )),
+        }
+    }
+}
+
+impl Source for Tables {
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "there is no source to read"))]
+    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<ReadResult> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(ref source) => source.read(origin, keys, format, deadline).await,
+        }
+    }
+}
+
+impl Open for AnySource {
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only DynamoDB looks at the environment"))]
+    fn open(
+        settings: &Settings,
+        authentication: &Authentication,
+        environment: &Environment,
+    ) -> Result<Option<Self>, Fatal> {
+        match &settings.source {
+            None => Ok(None),
+            #[cfg(feature = "aws")]
+            Some(SourceAddress::DynamoDb) => {
+                tables(authentication, environment).map(|source| Some(Self::DynamoDb(source)))
+            }
             #[cfg(not(feature = "aws"))]
             Some(SourceAddress::DynamoDb) => Err(not_built("dynamodb:", "aws")),
             #[cfg(feature = "mongodb")]
@@ -74,10 +125,13 @@ fn mongodb(
 }
 
 #[cfg(feature = "aws")]
-fn dynamodb(authentication: &Authentication, environment: &Environment) -> Result<AnySource, Fatal> {
+fn tables(
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<Box<tidelock_dynamodb::DynamoDbSource<tidelock_aws::AwsCredentials>>, Fatal> {
     let service = Service::new("TIDELOCK_SOURCE: dynamodb:", environment)?;
     let source = tidelock_dynamodb::DynamoDbSource::new(service.dynamodb("DYNAMODB"), authentication.credentials());
-    Ok(AnySource::DynamoDb(Box::new(source.map_err(|error| service.refused(error))?)))
+    Ok(Box::new(source.map_err(|error| service.refused(error))?))
 }
 
 #[cfg(feature = "aws")]
