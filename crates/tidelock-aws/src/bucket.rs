@@ -258,7 +258,7 @@ impl<C: Credentials> Bucket for S3Bucket<C> {
         loop {
             match self.page(prefix, after, token.as_deref(), deadline).await? {
                 // A page may hold nothing and not be the last; only S3 knows where the next one begins.
-                Page { names, more: true, next: Some(next) } if false && names.is_empty() => token = Some(next),
+                Page { names, more: true, next: Some(next) } if names.is_empty() => token = Some(next),
                 Page { names, more, .. } => return Ok(Names { names, more }),
             }
         }

@@ -165,13 +165,17 @@ mod tests {
             let (headers, signature) = signed.split_once(", Signature=").expect("a signature");
             (headers.to_owned(), signature.to_owned())
         };
-        // The documentation's examples whose headers are the ones signed here: "GET Bucket Lifecycle" and "GET Bucket".
-        for (path, published) in [
+        let list =
+            "/?list-type=2&encoding-type=url&prefix=a%2Fb%20%2B%C3%BC&start-after=a%3D~&continuation-token=t%2F%3D";
+        for (path, expected) in [
+            // The documentation's examples whose headers are the ones signed here: "GET Bucket Lifecycle" and "GET Bucket".
             ("/?lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
             ("/?max-keys=2&prefix=J", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+            // Computed as the one below.
+            (list, "24ed0079456ec9efbfb7e04d3161a75db3a27d2cc7252638eb8efcf2eb867210"),
         ] {
             let signed = signature(Request::get(path).body(()).expect("a request"), b"", &keys(None));
-            assert_eq!(signed, ("host;x-amz-content-sha256;x-amz-date".to_owned(), published.to_owned()));
+            assert_eq!(signed, ("host;x-amz-content-sha256;x-amz-date".to_owned(), expected.to_owned()), "{path}");
         }
         // A name that would be another one if it were encoded twice or normalised. Computed by botocore's `S3SigV4Auth`, and
         // from the specification by Python's hmac and hashlib.

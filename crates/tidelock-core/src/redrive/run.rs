@@ -419,6 +419,10 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
             return Ok(None);
         }
         self.redriven.messages += 1;
+        // What it holds is no record of the source, but Lambda's word of which records there were.
+        if parcel.reason == Cause::RecordsLost.code() {
+            return Err(format!("its records are lost ({}): {}", parcel.detail, Cause::RecordsLost.action()));
+        }
         let Order { mode, force, .. } = *self.order;
         let mode = self.desk.mode(&parcel.source_kind, mode, parcel.first_failed_ms, force, self.call.now_ms)?;
         Ok(Some((parcel, mode)))

@@ -396,6 +396,9 @@ fn records_that_are_only_named_are_fetched_and_what_is_forgotten_becomes_a_lette
             letter.detail.contains("2 records of shard shardId-1, 1 to 2") && letter.detail.contains("trimmed"),
             "{letter:?}"
         );
+        let (bench, queue) = (Bench::new(), Memory::of(letters.clone()));
+        let redriven = bench.drain(&queue, &Order::default());
+        assert_eq!((redriven.kept, queue.bodies(), bench.dead_letters.bodies().len()), (1, letters, 0), "it stays");
     }
     for streams in [Some(Stream(Err(unreadable))), None] {
         let (redriven, left, letters) = told(streams);
