@@ -21,13 +21,13 @@ struct Cli {
 enum Command {
     Backfill(backfill::Args),
     Deadletters(deadletters::Args),
-    Dev(dev::Args),
+    Dev(Box<dev::Args>),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Backfill(args) => backfill::run(args),
         Command::Deadletters(args) => deadletters::run(args),
-        Command::Dev(args) => dev::run(args),
+        Command::Dev(args) => dev::run(*args),
     }
 }

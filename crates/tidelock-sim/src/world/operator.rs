@@ -207,8 +207,8 @@ async fn scan(world: &Rc<World>) {
     let outcomes = timeout(time, work).await;
     world.note(|| format!("backfill of {} from {from}: {outcomes:?}", wishes.len()));
     if let Ok(outcomes) = outcomes {
-        for outcome in outcomes {
-            if let Err(failure) = outcome
+        for told in outcomes {
+            if let Err(failure) = told.nowhere.map_or(told.outcome, Err)
                 && failure.cause.disposition() == Disposition::Park
                 && !failure.detail.contains("poison")
             {

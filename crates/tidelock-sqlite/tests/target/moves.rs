@@ -6,24 +6,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tidelock_core::batch::{Circumstances, Delivery, Fate, Lane, Plan, deliver};
+use tidelock_core::batch::{Circumstances, Delivery, Fate, Lane, PATIENCE, Plan, Posts, deliver};
 use tidelock_core::encode::Format;
-use tidelock_core::letter::{DeadLetters, Letter};
 use tidelock_core::pipeline::Pipeline;
+use tidelock_core::queue::Nowhere;
 use tidelock_core::slow::NoSource;
 use tidelock_core::source::dynamodb::decode;
 use tidelock_sqlite::{SqliteTarget, documents};
 
 const PIPELINE: &str = "version: 1\nroutes: [{from: t, where: .hidden | not, to: 't-{home}'}]";
 const HOMES: [&str; 2] = ["a", "b"];
-
-struct NoLetters;
-
-impl DeadLetters for NoLetters {
-    async fn park(&self, letters: &[Letter], _: Instant) -> Vec<Result<(), String>> {
-        panic!("{} letters", letters.len())
-    }
-}
 
 /// What the item `k` is: its home, and whether it is hidden. `None`: it is not there.
 type Item = Option<(usize, bool)>;
@@ -90,10 +82,11 @@ proptest! {
             let to = records.len().min(from + size);
             let payload = json!({"Records": records[from..to]}).to_string();
             let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
-            let at = Circumstances { function: "f", now_ms: NOW, started: Instant::now(), deadline: soon() };
+            let started = Instant::now();
+            let at = Circumstances { function: "f", now_ms: NOW, started, deadline: soon(), patience: PATIENCE };
             let source = None::<&NoSource>;
-            let report =
-                run(deliver(payload.as_bytes(), &batch, &pipeline, &target, source, Some(&NoLetters), at));
+            let posts = Posts { dead_letters: None::<&Nowhere>, fallback: None, bucket: None::<&Nowhere> };
+            let report = run(deliver(payload.as_bytes(), &batch, &pipeline, &target, source, posts, at));
             prop_assert!(report.fates.iter().all(|fate| matches!(fate, Fate::Done(_) | Fate::Filtered)), "{:?}", report.fates);
             from = if to == records.len() { to } else { to.saturating_sub(back) };
         }
