@@ -52,9 +52,6 @@ use tidelock_core::source::mongodb::DocumentKey;
 use tidelock_core::version::mongodb::{ClusterTime, space};
 use tidelock_core::version::{Mark, Position as _};
 
-/// A collection of fewer documents is not divided.
-const FEW_DOCUMENTS: u64 = 1_000;
-
 /// `_id`s drawn for each segment.
 const DRAWN: usize = 20;
 
@@ -238,8 +235,8 @@ impl<C: Credentials> Scan for MongoDbSource<C> {
         let rare = [first, last].iter().flatten().filter_map(Bracket::of).any(Bracket::is_rare);
         let items = reader.count().await;
         let segments = usize::try_from(segments).unwrap_or(usize::MAX);
-        let divided = segments > 1 && items.is_none_or(|items| items >= FEW_DOCUMENTS);
-        let sample = if divided { reader.sample(segments.saturating_mul(DRAWN)).await } else { Vec::new() };
+        // Whatever the count says: it may be an old estimate.
+        let sample = if segments > 1 { reader.sample(segments.saturating_mul(DRAWN)).await } else { Vec::new() };
         let outline = Outline { bounds: bounds(&sample, segments), rare };
         let version = self.version(namespace, time).ok_or_else(|| reader.refused("it has no version"))?;
         Ok(Scanned { version, items, facts: outline.to_text() })

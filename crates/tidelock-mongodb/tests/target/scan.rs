@@ -171,6 +171,15 @@ fn ids_of_many_types(server: &Server) -> Vec<RawDocumentBuf> {
     ids.into_iter().enumerate().map(|(n, id)| raw(&doc! {"_id": id, "n": n as i32})).collect()
 }
 
+/// FerretDB answers `count` without a query from PostgreSQL's statistics, which may be behind.
+fn assert_counted(server: &Server, scan: &Scan, documents: usize) {
+    let items = scan.scanned.items.expect("counted");
+    match server.name {
+        "FerretDB" => assert!(items <= documents as u64, "FerretDB: {items} of {documents}"),
+        name => assert_eq!(items, documents as u64, "{name}"),
+    }
+}
+
 #[test]
 fn ids_of_every_type_are_found_once() {
     for server in servers() {
@@ -181,7 +190,7 @@ fn ids_of_every_type_are_found_once() {
             let source = source(&database.uri);
             for of in [1, 3] {
                 let scan = Scan::begin(&source, origin(&database), of).await;
-                assert_eq!(scan.scanned.items, Some(documents.len() as u64), "{}", server.name);
+                assert_counted(&server, &scan, documents.len());
                 assert_each_once(&server, &scan.found(&source).await, &documents);
             }
             // The rare types at the ends are asked for because they are there.
@@ -218,7 +227,7 @@ fn segments_share_out_a_large_collection() {
             insert(&server, &database, &documents).await;
             let source = source(&database.uri);
             let scan = Scan::begin(&source, origin(&database), 4).await;
-            assert_eq!(scan.scanned.items, Some(5_000), "{}", server.name);
+            assert_counted(&server, &scan, documents.len());
             assert_each_once(&server, &scan.found(&source).await, &documents);
 
             for number in 0..4 {
