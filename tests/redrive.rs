@@ -10,7 +10,7 @@ use crate::support::{Folder, services};
 use aws_sdk_dynamodb::types::StreamViewType;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidelock_local::function::Invocation;
 use tidelock_local::mapping::{LocalMapping, MappingSettings, OnFailure, Pace};
 
@@ -205,6 +205,36 @@ async fn one_redrive_at_a_time() {
     let invocation = redrive.invoke(r#"{"redrive":["dead-letters"]}"#).await;
     let Some((_, message)) = invocation.error() else { panic!("{invocation:?}") };
     assert!(message.contains("somebody else"), "{message}");
+}
+
+#[tokio::test]
+async fn what_is_held_is_looked_through_only_when_it_could_expire() {
+    let Some(fallback) = Queue::create("young").await else { return };
+    let folder = Folder::new();
+    let state = folder.path("state");
+    let Some(redrive) = function("redrive", "opensearch+http://127.0.0.1:9") else { return };
+    let redrive = redrive
+        .with("TIDELOCK_FALLBACK", &fallback.url)
+        .with("TIDELOCK_STATE", &format!("file:{state}"))
+        .with("AWS_ENDPOINT_URL_SQS", &fallback.service)
+        .with("AWS_REGION", "us-east-1")
+        .start();
+    let held = async || ask(&redrive, json!({"source": "aws.events"})).await["waiting"]["fallback"].clone();
+    assert_eq!(held().await["messages"], 0);
+    fallback.send(&letter()).await;
+    let remember = |values: Value| std::fs::write(&state, json!({"writes": 9, "values": values}).to_string()).unwrap();
+    let seen_empty: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    remember(json!({"redrive/fallback-empty": seen_empty["values"]["redrive/fallback-empty"]}));
+    let young = held().await;
+    assert_eq!((&young["messages"], young.get("reasons")), (&json!(1), None), "{young}");
+    // The queue keeps what it holds for four days.
+    let three_days_ago = SystemTime::now() - Duration::from_secs(3 * 86_400);
+    let three_days_ago = three_days_ago.duration_since(UNIX_EPOCH).unwrap().as_millis().to_string();
+    for values in [json!({"redrive/fallback-empty": [8, three_days_ago]}), json!({})] {
+        remember(values);
+        let old = held().await;
+        assert_eq!(old["reasons"], json!({"mapping_conflict": 1}), "{old}");
+    }
 }
 
 #[tokio::test]

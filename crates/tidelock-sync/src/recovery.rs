@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidelock_core::fence::Swept;
 use tidelock_core::letter::{parse_timestamp, timestamp};
-use tidelock_core::queue::{Queue as _, QueueFacts};
+use tidelock_core::queue::{Message, Queue as _, QueueFacts};
 use tidelock_core::redrive::{
     Desk, Filter, Mode, Order, Outlets, Redriven, Renewal, Survey, drain_queue, redrive_failures, redrive_messages,
     survey,
@@ -27,6 +27,9 @@ const LEASE: &str = "lease/redrive";
 
 /// Under this name the state remembers when queues were looked through.
 const SURVEYED: &str = "redrive/surveyed";
+
+/// Under this name the state remembers when the fallback queue was last seen empty.
+const EMPTY: &str = "redrive/fallback-empty";
 
 /// How often queues are looked through: days before anything in them could expire.
 const SURVEY_EVERY_MS: i64 = 6 * 3_600_000;
@@ -371,19 +374,44 @@ impl Recovery {
             let Some(queue) = queue else { continue };
             let facts = queue.facts(deadline).await;
             let retention = facts.as_ref().ok().and_then(|facts| facts.retention_ms);
-            let looked = match due && facts.as_ref().is_ok_and(|facts| facts.waiting > 0) {
+            let waits = facts.as_ref().is_ok_and(|facts| facts.waiting > 0);
+            let since = match (what, &facts) {
+                (What::Fallback, Ok(facts)) => self.waiting_since(facts, deadline).await,
+                _ => None,
+            };
+            let looked = match due && waits && !is_young(since, retention) {
                 true => {
                     let renewal = retention.map(|retention| Renewal::at(now_ms(), retention));
                     Some(survey(queue, self.app.bucket.as_ref(), renewal, Instant::now, deadline, |_, _| true).await)
                 }
                 false => None,
             };
-            report.waiting.insert(what, Waiting::of(facts, looked));
+            let mut waiting = Waiting::of(facts, looked);
+            // Not older than this, where nobody has looked.
+            waiting.oldest_ms = waiting.oldest_ms.or(since);
+            report.waiting.insert(what, waiting);
         }
         let whole = report.waiting.values().all(|waiting| waiting.trouble.is_none());
         if due && whole {
             self.surveyed(deadline).await;
         }
+    }
+
+    /// When the fallback queue was last seen empty: nothing in it is older. `None` when it is empty, or nobody remembers.
+    async fn waiting_since(&self, facts: &QueueFacts, deadline: Instant) -> Option<i64> {
+        let state = self.state.as_ref()?;
+        let known = state.read(EMPTY, deadline).await.ok()?;
+        if facts.waiting + facts.hidden + facts.delayed > 0 {
+            return known?.value.parse().ok();
+        }
+        let revision = known.as_ref().map(|entry| entry.revision.as_str());
+        if let Err(why) = state.write(EMPTY, &now_ms().to_string(), revision, deadline).await {
+            tracing::warn!(
+                why,
+                "that the fallback queue is empty is not remembered; it will be looked through too early"
+            );
+        }
+        None
     }
 
     async fn survey_is_due(&self, deadline: Instant) -> bool {
@@ -433,13 +461,21 @@ impl Recovery {
         self.alone(invocation, work).await?.map_err(refused)
     }
 
-    /// Sees to messages (id, body) of a queue that Lambda reads: the ids of those that must come again.
-    pub async fn messages(&self, messages: Vec<(String, String)>, invocation: &Invocation) -> (Vec<String>, Redriven) {
-        let ids: Vec<String> = messages.iter().map(|(id, _)| id.clone()).collect();
+    /// Sees to messages of the fallback queue, which Lambda reads: the ids of those that must come again.
+    pub async fn messages(&self, messages: Vec<Message>, invocation: &Invocation) -> (Vec<String>, Redriven) {
+        let ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
         let (desk, outlets, call) = (self.desk(&|_| {}), self.outlets(), self.call(invocation.deadline));
         let order = Order::default();
         let (done, redriven) =
             redrive_messages(&desk, messages, self.app.fallback.as_ref(), outlets, &order, call).await;
         (ids.into_iter().zip(done).filter(|(_, done)| !done).map(|(id, _)| id).collect(), redriven)
     }
+}
+
+/// Nothing in a queue that was empty then is old enough to expire soon. What is held is whole batches, which nobody should
+/// download in vain, again and again while an outage lasts.
+fn is_young(since: Option<i64>, retention_ms: Option<i64>) -> bool {
+    // Before that, `Renewal` sends nothing anew.
+    let enough = |retention: i64| retention / 14 * 9;
+    since.zip(retention_ms).is_some_and(|(since, retention)| now_ms() - since < enough(retention))
 }

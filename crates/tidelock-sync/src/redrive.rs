@@ -4,6 +4,7 @@ use crate::recovery::{Recovery, Report, Request, What};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tidelock_core::queue::Message;
 use tidelock_core::redrive::Redriven;
 use tidelock_lambda::{Environment, Fatal, Handler, Invocation};
 
@@ -55,6 +56,8 @@ struct SqsEvent {
 #[serde(rename_all = "camelCase")]
 struct SqsRecord {
     message_id: String,
+    #[serde(default)]
+    receipt_handle: String,
     body: String,
     event_source: String,
 }
@@ -80,7 +83,14 @@ impl Handler for Redrive {
                 if let Some(other) = event.records.iter().find(|record| record.event_source != "aws:sqs") {
                     return Err(wrong(format!("a record is of `{}`", other.event_source)));
                 }
-                let messages = event.records.into_iter().map(|record| (record.message_id, record.body)).collect();
+                let message = |record: SqsRecord| Message {
+                    id: record.message_id,
+                    receipt: record.receipt_handle,
+                    body: record.body,
+                    sent_ms: 0,
+                    taken: 1,
+                };
+                let messages = event.records.into_iter().map(message).collect();
                 let (failures, redriven) = self.0.messages(messages, &invocation).await;
                 tracing::info!(redriven = serde_json::to_string(&redriven).unwrap_or_default(), "messages");
                 Ok(Answer::Messages { failures: failures.into_iter().map(|id| Item { id }).collect() })

@@ -82,7 +82,7 @@ pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
     posts: Posts<'_, Q, B>,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let holds = Holds { payload, batch, pipeline };
+    let holds = Holds::new(payload, batch, pipeline);
     let buffered = holds.buffered();
     let plan = Plan::without(payload, batch, pipeline, &buffered);
     let mut delivery = Delivery::new(batch, &plan, source.is_some());
@@ -129,11 +129,22 @@ struct Holds<'a> {
     payload: &'a [u8],
     batch: &'a Batch,
     pipeline: &'a Pipeline,
+    /// By origin, what all of its routes want; `None` where it depends on the item.
+    common: Vec<Option<OnOutage>>,
 }
 
-impl Holds<'_> {
+impl<'a> Holds<'a> {
+    fn new(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Self {
+        let common = |name: &str| pipeline.common_policy(name).map(|policy| policy.on_outage);
+        let common = batch.origins.iter().map(|origin| common(&origin.name)).collect();
+        Self { payload, batch, pipeline, common }
+    }
+
     /// What the slot's route wants. Looked at when it matters: while all goes well nobody asks.
     fn policy(&self, slot: &Slot) -> OnOutage {
+        if let Some(common) = slot.origin.and_then(|origin| self.common.get(origin).copied().flatten()) {
+            return common;
+        }
         let image = |range: &std::ops::Range<usize>| Image {
             notation: self.batch.notation,
             bytes: self.payload.get(range.clone()).unwrap_or_default(),

@@ -349,9 +349,16 @@ impl Pipeline {
         if let Some(route) = images.into_iter().find_map(|image| takes(&image)) {
             return route.policy;
         }
-        let mut policies = routes().map(|route| route.policy);
+        self.common_policy(name).unwrap_or_default()
+    }
+
+    /// What every route wants that items of the source `name` may take; `None` where they differ.
+    #[must_use]
+    pub fn common_policy(&self, name: &str) -> Option<Policy> {
+        let routes = self.file.iter().flat_map(|file| &file.routes).filter(|route| matches(&route.from, name));
+        let mut policies = routes.map(|route| route.policy);
         let first = policies.next().unwrap_or_default();
-        if policies.all(|policy| policy == first) { first } else { Policy::default() }
+        policies.all(|policy| policy == first).then_some(first)
     }
 
     /// The routes that items of the source `name` may take.

@@ -33,10 +33,17 @@ const MAX_HIDDEN: usize = 100_000;
 const MAX_NAMED: usize = 50;
 
 /// Time that a load may take: less is not begun with.
-const LOAD_TIME: Duration = Duration::from_secs(3);
+const LOAD_TIME: Duration = Duration::from_secs(5);
+
+/// Time that is kept for what follows a load's writes: letters are stored, messages deleted. Without it a slow target would use
+/// up every run, and all that was written would come again.
+const RESERVE: Duration = Duration::from_secs(2);
 
 /// How long messages stay hidden behind the end of a run that has died.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// When a message comes again that a mapping has brought and that could not be seen to.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// What is to be redriven, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -171,19 +178,26 @@ pub async fn drain_queue<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
     run.redriven
 }
 
-/// Sees to messages (name, text) that somebody else has taken; says of each, by position, whether it is done with and can be
-/// deleted. What some records of a message must wait in goes to `queue`.
-pub async fn redrive_messages<T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams>(
+/// Sees to messages that Lambda has taken from `queue` for its mapping; says of each, by position, whether it is done with and can be
+/// deleted. The others come again in a minute, not only when the mapping's time for them is over (six times the function's).
+pub async fn redrive_messages<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
     desk: &Desk<'_, T, R>,
-    messages: Vec<(String, String)>,
+    messages: Vec<Message>,
     queue: Option<&Q>,
     outlets: Outlets<'_, Q, B, S>,
     order: &Order,
     call: Call,
 ) -> (Vec<bool>, Redriven) {
     let mut run = Run::new(desk, queue, outlets, order, call);
-    let done = run.see_to(messages.into_iter().map(|(name, text)| Taken { name, text }).collect()).await;
+    let (receipts, taken): (Vec<String>, Vec<Taken>) =
+        messages.into_iter().map(|message| (message.receipt, Taken { name: message.id, text: message.body })).unzip();
+    let done = run.see_to(taken).await;
     run.redriven.completed = done.iter().filter(|done| **done).count();
+    let stay = receipts.into_iter().zip(&done).filter(|(receipt, done)| !**done && !receipt.is_empty());
+    let stay: Vec<String> = stay.map(|(receipt, _)| receipt).collect();
+    if let Some(queue) = queue.filter(|_| !stay.is_empty()) {
+        queue.hide(&stay, AGAIN, call.deadline).await;
+    }
     (done, run.redriven)
 }
 
@@ -467,9 +481,12 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 histories: part.iter().map(|(_, _, history)| *history).collect(),
                 mode,
             };
+            let reserve = RESERVE.min(self.left() / 3);
+            let deadline = self.call.deadline.checked_sub(reserve).unwrap_or(self.call.deadline);
+            let call = Call { deadline, ..self.call };
             let result = match self.order.dry_run {
-                true => self.desk.foretell(&work, self.call).await,
-                false => self.desk.apply(&work, self.call).await,
+                true => self.desk.foretell(&work, call).await,
+                false => self.desk.apply(&work, call).await,
             };
             match (result, part) {
                 (Ok(found), _) => settled.extend(part.iter().map(|(index, ..)| *index).zip(found)),

@@ -30,6 +30,8 @@ struct Memory {
     broken: bool,
     deletes_fail: bool,
     sent_ms: i64,
+    /// What was hidden or given back: the receipt, for how long, and when it had to be done.
+    hidden: RefCell<Vec<(String, Duration, Instant)>>,
 }
 
 impl Memory {
@@ -88,8 +90,9 @@ impl Queue for Memory {
         results
     }
 
-    async fn hide(&self, receipts: &[String], _: Duration, _: Instant) {
+    async fn hide(&self, receipts: &[String], hidden: Duration, deadline: Instant) {
         for receipt in receipts {
+            self.hidden.borrow_mut().push((receipt.clone(), hidden, deadline));
             if let Some(message) = self.messages.borrow_mut().get_mut(&receipt.parse().expect("a receipt")) {
                 message.1 = false;
             }
@@ -404,6 +407,43 @@ fn records_that_are_only_named_are_fetched_and_what_is_forgotten_becomes_a_lette
         let (redriven, left, letters) = told(streams);
         assert_eq!((redriven.kept, left, letters.len()), (1, 1, 0), "{redriven:?}");
     }
+}
+
+#[test]
+fn what_a_mapping_brings_and_cannot_be_done_comes_again_in_a_minute() {
+    let bench = Bench::new();
+    let message = |id: &str, body: String| Message {
+        id: id.to_owned(),
+        receipt: format!("{id}0"),
+        body,
+        sent_ms: NOW_MS,
+        taken: 1,
+    };
+    let queue = Memory::default();
+    let messages = vec![
+        message("1", letter("a", "ok")),
+        message("2", letter("b", "retry")),
+        message("3", "strange".to_owned()),
+        Message { receipt: String::new(), ..message("4", letter("c", "retry")) },
+    ];
+    let (done, redriven) = bench.with(async |desk, outlets, call| {
+        redrive_messages(desk, messages, Some(&queue), outlets, &Order::default(), call).await
+    });
+    assert_eq!((done, redriven.completed), (vec![true, false, false, false], 1));
+    let hidden = queue.hidden.take();
+    let hidden: Vec<(&str, u64)> = hidden.iter().map(|(receipt, time, _)| (receipt.as_str(), time.as_secs())).collect();
+    assert_eq!(hidden, [("20", 60), ("30", 60)]);
+}
+
+#[test]
+fn time_is_kept_for_what_follows_the_writes() {
+    let bench = Bench::new();
+    let queue = Memory::of([letter("a", "ok"), letter("b", "retry")]);
+    bench.drain(&queue, &Order::default());
+    let given_back = queue.hidden.take().pop().expect("given back").2;
+    let target = bench.target.deadlines.take();
+    let reserve = given_back.duration_since(*target.first().expect("a call"));
+    assert!((Duration::from_secs(1)..Duration::from_secs(9)).contains(&reserve), "{reserve:?}");
 }
 
 #[test]

@@ -99,6 +99,21 @@ async fn unprocessed_keys_are_asked_for_again() {
     assert_eq!(asked, [vec![id(1), id(2), id(3), id(4)], rest.clone(), rest, vec![id(2)]]);
 }
 
+#[tokio::test]
+async fn what_goes_forward_is_not_waited_for_longer_and_longer() {
+    let server = Server::start(|_, body| match &asked_keys(body)[..] {
+        [first, rest @ ..] => answer(std::slice::from_ref(first), rest),
+        [] => Reply::Cut,
+    })
+    .await;
+    let keys: Vec<Value> = (0..25).map(id).collect();
+    let began = Instant::now();
+    let found = read(&source(&server.url), &keys, LONG).await;
+    assert!(found.iter().all(Result::is_ok) && server.asked().len() == 25);
+    // Two dozen pauses of the shortest kind; of growing ones it would be half a minute.
+    assert!(began.elapsed() < LONG / 8, "{:?}", began.elapsed());
+}
+
 const DIGITS: &str = "12345678901234567890123456789012345678";
 
 /// The answers for one item of every kind that a target may be unable to hold, between two that it can.

@@ -309,6 +309,23 @@ async fn an_expired_iterator_is_asked_anew() {
     assert_eq!(steps(&server.asked()), expected);
 }
 
+#[tokio::test]
+async fn empty_pages_between_records_are_passed_quickly() {
+    let server = Server::start(|number, _| match number {
+        0 => iterator("i"),
+        1 => page(&[5], Some("i")),
+        // One that is outside the range, then none.
+        2..50 if number % 2 == 0 => page(&[5], Some("i")),
+        2..50 => page(&[], Some("i")),
+        _ => page(&[9], Some("i")),
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(numbers(&fetch(&server.url, LONG).await.expect("records")), [5, 9]);
+    // Two dozen pauses of the shortest kind; of growing ones it would be half a minute.
+    assert!(began.elapsed() < LONG / 8, "{:?}", began.elapsed());
+}
+
 const FORGOTTEN: Option<&str> = Some("TrimmedDataAccessException: its words");
 
 #[tokio::test]
