@@ -62,6 +62,8 @@ pub enum Strike {
     CutBefore,
     /// It is applied, and the connection breaks before the answer arrives.
     CutAfter,
+    /// It is not applied, and nothing ever answers: whoever waits, waits until his time is over.
+    Hang,
     /// It is applied now and answered later by this much.
     SlowAnswer(Duration),
     /// It is applied, and answered, later by this much, although nobody may wait for it any more.

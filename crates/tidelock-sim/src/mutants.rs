@@ -19,6 +19,11 @@ const DELIVER: &str = "crates/tidelock-core/src/batch/deliver.rs";
 const DELIVERY: &str = "crates/tidelock-core/src/batch/delivery.rs";
 const PLAN: &str = "crates/tidelock-core/src/batch/plan.rs";
 const BATCH: &str = "crates/tidelock-core/src/batch/mod.rs";
+const DRAIN: &str = "crates/tidelock-core/src/slow/drain.rs";
+const DESK: &str = "crates/tidelock-core/src/redrive/desk.rs";
+const RUN: &str = "crates/tidelock-core/src/redrive/run.rs";
+const SURVEY: &str = "crates/tidelock-core/src/redrive/survey.rs";
+const POST: &str = "crates/tidelock-core/src/letter/post.rs";
 const DYNAMODB: &str = "crates/tidelock-core/src/version/dynamodb.rs";
 
 pub(crate) const MUTANTS: &[Mutant] = &[
@@ -189,5 +194,96 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: DELIVERY,
         from: "            if let Some(count) = self.left.get_mut(group) {\n                *count -= 1;\n            }\n            return;",
         to: "            let start = self.plan.groups.get(group).map_or(0, |group| group.members.start);\n            for act in self.plan.acts.get(start..start + left).unwrap_or_default() {\n                if let Some(fate @ Fate::Pending) = self.fates.get_mut(act.slot) {\n                    *fate = Fate::Done(Done::Stale);\n                }\n            }\n            if let Some(count) = self.left.get_mut(group) {\n                *count = 0;\n            }\n            return;",
+    },
+    Mutant {
+        name: "drain does not look before it writes",
+        breaks: "a held change that is written late lands below a fence that has been swept",
+        file: DRAIN,
+        from: "            Ok(fence) if is_newer(operation, fence.as_ref()) => plain",
+        to: "            Ok(fence) if index < usize::MAX || is_newer(operation, fence.as_ref()) => plain",
+    },
+    Mutant {
+        name: "drain completes without its second look",
+        breaks: "a delete that comes between look and write is undone",
+        file: DRAIN,
+        from: "            Ok(Some(fence)) if overtakes(&fence, Some(&operation.version.mark())) => careful.push(index),",
+        to: "            Ok(Some(fence)) if index == usize::MAX && overtakes(&fence, Some(&operation.version.mark())) => careful.push(index),",
+    },
+    Mutant {
+        name: "deleted before it is seen to",
+        breaks: "a redrive that dies takes its messages with it",
+        file: RUN,
+        from: "        let done = run.see_to(taken).await;\n        let (done, stay)",
+        to: "        run.delete(queue, &receipts).await;\n        let done = run.see_to(taken).await;\n        let (done, stay)",
+    },
+    Mutant {
+        name: "deleted although nothing was stored",
+        breaks: "what is refused, or waits on, is lost with its message",
+        file: RUN,
+        from: "            set(done, index, !lost.contains(&index));",
+        to: "            set(done, index, true || lost.contains(&index));",
+    },
+    Mutant {
+        name: "the rest of a pack is dropped",
+        breaks: "of a pack that could be applied in part, the other part is lost",
+        file: RUN,
+        from: "        lost.extend(self.store(self.queue, rests).await);",
+        to: "        drop(rests);\n        lost.sort_unstable();",
+    },
+    Mutant {
+        name: "what waits whole is deleted",
+        breaks: "a message of which nothing could be applied is lost",
+        file: RUN,
+        from: "            if self.order.dry_run || waits_whole {",
+        to: "            if self.order.dry_run || (waits_whole && index == usize::MAX) {",
+    },
+    Mutant {
+        name: "a foreign message is deleted",
+        breaks: "what somebody else has sent to the queue is lost",
+        file: RUN,
+        from: "                Ok(None) => {}\n                Err(why) => self.redriven.keep(name, why),\n            }\n        }\n        let name",
+        to: "                Ok(None) => {}\n                Err(why) => {\n                    self.redriven.keep(name, why);\n                    set(&mut done, index, true);\n                }\n            }\n        }\n        let name",
+    },
+    Mutant {
+        name: "lost records are told to nobody",
+        breaks: "a batch that Lambda gave up and the stream has forgotten vanishes",
+        file: RUN,
+        from: "            Some(Ok(())) => {\n                *self.redriven.parked",
+        to: "            Some(_) => {\n                *self.redriven.parked",
+    },
+    Mutant {
+        name: "lost records are redriven as one",
+        breaks: "Lambda's word of which records there were is taken for a record that is malformed",
+        file: RUN,
+        from: "        if parcel.reason == Cause::RecordsLost.code() {",
+        to: "        if parcel.reason.is_empty() {",
+    },
+    Mutant {
+        name: "outcomes go to another message",
+        breaks: "a message is deleted by what became of its neighbour's record",
+        file: DESK,
+        from: "take_while(|slot| slot.raw.end <= end)",
+        to: "take_while(|slot| slot.raw.end < end)",
+    },
+    Mutant {
+        name: "held although the queue refused it",
+        breaks: "a change is acknowledged and waits nowhere",
+        file: DELIVER,
+        from: "                    Err(why) => Fate::Failed(Failure::new(Cause::NotHeld, format!(\"{why} ({failure})\"))),",
+        to: "                    Err(_) => Fate::Held(failure.cause),",
+    },
+    Mutant {
+        name: "renewal deletes before it sends",
+        breaks: "a message that could not be sent anew is lost",
+        file: SURVEY,
+        from: "    let sent = queue.send(&[letter], Duration::ZERO, deadline).await;",
+        to: "    let _ = queue.delete(std::slice::from_ref(&message.receipt), deadline).await;\n    let sent = queue.send(&[letter], Duration::ZERO, deadline).await;",
+    },
+    Mutant {
+        name: "a letter points at what is not stored",
+        breaks: "an object that the bucket has refused is missing when its letter is read",
+        file: POST,
+        from: "    bucket.put(&name, letter.body.into_bytes(), deadline).await?;",
+        to: "    let _ = bucket.put(&name, letter.body.into_bytes(), deadline).await;",
     },
 ];

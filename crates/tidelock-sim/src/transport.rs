@@ -3,6 +3,7 @@
 use crate::chaos::{Chaos, RequestKind, Strike};
 use crate::engine::{Damage, Engine, refusal};
 use std::rc::Rc;
+use std::time::Duration;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_opensearch::{Request, Response, Transport};
 use tokio::time::{Instant, sleep_until};
@@ -40,7 +41,7 @@ impl Transport for EngineTransport {
         let trip = self.engine.depart(sent, kind, strike);
         let arrival = sent + trip.there;
         let (due, damage) = match strike {
-            Strike::Refuse(_) | Strike::CutBefore => (None, Damage::None),
+            Strike::Refuse(_) | Strike::CutBefore | Strike::Hang => (None, Damage::None),
             Strike::Late(by) => (Some(arrival + by), Damage::None),
             Strike::Half => (Some(arrival), Damage::Half),
             Strike::Garble => (Some(arrival), Damage::Garble),
@@ -48,6 +49,7 @@ impl Transport for EngineTransport {
         };
         let end = match strike {
             Strike::CutBefore => arrival,
+            Strike::Hang => deadline + Duration::from_millis(1),
             Strike::Late(by) | Strike::SlowAnswer(by) => arrival + by + trip.back,
             _ => arrival + trip.back,
         };

@@ -39,6 +39,9 @@ const LOAD_TIME: Duration = Duration::from_secs(5);
 /// up every run, and all that was written would come again.
 const RESERVE: Duration = Duration::from_secs(2);
 
+/// Why a run stops that could go on.
+const TIME_OVER: &str = "time was over";
+
 /// How long messages stay hidden behind the end of a run that has died.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -277,7 +280,7 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
     fn time_is_over(&mut self) -> bool {
         let over = (self.desk.clock)() + LOAD_TIME > self.call.deadline;
         if over {
-            self.redriven.stopped = Some("time was over".to_owned());
+            self.redriven.stopped = Some(TIME_OVER.to_owned());
         }
         over
     }
@@ -374,6 +377,9 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 None
             }));
         }
+        let reserve = RESERVE.min(self.left() / 3);
+        let call =
+            Call { deadline: self.call.deadline.checked_sub(reserve).unwrap_or(self.call.deadline), ..self.call };
         for mode in [Mode::Payload, Mode::Truth] {
             let mut load: Vec<Loaded<'_>> = Vec::new();
             for ((index, parcel, _), fetched) in parcels.iter().zip(&fetched).filter(|((_, _, own), _)| *own == mode) {
@@ -385,7 +391,7 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 }
             }
             if !load.is_empty() {
-                let settled = self.settle(&load, mode, &name).await;
+                let settled = self.settle(&load, mode, call, &name).await;
                 self.finish(settled, &mut done).await;
             }
         }
@@ -471,19 +477,21 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         &mut self,
         load: &[Loaded<'_>],
         mode: Mode,
+        call: Call,
         name: &impl Fn(usize) -> &'n str,
     ) -> Vec<(usize, Settled)> {
         let mut parts = vec![load];
         let mut settled = Vec::with_capacity(load.len());
         while let Some(part) = parts.pop() {
+            if (self.desk.clock)() >= call.deadline {
+                self.redriven.stopped.get_or_insert_with(|| TIME_OVER.to_owned());
+                break;
+            }
             let work = Load {
                 records: part.iter().map(|(_, records, _)| *records).collect(),
                 histories: part.iter().map(|(_, _, history)| *history).collect(),
                 mode,
             };
-            let reserve = RESERVE.min(self.left() / 3);
-            let deadline = self.call.deadline.checked_sub(reserve).unwrap_or(self.call.deadline);
-            let call = Call { deadline, ..self.call };
             let result = match self.order.dry_run {
                 true => self.desk.foretell(&work, call).await,
                 false => self.desk.apply(&work, call).await,

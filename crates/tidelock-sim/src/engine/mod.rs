@@ -139,6 +139,12 @@ impl Engine {
         })
     }
 
+    /// The source of one document, whether refreshed or not.
+    #[must_use]
+    pub fn source(&self, index: &str, id: &str) -> Option<Rc<Value>> {
+        self.with(|state, _| state.store.index(index)?.live().get(id).map(|document| Rc::clone(&document.source)))
+    }
+
     /// Id and version of every delete that an index remembers.
     #[must_use]
     pub fn tombstones(&self, index: &str) -> BTreeMap<String, i64> {

@@ -1,7 +1,7 @@
 //! One environment of a sync function: the real code, invoked with an event, killed when its time is over.
 
 use super::World;
-use super::counts::Storm;
+use super::storm::{Hits, Storm};
 use crate::chaos::Chaos;
 use crate::transport::EngineTransport;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tidelock_core::batch::{Circumstances, Fate, PATIENCE, Posts, Report, deliver};
 use tidelock_core::encode::Format;
-use tidelock_core::queue::Nowhere;
+use tidelock_core::pipeline::Pipeline;
 use tidelock_core::source::dynamodb::decode;
 use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
 use tokio::time::{Instant, timeout};
@@ -39,8 +39,13 @@ pub(crate) fn target_under(world: &World, chaos: Rc<dyn Chaos>) -> Target {
     OpenSearchTarget::new(transport, OpenSearchConfig::new(5_000_000, 3))
 }
 
-/// Invokes a function; a dead environment is replaced.
-pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, records: &[Value]) -> Ran {
+/// Invokes a function that has this pipeline; a dead environment is replaced.
+pub(crate) async fn invoke(
+    world: &Rc<World>,
+    environment: &mut Rc<Target>,
+    pipeline: &Pipeline,
+    records: &[Value],
+) -> Ran {
     let payload = serde_json::json!({"Records": records}).to_string();
     let killed = world.storm.strikes("function killed", world.climate.kill_every);
     let time = match killed {
@@ -48,6 +53,9 @@ pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, reco
         false => world.climate.timeout,
     };
     let target = Rc::clone(environment);
+    let hits = Hits::new(&world.storm);
+    let (dead_letters, fallback) = (world.dead_letters.client(&hits), world.fallback.client(&hits));
+    let bucket = world.shelf.client(&hits);
     let work = async {
         let batch = decode(payload.as_bytes(), Format::Json).ok()?;
         let now = Instant::now().into_std();
@@ -60,8 +68,14 @@ pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, reco
             patience: PATIENCE,
         };
         let source = world.climate.source.then_some(&world.table);
-        let posts = Posts { dead_letters: Some(&world.letters), fallback: None, bucket: None::<&Nowhere> };
-        let report: Report = deliver(payload.as_bytes(), &batch, &world.pipeline, &*target, source, posts, at).await;
+        let posts = Posts { dead_letters: Some(&dead_letters), fallback: Some(&fallback), bucket: Some(&bucket) };
+        let report: Report = deliver(payload.as_bytes(), &batch, pipeline, &*target, source, posts, at).await;
+        // What waits for the target must leave time for the queue.
+        if let Some((_, failure)) = report.failures.get("not_held")
+            && failure.detail.starts_with("time was over")
+        {
+            world.complain(format!("no time was left to hold what could not be written: {failure}"));
+        }
         Some(report)
     };
     let ran = match timeout(time, work).await {
@@ -83,6 +97,7 @@ pub(crate) async fn invoke(world: &Rc<World>, environment: &mut Rc<Target>, reco
             }
         },
     };
+    hits.take().into_iter().for_each(|fault| world.storm.note(fault));
     for _ in 0..world.table.take_unreadable() {
         world.storm.note("source unreadable");
     }

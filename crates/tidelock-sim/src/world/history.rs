@@ -24,6 +24,12 @@ pub(crate) struct Change {
     pub(crate) item: Option<Value>,
     /// The record as the stream delivers it.
     pub(crate) record: Value,
+    /// Whose change it is.
+    pub(crate) key: usize,
+    /// The stream's label and the number, in a form whose text order is the changes' order.
+    pub(crate) version: (&'static str, String),
+    /// Where something is known of it when it is done: where it enters, and what it leaves.
+    pub(crate) touches: Vec<String>,
 }
 
 /// One shard of one stream: indices of its changes, in order.
@@ -54,15 +60,18 @@ pub(crate) enum Routing {
 const HOMES: [&str; 3] = ["a", "b", "c"];
 
 impl Routing {
-    /// The pipeline that says so.
-    pub(crate) fn pipeline(self) -> &'static str {
-        match self {
-            Self::Fixed => "version: 1\nroutes: [{from: orders, to: orders}]",
-            Self::Hidden => {
-                "version: 1\nroutes: [{from: orders, where: .hidden | not, to: orders}, {from: orders, where: .text, to: hidden}]"
-            }
-            Self::Home => "version: 1\nroutes: [{from: orders, where: .hidden | not, to: 'orders-{home}'}]",
-        }
+    /// The pipeline that says so. `on_outage` is what its routes do while the target cannot be reached.
+    pub(crate) fn pipeline(self, on_outage: [&str; 2]) -> String {
+        let [first, second] = on_outage;
+        let routes = match self {
+            Self::Fixed => format!("{{from: orders, to: orders, on_outage: {first}}}"),
+            Self::Hidden => format!(
+                "{{from: orders, where: .hidden | not, to: orders, on_outage: {first}}}, \
+                 {{from: orders, where: .text, to: hidden, on_outage: {second}}}"
+            ),
+            Self::Home => format!("{{from: orders, where: .hidden | not, to: 'orders-{{home}}', on_outage: {first}}}"),
+        };
+        format!("version: 1\nroutes: [{routes}]")
     }
 
     /// Every place an item may have.
@@ -83,6 +92,16 @@ impl Routing {
             Self::Home => (!hidden).then(|| format!("orders-{}", item["home"].as_str().unwrap_or_default())),
         }
     }
+
+    /// Every place that a change says something about; `before` is the old image, where records carry it.
+    fn touched(self, name: &str, before: Option<&Value>, item: Option<&Value>) -> Vec<String> {
+        if self != Self::Home && name != "INSERT" {
+            return self.places();
+        }
+        let mut places: Vec<String> = item.into_iter().chain(before).filter_map(|item| self.place(item)).collect();
+        places.dedup();
+        places
+    }
 }
 
 /// How a history is made.
@@ -100,14 +119,22 @@ pub(crate) struct Shape {
     pub(crate) keys_only: bool,
     /// Share of images that the target refuses, in a thousand.
     pub(crate) poison: u32,
+    /// One item does not fit into a message, and the target refuses it.
+    pub(crate) large: bool,
     /// Where items go.
     pub(crate) routing: Routing,
 }
+
+/// How often a large item holds a character that JSON needs six bytes for.
+const LARGE: usize = 190_000;
 
 /// The time at which a simulation begins, milliseconds since 1970.
 pub(crate) const BEGINNING_MS: i64 = 1_790_000_000_000;
 
 pub(crate) const TABLE: &str = "orders";
+
+/// The version space of the table's changes.
+pub(crate) const SPACE: &str = "dynamodb:eu-west-1:123456789012:orders";
 
 pub(crate) const LABELS: [&str; 2] = ["2026-09-01T00:00:00.000", "2026-09-21T15:06:40.500"];
 
@@ -130,6 +157,7 @@ impl History {
         let mut live: Vec<Option<Value>> = vec![None; shape.keys];
         let mut changes: Vec<Change> = Vec::with_capacity(shape.changes);
         let hot = shape.keys.min(5);
+        let mut large = shape.large.then(|| rng.usize(..shape.changes / 2));
         for number in 0..shape.changes {
             let second = shape.relabel && number >= shape.changes / 2;
             if shape.relabel && number == shape.changes / 2 {
@@ -147,11 +175,15 @@ impl History {
             let key = if rng.u32(..100) < 30 { rng.usize(..hot) } else { rng.usize(..shape.keys) };
             let before = live.get(key).cloned().flatten();
             let removes = before.is_some() && rng.u32(..100) < 25;
-            let poison = !removes && rng.u32(..1_000) < shape.poison;
+            let large = !removes && large.take_if(|from| *from <= number).is_some();
+            let poison = !removes && (large || rng.u32(..1_000) < shape.poison);
             let item = (!removes).then(|| {
                 let mut item = json!({"id": id(key), "n": number, "text": format!("v{}", rng.u32(..1_000))});
                 if poison {
                     item["poison"] = json!(true);
+                }
+                if large {
+                    item["text"] = json!("\u{1}".repeat(LARGE));
                 }
                 // Most stay where they are.
                 let stays = before.as_ref().filter(|_| rng.u32(..3) > 0);
@@ -177,6 +209,7 @@ impl History {
                 (Some(_), false) => "INSERT",
             };
             let before = before.as_ref().filter(|_| shape.routing == Routing::Home);
+            let touches = shape.routing.touched(name, before, item.as_ref());
             let label = LABELS[usize::from(second)];
             let record = record(name, label, key, &sequence.to_string(), at, (before, image));
             let shard = key % shape.shards + if second { shape.shards } else { 0 };
@@ -184,7 +217,8 @@ impl History {
                 shard.push(number);
             }
             by_key.entry(key).or_default().push(number);
-            changes.push(Change { time, item, record });
+            let version = (label, format!("{sequence:0>40}"));
+            changes.push(Change { time, item, record, key, version, touches });
         }
         Self { changes, shards, keys: shape.keys, routing: shape.routing, by_key }
     }
@@ -278,6 +312,22 @@ impl History {
         item.is_none()
     }
 
+    /// Whether a change that is newer than this one leaves nothing of its key at a place, and `is_open`.
+    pub(crate) fn is_removed_after(&self, change: usize, place: &str, is_open: impl Fn(usize) -> bool) -> bool {
+        let of_key = self.changes.get(change).and_then(|change| self.by_key.get(&change.key));
+        let newer = of_key.into_iter().flatten().copied().filter(|&other| other > change);
+        newer.filter(|&other| self.at(other, place).is_none()).any(is_open)
+    }
+
+    /// The changes of a shard from one number to another, both included; `None` when there is no such number.
+    pub(crate) fn between(&self, shard: usize, start: &str, end: &str) -> Option<&[usize]> {
+        let shard = self.shards.get(shard)?;
+        let number = |change: &usize| self.changes.get(*change)?.record["dynamodb"]["SequenceNumber"].as_str();
+        let from = shard.iter().position(|change| number(change) == Some(start))?;
+        let to = shard.iter().position(|change| number(change) == Some(end))?;
+        shard.get(from..=to)
+    }
+
     /// Whether this has ever been at a place of a key.
     pub(crate) fn ever(&self, key: usize, place: &str, item: Option<&Value>) -> bool {
         let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
@@ -290,14 +340,17 @@ impl History {
         of_key.iter().any(|&change| these(change) && self.at(change, place).is_none())
     }
 
-    /// Whether every change that enters a place of a key, or leaves it, is one of these.
+    /// Whether every change that enters a place of a key, or leaves it, is one of these; the fence of one that leaves it makes
+    /// older ones stale.
     pub(crate) fn all_of(&self, key: usize, place: &str, these: impl Fn(usize) -> bool) -> bool {
         let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
-        let before = std::iter::once(None).chain(of_key.iter().copied().map(Some));
-        let is_there = |change: usize| self.at(change, place).is_some();
-        let mut touching =
-            of_key.iter().zip(before).filter(|&(&change, before)| is_there(change) || before.is_some_and(is_there));
-        touching.all(|(&change, _)| these(change))
+        let touches = |change: &usize| {
+            self.changes.get(*change).is_some_and(|change| change.touches.iter().any(|touched| touched == place))
+        };
+        let touching: Vec<usize> = of_key.iter().copied().filter(touches).collect();
+        let leaves =
+            touching.iter().rposition(|&change| these(change) && self.at(change, place).is_none()).unwrap_or_default();
+        touching.iter().skip(leaves).all(|&change| these(change))
     }
 
     /// Whether anything of a key was ever at a place.

@@ -3,13 +3,16 @@
 
 use super::World;
 use super::function::{Ran, invoke, target};
+use super::given_up::give_up;
 use super::history::stranger;
-use super::operator::redrive_held;
+use super::redrive::redrive_at_once;
 use serde_json::Value;
 use std::rc::Rc;
 use std::time::Duration;
 use tidelock_core::batch::Fate;
-use tidelock_core::cause::Cause;
+
+/// Most records that are held at once without need.
+const HELD: usize = 12;
 
 /// Delivers a shard from its beginning to its end.
 pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
@@ -20,45 +23,40 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
     let mut hit: Vec<&'static str> = Vec::new();
     let mut redrives = Vec::new();
     let mut most = world.climate.batch;
+    let mut failures = 0;
     while checkpoint < changes.len() {
         // A record can be read a moment after it happened.
         let next = changes.get(checkpoint).and_then(|&change| world.history.changes.get(change));
         let visible = next.map_or(Duration::ZERO, |change| change.time + Duration::from_millis(world.between(20, 400)));
         tokio::time::sleep_until(world.began + visible).await;
+        // As if somebody had told the routes for a moment to hold whatever comes.
+        let held = world.storm.strikes("batch held", 30);
+        let pipeline = if held { &world.holding } else { &world.pipeline };
         let now = world.since();
         let ready = |change: &usize| world.history.changes.get(*change).is_some_and(|change| change.time <= now);
-        let batch: Vec<usize> =
-            changes.iter().skip(checkpoint).take(most.max(1)).take_while(|change| ready(change)).copied().collect();
+        let batch: Vec<usize> = changes
+            .iter()
+            .skip(checkpoint)
+            .take(if held { HELD } else { most.max(1) })
+            .take_while(|change| ready(change))
+            .copied()
+            .collect();
         let mut records: Vec<Value> =
             batch.iter().filter_map(|&change| Some(world.history.changes.get(change)?.record.clone())).collect();
-        if world.storm.strikes("batch held", 30) {
-            // Acknowledged although nothing was written: newer changes of the same keys go straight in meanwhile.
-            let held = batch.get(..batch.len().min(12)).unwrap_or_default();
-            let letters: Vec<_> = records.iter().take(held.len()).map(|record| world.letters.hold(record)).collect();
-            if world.chance(2) {
-                let world = Rc::clone(world);
-                redrives.push(tokio::task::spawn_local(async move { redrive_held(&world, letters).await }));
-            }
-            acknowledge(world, held, &vec![Fate::Parked(Cause::Unreachable); held.len()]);
-            let mut counts = world.counts.borrow_mut();
-            counts.struck("batch held");
-            counts.became(&["batch held"], &vec![Fate::Parked(Cause::Unreachable); held.len()]);
-            drop(counts);
-            checkpoint += held.len();
-            world.note(|| format!("shard {shard} holds {held:?}"));
-            continue;
-        }
         let strange = world.chance(10);
         if strange {
             records.push(stranger(checkpoint + 1));
         }
         let _ = world.storm.take();
+        if held {
+            world.storm.note("batch held");
+        }
         if batch.len() > 1 && world.storm.strikes("older record repeated", 12) {
             // As streams may that know no exactly-once: after a newer record of its key.
             let again = usize::try_from(world.between(0, u64::try_from(batch.len()).unwrap_or(1) - 1)).unwrap_or(0);
             records.extend(records.get(again).cloned());
         }
-        let ran = invoke(world, &mut environment, &records).await;
+        let ran = invoke(world, &mut environment, pipeline, &records).await;
         hit.extend(world.storm.take());
         if let Ran::Answered(_, fates) | Ran::Failed(fates) = &ran {
             let mut counts = world.counts.borrow_mut();
@@ -71,10 +69,16 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
             hit.iter().for_each(|fault| counts.struck(fault));
         }
         hit.clear();
+        let before = checkpoint;
         match ran {
             Ran::Answered(None, fates) => {
                 acknowledge(world, &batch, &fates);
                 checkpoint += batch.len();
+                if held && world.chance(2) {
+                    // While its keys' newer changes go on.
+                    let world = Rc::clone(world);
+                    redrives.push(tokio::task::spawn_local(async move { redrive_at_once(&world).await }));
+                }
                 most = world.climate.batch;
                 if checkpoint > 0 && !world.storm.is_over() && world.chance(world.climate.duplicate_every) {
                     // A checkpoint that was lost: what was done comes again.
@@ -110,6 +114,15 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
         if died {
             hit.push("function killed");
         }
+        failures = if checkpoint == before { failures + 1 } else { 0 };
+        if let Some(how) = world.climate.gives_up.filter(|how| failures >= how.after && !world.storm.is_over()) {
+            give_up(world, how, shard, &batch);
+            world.note(|| format!("shard {shard} gives up {:?}..{:?}", batch.first(), batch.last()));
+            batch.iter().for_each(|&change| world.ledger.acknowledge(change));
+            checkpoint += batch.len();
+            failures = 0;
+            hit.push("batch given up");
+        }
     }
     join(world, redrives).await;
 }
@@ -136,9 +149,7 @@ fn acknowledge(world: &World, batch: &[usize], fates: &[Fate]) {
         if matches!(fate, Fate::Failed(_) | Fate::Pending) {
             world.complain(format!("change {change} was acknowledged as {fate:?}"));
         }
-        if let Some(acknowledged) = world.acknowledged.borrow_mut().get_mut(change) {
-            *acknowledged = true;
-        }
+        world.ledger.acknowledge(change);
     }
     if batch.len() > fates.len() {
         world.complain(format!("{} records have {} fates", batch.len(), fates.len()));

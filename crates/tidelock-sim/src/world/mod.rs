@@ -1,25 +1,36 @@
-//! A world with a seed: a table, its stream, functions that follow it, and an engine that all of it ends in, while
-//! everything that can go wrong does. What runs in the functions is the real code.
+//! A world with a seed: a table, its stream, functions that follow it, queues and a bucket in which changes wait, functions
+//! that redrive them, and an engine that all of it ends in, while everything that can go wrong does. What runs in the
+//! functions is the real code.
 
+mod bucket;
+mod climate;
 mod counts;
 mod function;
+mod given_up;
 mod history;
-mod letters;
+mod ledger;
 mod mapping;
 mod operator;
 mod oracle;
 mod race;
+mod redrive;
+mod singly;
+mod sqs;
+mod storm;
 mod table;
 
 pub use counts::{COLUMNS, Counts};
 
 use crate::engine::{Engine, EngineConfig};
-use counts::Storm;
-use history::{History, Routing, Shape, Step};
-use letters::Letters;
+use bucket::{FAILURES, Shelf};
+use climate::Climate;
+use history::History;
+use ledger::Ledger;
+use sqs::Sqs;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
+use storm::Storm;
 use table::Table;
 use tidelock_core::pipeline::Pipeline;
 use tokio::time::Instant;
@@ -43,63 +54,28 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// What one world is like.
-#[derive(Debug, Clone, Copy)]
-struct Climate {
-    shape: Shape,
-    /// Functions can read the table again.
-    source: bool,
-    batch: usize,
-    timeout: Duration,
-    /// A fault in so many requests.
-    fault_every: u32,
-    /// An invocation in so many dies half-way.
-    kill_every: u32,
-    /// A batch in so many is delivered again after it was done.
-    duplicate_every: u32,
-}
-
-impl Climate {
-    fn new(rng: &mut fastrand::Rng) -> Self {
-        let source = rng.u32(..10) < 7;
-        let routing = *rng.choice(&[Routing::Fixed, Routing::Home, Routing::Hidden]).unwrap_or(&Routing::Fixed);
-        Self {
-            shape: Shape {
-                changes: rng.usize(2_000..2_200),
-                keys: rng.usize(50..90),
-                step: *rng.choice(&[Step::Huge, Step::One, Step::Mixed]).unwrap_or(&Step::Huge),
-                shards: rng.usize(1..4),
-                relabel: rng.u32(..4) == 0,
-                clock_steps: rng.u32(..4) == 0,
-                // Where an item was that has no image, only fixed places tell.
-                keys_only: source && routing != Routing::Home && rng.u32(..3) == 0,
-                poison: rng.u32(..30),
-                routing,
-            },
-            source,
-            batch: rng.usize(5..120),
-            timeout: Duration::from_secs(rng.u64(3..30)),
-            fault_every: rng.u32(6..30),
-            kill_every: rng.u32(8..40),
-            duplicate_every: rng.u32(6..30),
-        }
-    }
-}
-
 /// What all parts of a world share.
 struct World {
     began: Instant,
     climate: Climate,
     pipeline: Pipeline,
+    /// The same for changes that are held whatever the target's state, and for such as never are.
+    holding: Pipeline,
+    plain: Pipeline,
     history: Rc<History>,
     engine: Engine,
     storm: Rc<Storm>,
     table: Table,
-    letters: Letters,
+    ledger: Rc<Ledger>,
+    fallback: Rc<Sqs>,
+    dead_letters: Rc<Sqs>,
+    /// Lambda's on-failure records, where they do not go into the bucket.
+    failures: Rc<Sqs>,
+    shelf: Rc<Shelf>,
     rng: RefCell<fastrand::Rng>,
     counts: RefCell<Counts>,
-    /// Changes that have been acknowledged, by index.
-    acknowledged: RefCell<Vec<bool>>,
+    /// What has hit a redrive that died: the next one finds what it has left.
+    left_behind: RefCell<Vec<&'static str>>,
     wrong: RefCell<Vec<String>>,
     hash: Cell<u64>,
     /// The stream has been read to its end.
@@ -107,8 +83,16 @@ struct World {
     trace: Option<RefCell<Vec<String>>>,
 }
 
-/// Letters are redriven and scans made until nothing is left to happen; then faults end.
-const ROUNDS: usize = 12;
+/// Letters are redriven until nothing is left to happen.
+const ROUNDS: usize = 3;
+
+/// Messages that are none of ours, or that nobody can use. Whatever happens, they stay.
+const FOREIGN: [&str; 4] = [
+    "hello",
+    r#"{"Records":[{"eventSource":"aws:s3"}]}"#,
+    r#"{"tidelock":1,"letter_id":"00"}"#,
+    r#"{"tidelock":2,"letter_id":"00","reason":"mapping_conflict"}"#,
+];
 
 /// Runs the world of a seed to its end and compares what the target holds with what the source has gone through.
 #[must_use]
@@ -124,18 +108,32 @@ pub fn simulate(seed: u64, keep_trace: bool) -> Outcome {
             ..EngineConfig::default()
         };
         let storm = Rc::new(Storm::new(rng.u64(..), climate.fault_every));
+        let engine = Engine::new(config);
+        let ledger = Rc::new(Ledger::new(Rc::clone(&history), engine.clone()));
+        let shelf = Shelf::new(rng.u64(..), &ledger);
+        let pipeline = |on_outage| {
+            let text = climate.shape.routing.pipeline(on_outage);
+            Pipeline::parse(&text).expect("a pipeline")
+        };
+        let mut queue = |name| Sqs::new(name, rng.u64(..), &ledger, &shelf);
         let world = Rc::new(World {
             began: Instant::now(),
             climate,
-            pipeline: Pipeline::parse(climate.shape.routing.pipeline()).expect("a pipeline"),
-            engine: Engine::new(config),
-            storm: Rc::clone(&storm),
+            pipeline: pipeline(climate.on_outage),
+            holding: pipeline(["always_hold"; 2]),
+            plain: pipeline(["retry"; 2]),
+            engine,
+            storm,
             table: Table::new(Rc::clone(&history)),
-            letters: Letters::new(Rc::clone(&storm)),
-            acknowledged: RefCell::new(vec![false; history.changes.len()]),
+            fallback: queue("the fallback queue"),
+            dead_letters: queue("the dead letters"),
+            failures: queue("the failures"),
+            shelf,
+            ledger,
             history,
             rng: RefCell::new(fastrand::Rng::with_seed(rng.u64(..))),
             counts: RefCell::default(),
+            left_behind: RefCell::default(),
             wrong: RefCell::default(),
             hash: Cell::new(0),
             drained: Cell::new(false),
@@ -154,25 +152,38 @@ impl World {
             let world = Rc::clone(self);
             shards.push(tokio::task::spawn_local(async move { mapping::follow(&world, shard).await }));
         }
-        let world = Rc::clone(self);
-        let operator = tokio::task::spawn_local(async move { operator::work(&world).await });
+        let (world, scheduled) = (Rc::clone(self), Rc::clone(self));
+        let beside = [
+            tokio::task::spawn_local(async move { operator::work(&world).await }),
+            tokio::task::spawn_local(async move { redrive::on_schedule(&scheduled).await }),
+        ];
         for shard in shards {
             if let Err(error) = shard.await {
                 self.complain(format!("a mapping ended: {error}"));
             }
         }
         self.drained.set(true);
-        if let Err(error) = operator.await {
-            self.complain(format!("the operator ended: {error}"));
+        for task in beside {
+            if let Err(error) = task.await {
+                self.complain(format!("the operator or the schedule ended: {error}"));
+            }
         }
         // What is still under way lands; fences become old enough; sweeps find what has come back.
+        self.settle().await;
+        // What is redriven now is older than fences that have been swept: nobody will look for it again.
+        redrive::late(self).await;
         self.settle().await;
         oracle::check(self, false);
         self.storm.end();
         self.table.heal();
         self.engine.accept_poison();
         for _ in 0..ROUNDS {
-            if operator::redrive_all(self, true).await == 0 {
+            let waits = [&self.fallback, &self.dead_letters, &self.failures].map(|queue| queue.all_visible());
+            if let Some(last) = waits.into_iter().flatten().max() {
+                tokio::time::sleep_until(last).await;
+            }
+            redrive::all(self).await;
+            if oracle::all_is_redriven(self) {
                 break;
             }
             tokio::time::sleep(Duration::from_secs(70)).await;
@@ -239,13 +250,20 @@ impl World {
             hash: self.engine.trace_hash() ^ self.hash.get(),
             changes: self.history.changes.len(),
             keys: self.history.keys,
-            wrong: self.wrong.borrow().clone(),
+            wrong: self.wrong.take().into_iter().chain(self.ledger.take_wrong()).collect(),
             trace,
         }
     }
 
-    /// Documents that were there before: without a version, damaged, or of another source.
+    /// Documents and messages that were there before. Documents are without a version, damaged, or of another source.
     fn plant(&self) {
+        for queue in [&self.fallback, &self.dead_letters, &self.failures] {
+            FOREIGN.iter().for_each(|body| queue.put((*body).to_owned(), Duration::ZERO));
+        }
+        FOREIGN
+            .iter()
+            .enumerate()
+            .for_each(|(number, body)| self.shelf.put(&foreign_object(number), body.as_bytes().to_vec()));
         let mut rng = self.rng.borrow_mut();
         for key in 0..self.history.keys {
             if rng.u32(..12) != 0 {
@@ -271,4 +289,9 @@ impl World {
             }
         }
     }
+}
+
+/// The name of an object that is none of ours, among those that Lambda leaves.
+fn foreign_object(number: usize) -> String {
+    format!("{FAILURES}uuid/what-is-this/{number}")
 }

@@ -1,32 +1,36 @@
 //! What goes on beside the stream: redrive, sweep, backfill, reindexing.
 
 use super::World;
-use super::function::{Target, target, target_under};
-use super::history::{TABLE, id};
+use super::function::target;
+use super::history::{SPACE, TABLE, id};
 use super::race::race;
+use super::singly::{dawdling, write_one};
+use super::storm::Hits;
+use super::{redrive, singly};
 use serde_json::Value;
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use tidelock_core::batch::{Delivery, Fate, Lane, Plan};
 use tidelock_core::cause::Disposition;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{FENCE_INDEX, FENCE_LIFE_MS, Window};
 use tidelock_core::pipeline::Routed;
+use tidelock_core::redrive::Renewal;
 use tidelock_core::slow::{Wish, backfill};
 use tidelock_core::source::dynamodb::decode;
-use tidelock_core::target::{Call, Done, Outcome, Place, Store as _};
+use tidelock_core::target::{Call, Place, Store as _};
 use tidelock_core::version::dynamodb::oldest;
 use tokio::time::{Instant, timeout};
-
-const SPACE: &str = "dynamodb:eu-west-1:123456789012:orders";
 
 /// Works until the stream has been read to its end.
 pub(crate) async fn work(world: &Rc<World>) {
     let mut beside = Vec::new();
     while !world.drained.get() {
         tokio::time::sleep(Duration::from_millis(world.between(2_000, 20_000))).await;
-        match world.between(0, 17) {
+        match world.between(0, 22) {
+            21 => survey(world).await,
+            20 => beside.push(tokio::task::spawn_local(singly::write(Rc::clone(world)))),
+            18..=19 => take_down(world),
+            17 => beside.push(tokio::task::spawn_local(redrive::by_mapping(Rc::clone(world)))),
             16 => {
                 let (world, number) = (Rc::clone(world), beside.len());
                 beside.push(tokio::task::spawn_local(async move { race(&world, number).await }));
@@ -35,9 +39,7 @@ pub(crate) async fn work(world: &Rc<World>) {
                 let world = Rc::clone(world);
                 beside.push(tokio::task::spawn_local(async move { replay(&world).await }));
             }
-            0..=3 => {
-                redrive_all(world, false).await;
-            }
+            0..=3 => beside.push(tokio::task::spawn_local(redrive::at_random(Rc::clone(world)))),
             4..=5 => sweep(world, false).await,
             6 => block(world),
             7..=8 if world.climate.source => scan(world).await,
@@ -47,36 +49,14 @@ pub(crate) async fn work(world: &Rc<World>) {
     }
     for replay in beside {
         if let Err(error) = replay.await {
-            world.complain(format!("a replay ended: {error}"));
+            world.complain(format!("work beside the stream ended: {error}"));
         }
     }
 }
 
-fn call(world: &World, time: Duration) -> Call {
+pub(crate) fn call(world: &World, time: Duration) -> Call {
     let deadline = Instant::now().into_std() + time;
     Call { deadline, now_ms: world.now_ms(), truth: world.climate.source }
-}
-
-/// One pass over the letters; says how many wait still. Dies half-way as functions do. `last`: everything is well by now,
-/// and the source can be read whatever the pipeline's setting was.
-pub(crate) async fn redrive_all(world: &Rc<World>, last: bool) -> usize {
-    let target = target(world);
-    let letters = world.letters.waiting();
-    let time = if last { Duration::from_secs(3_600) } else { Duration::from_millis(world.between(50, 300_000)) };
-    let work = async {
-        for (number, letter) in &letters {
-            let by_truth = (last || world.climate.source) && world.chance(2);
-            let outcome = redrive(world, &target, letter, by_truth, false).await;
-            world.note(|| format!("redrive {number} truth={by_truth}: {outcome:?}"));
-            if let Some(Ok(_)) = outcome {
-                world.letters.complete(*number);
-            }
-        }
-    };
-    if timeout(time, work).await.is_err() {
-        world.note(|| "redrive died".to_owned());
-    }
-    world.letters.waiting().len()
 }
 
 /// Redrives records that have been dealt with, most of them a moment ago: what an operator does who takes an on-failure
@@ -90,7 +70,7 @@ async fn replay(world: &Rc<World>) {
             let back = usize::try_from(world.between(0, u64::try_from(span).unwrap_or(1).max(1))).ok()?;
             happened.checked_sub(back + 1)
         })
-        .filter(|&change| world.acknowledged.borrow().get(change) == Some(&true))
+        .filter(|&change| world.ledger.is_acknowledged(change))
         .collect();
     if picked.is_empty() {
         return;
@@ -100,60 +80,12 @@ async fn replay(world: &Rc<World>) {
     let work = async {
         for change in picked {
             let Some(change) = world.history.changes.get(change) else { continue };
-            let letter = serde_json::json!({"record": change.record});
-            let outcome = redrive(world, &target, &letter, world.climate.source && world.chance(4), false).await;
+            let by_truth = world.climate.source && world.chance(4);
+            let outcome = write_one(world, &target, &change.record, by_truth, false).await;
             world.note(|| format!("replay {}: {outcome:?}", change.record["dynamodb"]["SequenceNumber"]));
         }
     };
     let _ = timeout(time, work).await;
-}
-
-/// A target whose looks take long and whose writes are patient: what happens between look and write is what a slow lane has to
-/// find out about.
-fn dawdling(world: &World) -> Target {
-    let storm = Rc::clone(&world.storm);
-    let rng = RefCell::new(fastrand::Rng::with_seed(world.between(0, u64::MAX)));
-    target_under(world, Rc::new(move |kind| storm.dawdle(kind, &mut rng.borrow_mut())))
-}
-
-/// Redrives what has just been held, while its keys' newer changes go on.
-pub(crate) async fn redrive_held(world: &Rc<World>, letters: Vec<(usize, Value)>) {
-    let target = dawdling(world);
-    world.storm.note("redriven at once");
-    for (number, letter) in letters {
-        let by_truth = world.climate.source && world.chance(3);
-        let outcome = redrive(world, &target, &letter, by_truth, true).await;
-        world.note(|| format!("redrive {number} at once truth={by_truth}: {outcome:?}"));
-        if let Some(Ok(_)) = outcome {
-            world.letters.complete(number);
-        }
-    }
-}
-
-/// Redrives one letter; `None` when it cannot be tried in this way.
-pub(crate) async fn redrive(
-    world: &World,
-    target: &Target,
-    letter: &Value,
-    by_truth: bool,
-    patient: bool,
-) -> Option<Outcome> {
-    let payload = serde_json::json!({"Records": [letter["record"]]}).to_string();
-    let batch = decode(payload.as_bytes(), Format::Json).ok()?;
-    let plan = Plan::new(payload.as_bytes(), &batch, &world.pipeline);
-    // Some runs have time enough to wait for a write that lands when deletes have been forgotten.
-    let patience = if patient || world.chance(3) { world.between(60, 500) } else { world.between(3, 20) };
-    let call = call(world, Duration::from_secs(patience));
-    let lane = if by_truth { Lane::Truth } else { Lane::Slow };
-    let source = (by_truth || call.truth).then_some(&world.table);
-    let mut delivery = Delivery::new(&batch, &plan, source.is_some());
-    delivery.write(target, source, lane, call, call).await;
-    match delivery.fates().first()? {
-        Fate::Done(done) => Some(Ok(*done)),
-        Fate::Filtered => Some(Ok(Done::Stale)),
-        Fate::Failed(failure) => Some(Err(failure.clone())),
-        Fate::Parked(_) | Fate::Held(_) | Fate::Pending => None,
-    }
 }
 
 /// A sweep; in a storm it may die half-way.
@@ -229,6 +161,43 @@ fn scanned(key: usize) -> Value {
 
 fn a_place(world: &World) -> String {
     world.rng.borrow_mut().choice(world.history.routing.places()).unwrap_or_default()
+}
+
+/// The target is away for a while: seldom long where everything waits for it.
+fn take_down(world: &World) {
+    let waits = world.climate.on_outage.contains(&"retry");
+    let time = Duration::from_millis(world.between(5_000, if waits && !world.chance(4) { 60_000 } else { 240_000 }));
+    world.note(|| format!("the target is down for {time:?}"));
+    world.storm.take_down(time);
+}
+
+/// Looks through a queue; what is older than some time is sent anew. Dies half-way as functions do.
+pub(crate) async fn survey(world: &Rc<World>) {
+    let hits = Hits::new(&world.storm);
+    let queue = if world.chance(2) { &world.fallback } else { &world.dead_letters };
+    let (queue, bucket) = (queue.client(&hits), world.shelf.client(&hits));
+    let age = i64::try_from(world.between(0, 400_000)).unwrap_or_default();
+    let renewal = world.chance(2).then(|| Renewal { before_ms: world.now_ms() - age });
+    let deadline = Instant::now().into_std() + Duration::from_secs(world.between(4, 60));
+    let most = usize::try_from(world.between(1, 300)).unwrap_or_default();
+    let mut seen = 0;
+    let work = tidelock_core::redrive::survey(&queue, Some(&bucket), renewal, redrive::clock, deadline, |_, _| {
+        seen += 1;
+        seen < most
+    });
+    let time = if world.chance(3) { world.between(10, 2_000) } else { 3_600_000 };
+    let survey = timeout(Duration::from_millis(time), work).await;
+    world.note(|| format!("survey: {survey:?}"));
+    if renewal.is_none() && queue.changes.get() > 0 {
+        world.complain("a survey has changed what it looked at".to_owned());
+    }
+    if renewal.is_some() {
+        hits.note("queue sent anew");
+    }
+    let hits = hits.take();
+    hits.iter().for_each(|fault| world.counts.borrow_mut().struck(fault));
+    // Whoever comes next finds what it has left.
+    world.left_behind.borrow_mut().extend(hits);
 }
 
 /// A disk is full for a while.

@@ -1,29 +1,61 @@
 //! What must be true in the end: the target holds the fold of the source's history, and nothing was lost on the way.
 
-use super::World;
 use super::history::id;
+use super::ledger::{Entry, Kind};
+use super::{FOREIGN, World, foreign_object};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Compares the target with the source. Before redrive, changes that wait in the dead-letter queue are left out.
+/// Compares the target with the source. Before redrive, changes that wait are left out; after it, those that are lost.
 pub(crate) fn check(world: &World, redriven: bool) {
-    let parked = parked(world);
     let stage = if redriven { "after redrive" } else { "before redrive" };
-    if redriven && !parked.is_empty() {
-        world.complain(format!("{stage}: letters of changes {parked:?} cannot be redriven"));
+    world.ledger.audit(stage);
+    check_foreign(world, stage);
+    if redriven && !all_is_redriven(world) {
+        let queues = [&world.fallback, &world.dead_letters, &world.failures].map(|queue| queue.holds());
+        world.complain(format!("{stage}: {queues:?} messages cannot be redriven"));
     }
+    let in_doubt: BTreeSet<usize> = match redriven {
+        true => lost(world),
+        false => (0..world.history.changes.len()).filter(|&change| world.ledger.is_waiting(change)).collect(),
+    };
     for place in world.history.routing.places() {
-        check_place(world, &place, &parked, redriven);
-    }
-    for (change, acknowledged) in world.acknowledged.borrow().iter().enumerate() {
-        if !acknowledged {
-            world.complain(format!("{stage}: change {change} was never acknowledged"));
-        }
+        check_place(world, &place, &in_doubt, stage);
     }
 }
 
-fn check_place(world: &World, place: &str, parked: &BTreeSet<usize>, redriven: bool) {
-    let stage = if redriven { "after redrive" } else { "before redrive" };
+/// Nothing waits that could be redriven.
+pub(crate) fn all_is_redriven(world: &World) -> bool {
+    let queues = [&world.fallback, &world.dead_letters, &world.failures];
+    let objects = world.shelf.failures();
+    queues.iter().all(|queue| queue.holds() == 0) && objects.iter().all(|(_, entry)| entry.kind == Kind::Foreign)
+}
+
+/// Changes that some letter says are lost.
+fn lost(world: &World) -> BTreeSet<usize> {
+    let letters = world.dead_letters.entries();
+    let lost = letters.iter().filter(|(entry, _)| entry.kind == Kind::Lost);
+    lost.flat_map(|(Entry { changes, .. }, _)| changes.iter().copied()).collect()
+}
+
+/// What is none of ours is where it was.
+fn check_foreign(world: &World, stage: &str) {
+    for (name, queue) in
+        [("fallback queue", &world.fallback), ("dead letters", &world.dead_letters), ("failures", &world.failures)]
+    {
+        let there: BTreeSet<String> = queue.entries().into_iter().map(|(_, body)| body).collect();
+        for body in FOREIGN.iter().filter(|body| !there.contains(**body)) {
+            world.complain(format!("{stage}: `{body}` is no longer among the {name}"));
+        }
+    }
+    let objects: BTreeSet<String> = world.shelf.failures().into_iter().map(|(name, _)| name).collect();
+    for name in (0..FOREIGN.len()).map(foreign_object).filter(|name| !objects.contains(name)) {
+        world.complain(format!("{stage}: object {name} is gone"));
+    }
+}
+
+fn check_place(world: &World, place: &str, in_doubt: &BTreeSet<usize>, stage: &str) {
+    let is_in_doubt = |change: usize| in_doubt.contains(&change);
     let documents = world.engine.documents(place);
     for key in 0..world.history.keys {
         let stored = documents.get(&id(key)).map(|(_, source)| without_mark(source));
@@ -31,30 +63,24 @@ fn check_place(world: &World, place: &str, parked: &BTreeSet<usize>, redriven: b
         if stored == expected {
             continue;
         }
-        // A parked change is as if it had not happened, until it is redriven. A truth or a second delivery may have brought
+        // A change that waits is as if it had not happened, until it is redriven; a lost one for ever. A truth or a second delivery may have brought
         // it in all the same, so that any of those after the last change that is not parked will do.
-        if !redriven && world.history.could_be(key, place, stored.as_ref(), |change| parked.contains(&change)) {
+        if world.history.could_be(key, place, stored.as_ref(), is_in_doubt) {
             continue;
         }
         // A delete that waits may have been half done: the document gone, its fence refused. Then nothing but its redrive keeps
         // an older write from landing.
-        if !redriven
-            && world.history.removed_in(key, place, |change| parked.contains(&change))
-            && world.history.ever(key, place, stored.as_ref())
-        {
+        if world.history.removed_in(key, place, is_in_doubt) && world.history.ever(key, place, stored.as_ref()) {
             continue;
         }
-        if !redriven
-            && was_planted(stored.as_ref())
-            && world.history.all_of(key, place, |change| parked.contains(&change))
-        {
+        if was_planted(stored.as_ref()) && world.history.all_of(key, place, is_in_doubt) {
             continue;
         }
         let show = |item: Option<&Value>| item.map_or("absent".to_owned(), |item| format!("n={}", item["n"]));
         let (stored, expected) = (show(stored.as_ref()), show(expected.as_ref()));
         world.complain(format!("{stage}: {} in {place} is {stored}, the source says {expected}", id(key)));
     }
-    world.note(|| format!("{stage}: {} documents in {place}, {} letters wait", documents.len(), parked.len()));
+    world.note(|| format!("{stage}: {} documents in {place}, {} changes in doubt", documents.len(), in_doubt.len()));
 }
 
 /// A document that was there before; it stays as long as every change that touches its place is parked.
@@ -68,17 +94,4 @@ fn without_mark(source: &Value) -> Value {
         fields.remove("_tidelock");
     }
     source
-}
-
-/// Changes that wait in the queue.
-fn parked(world: &World) -> BTreeSet<usize> {
-    let positions: BTreeSet<(String, String)> =
-        world.letters.waiting().iter().map(|(_, letter)| place(&letter["record"])).collect();
-    let changes = world.history.changes.iter().enumerate();
-    changes.filter(|(_, change)| positions.contains(&place(&change.record))).map(|(index, _)| index).collect()
-}
-
-fn place(record: &Value) -> (String, String) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    (text(&record["eventSourceARN"]), text(&record["dynamodb"]["SequenceNumber"]))
 }

@@ -2,13 +2,16 @@
 
 use super::World;
 use super::function::{Ran, invoke, target, target_under};
-use super::history::{LABELS, id, record};
-use super::operator::redrive;
-use crate::chaos::{RequestKind, Strike};
+use super::history::{BEGINNING_MS, LABELS, TABLE, id, record};
+use super::redrive::redrive_letter;
+use super::singly::write_one;
+use crate::chaos::{Chaos, RequestKind, Strike};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
+use tidelock_core::batch::Fate;
+use tidelock_core::letter::timestamp;
 
 /// Keys from here on belong to races; the table knows nothing of them.
 const FIRST_KEY: usize = 1_000_000;
@@ -31,26 +34,36 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
             (RequestKind::MultiGet, Some(by)) => Strike::SlowAnswer(by),
             (_, kept) => {
                 slow.set(kept);
-                crate::chaos::Chaos::strike(&*storm, kind)
+                Chaos::strike(&*storm, kind)
             }
         }),
     );
-    let letter = json!({"record": insert});
-    let redriven = redrive(world, &target_of_redrive, &letter, false, true);
+    let whole = world.chance(2);
+    let redriven = async {
+        if !whole {
+            return matches!(write_one(world, &target_of_redrive, &insert, false, true).await, Some(Ok(_)));
+        }
+        let letter = json!({
+            "tidelock": 1, "letter_id": format!("race {number}"), "reason": "unavailable", "record": insert,
+            "source": {"kind": "dynamodb", "name": TABLE}, "attempts": 1, "first_failed_at": timestamp(BEGINNING_MS),
+        });
+        redrive_letter(world, target_of_redrive, letter.to_string()).await
+    };
     let deleted = async {
         tokio::time::sleep(Duration::from_millis(world.between(50, 5_000))).await;
         let mut environment = Rc::new(target(world));
         for _ in 0..200 {
-            if let Ran::Answered(None, _) = invoke(world, &mut environment, std::slice::from_ref(&remove)).await {
-                return true;
+            let ran = invoke(world, &mut environment, &world.plain, std::slice::from_ref(&remove)).await;
+            if let Ran::Answered(None, fates) = ran {
+                return matches!(fates.as_slice(), [Fate::Done(_)]);
             }
             tokio::time::sleep(Duration::from_millis(world.between(50, 1_000))).await;
         }
         false
     };
     let (redriven, deleted) = tokio::join!(redriven, deleted);
-    world.note(|| format!("race {number}: deleted {deleted}, redriven {redriven:?}"));
-    if deleted && matches!(redriven, Some(Ok(_))) && world.engine.documents(&place).contains_key(&id(key)) {
+    world.note(|| format!("race {number}: deleted {deleted}, redriven {redriven}, as a whole {whole}"));
+    if deleted && redriven && world.engine.documents(&place).contains_key(&id(key)) {
         world.complain(format!("{} is there when its delete and the redrive of its insert are both done", id(key)));
     }
 }

@@ -51,19 +51,19 @@ impl Table {
         Some(Item { document, notation: Notation::DynamoDb, bytes: text.into_bytes() })
     }
 
-    async fn wait(&self) {
+    async fn wait(&self, deadline: StdInstant) {
         let wait = {
             let mut rng = self.rng.borrow_mut();
             // Most reads are quick.
             Duration::from_millis(if rng.u32(..8) == 0 { rng.u64(40..2_000) } else { rng.u64(1..40) })
         };
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep_until((Instant::now() + wait).min(deadline.into())).await;
     }
 }
 
 impl Source for Table {
     async fn read(&self, _origin: &str, keys: &[Key<'_>], _format: Format, deadline: StdInstant) -> Vec<ReadResult> {
-        self.wait().await;
+        self.wait(deadline).await;
         let fails = !self.healthy.get() && self.rng.borrow_mut().u32(..15) == 0;
         if fails || Instant::now().into_std() >= deadline {
             self.unreadable.set(self.unreadable.get() + 1);
@@ -78,7 +78,7 @@ impl Source for Table {
                 Ok(self.item(key, at))
             })
             .collect();
-        self.wait().await;
+        self.wait(deadline).await;
         found
     }
 }
