@@ -19,6 +19,7 @@ mod dead_letters;
 mod faults;
 mod opensearch;
 mod redrive;
+mod salvage;
 mod start;
 mod stream;
 mod templates;

@@ -74,6 +74,7 @@ causes! {
     DocumentTooLarge "document_too_large" Park "the document is over the target's limit" "make the item smaller, or raise TIDELOCK_BULK_BYTES where that is the limit";
     MappingConflict "mapping_conflict" Park "a value does not fit the index's mapping of its field" "correct the mapping or the item, then redrive";
     FieldLimit "field_limit" Park "the document would add more fields than the index allows" "raise index.mapping.total_fields.limit, or map the object as flat_object";
+    Salvaged "salvaged" Park "the document is written without fields that the index refused; they are under `_rejected`" "correct the mapping or the item, then redrive: the whole document is written";
     InvalidDocument "invalid_document" Park "the target refuses the document as it is" "see the detail, correct the item or the target's rules, then redrive";
     InvalidTargetName "invalid_target_name" Park "the index or collection cannot have this name" "route the source to another name in the pipeline";
     UniqueConflict "unique_conflict" Park "another document holds the value of a unique index" "drop the index, or correct the other document, then redrive";

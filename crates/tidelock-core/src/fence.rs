@@ -95,7 +95,14 @@ mod tests {
     use super::*;
 
     fn mark(space: &str, exact: &str) -> Mark {
-        Mark { space: space.into(), label: String::new(), exact: format!("{exact:0>20}"), token: String::new(), at: 0 }
+        Mark {
+            space: space.into(),
+            label: String::new(),
+            exact: format!("{exact:0>20}"),
+            token: String::new(),
+            at: 0,
+            part: false,
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod letter;
 pub mod pipeline;
 pub mod queue;
 pub mod redrive;
+pub mod salvage;
 pub mod settings;
 pub mod slow;
 pub mod source;

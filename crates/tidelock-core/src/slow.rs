@@ -19,7 +19,7 @@ use crate::fence::overtakes;
 use crate::image::{Image, Notation};
 use crate::key::Key;
 use crate::pipeline::{Routed, Rules};
-use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Write};
+use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Salvage, Store, Write};
 use crate::version::{Mark, Version};
 use std::cmp::Ordering;
 use std::time::Instant;
@@ -82,6 +82,8 @@ pub struct Wish<'a> {
     pub key: Key<'a>,
     /// The version of the change that asks for it: what the source says is at least this new.
     pub version: Version<'a>,
+    /// See [`Operation::salvage`].
+    pub salvage: Salvage,
 }
 
 /// What of an item belongs to a place.
@@ -117,8 +119,8 @@ enum Step<W> {
     Remove(W, Mark),
 }
 
-/// Compares a change with what is stored.
-fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>) -> Step<W> {
+/// Compares a change with what is stored, which may be what we have just `written`.
+fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool) -> Step<W> {
     let (version, write) = (&operation.version, operation.write);
     let order = |mark: &Mark| mark.compare(&version.mark());
     if let Some(fence) = &found.fence
@@ -146,7 +148,8 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>) -> Step<W> {
         Some(Ordering::Equal) => {
             let token = stored.mark.as_ref().map_or("", |mark| mark.token.as_str());
             if token == version.token || token.is_empty() || version.token.is_empty() {
-                return Step::Done(Ok(Done::Applied));
+                let is_part = stored.mark.as_ref().is_some_and(|mark| mark.part);
+                return if is_part && !written { over() } else { Step::Done(Ok(Done::Applied)) };
             }
             // Two changes of one transaction: which is the later one, a slow lane cannot know.
             Step::Done(Err(Failure::new(
@@ -180,7 +183,7 @@ pub async fn settle<S: Store>(store: &S, operations: &[Operation<'_>], call: Cal
         let looked = answers(store.look(&asked, call).await, asked.len());
         let mut steps = Vec::new();
         for ((&index, operation), found) in open.iter().zip(&asked).zip(looked) {
-            let outcome = match found.map(|found| step(operation, &found)) {
+            let outcome = match found.map(|found| step(operation, &found, flag(&written, index))) {
                 Err(failure) => Err(failure),
                 Ok(Step::Done(outcome)) => {
                     // Looked at once more: it is there, or what is newer is.
@@ -333,7 +336,7 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
 }
 
 fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Operation<'a> {
-    Operation { into: wish.into, key: wish.key, write, version }
+    Operation { into: wish.into, key: wish.key, write, version, salvage: wish.salvage }
 }
 
 /// The version to write what the source says now with: the newest of the change's own and what the target knows.

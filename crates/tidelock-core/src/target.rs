@@ -97,6 +97,20 @@ pub struct Operation<'a> {
     pub write: Write<'a>,
     /// Guards the write: nothing newer is ever overwritten.
     pub version: Version<'a>,
+    /// What may become of fields that the target has no place for.
+    pub salvage: Salvage,
+}
+
+/// Whether fields of a document are [set aside](crate::salvage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Salvage {
+    /// They are not: the document is written whole, or not at all.
+    #[default]
+    Never,
+    /// They may be.
+    Allowed,
+    /// They have been: the stored [mark](crate::version::Mark::part) says so.
+    Done,
 }
 
 /// A write that needs nothing more.
@@ -135,6 +149,12 @@ pub trait Target {
     /// A delete is applied only when its [fence](crate::fence) is, too. Retries what may pass within the time left. When it
     /// returns, nothing it has sent is still under way.
     async fn apply(&self, operations: &[Operation<'_>], call: Call) -> Vec<Outcome>;
+
+    /// Documents that were refused for a field's sake, each with its failure: by position, dotted paths of fields without which the
+    /// document might be taken. None where the target cannot tell.
+    async fn misfits(&self, refused: &[(Operation<'_>, &Failure)], _deadline: Instant) -> Vec<Vec<String>> {
+        vec![Vec::new(); refused.len()]
+    }
 }
 
 /// What is stored where an operation wants to write, read from where writes go.

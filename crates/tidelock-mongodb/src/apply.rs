@@ -13,7 +13,7 @@ use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::decimal128;
 use tidelock_core::fence::FENCE_COLLECTION;
 use tidelock_core::json::Number;
-use tidelock_core::target::{Call, Operation, Outcome, Put, ShardValue, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Put, Salvage, ShardValue, Write};
 
 /// How what is stored is treated.
 #[derive(Debug, Clone, Copy)]
@@ -374,7 +374,7 @@ mod tests {
         for (digits, held) in [(1, true), (34, true), (35, false), (38, false)] {
             let mut into = Place::new("c".to_owned(), false);
             into.shard_key = vec![("zip".to_owned(), ShardValue::Number("7".repeat(digits)))];
-            let operation = Operation { into: &into, key, write: Write::Delete, version };
+            let operation = Operation { into: &into, key, write: Write::Delete, version, salvage: Salvage::Never };
             let checked = check_shard_key(&operation).map_err(|failure| failure.cause);
             assert_eq!(checked, if held { Ok(()) } else { Err(Cause::InvalidId) }, "{digits}");
         }

@@ -418,6 +418,7 @@ mod tests {
             exact: format!("{exact:0>20}"),
             token: String::new(),
             at,
+            part: false,
         });
         Stored { mark, unchanged: Unchanged(vec![7]) }
     }

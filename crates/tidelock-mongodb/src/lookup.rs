@@ -191,7 +191,7 @@ fn mark(document: &RawDocument) -> Option<Mark> {
         None => String::new(),
         Some(token) => token.as_str()?.to_owned(),
     };
-    Some(Mark { space: text("space")?, label: text("label")?, exact: text("exact")?, token, at })
+    Some(Mark { space: text("space")?, label: text("label")?, exact: text("exact")?, token, at, part: false })
 }
 
 #[cfg(test)]
@@ -221,8 +221,14 @@ mod tests {
     fn a_whole_mark_is_read() {
         let mark = doc! {"space": "s", "label": "l", "exact": "e", "at": 5_i64};
         let stored = of(&doc! {"_id": 1, "_tidelock": mark.clone()});
-        let expected =
-            Mark { space: "s".to_owned(), label: "l".to_owned(), exact: "e".to_owned(), token: String::new(), at: 5 };
+        let expected = Mark {
+            space: "s".to_owned(),
+            label: "l".to_owned(),
+            exact: "e".to_owned(),
+            token: String::new(),
+            at: 5,
+            part: false,
+        };
         assert_eq!(stored.mark, Some(expected.clone()));
         let with_token = of(&doc! {"_tidelock": {"space": "s", "label": "l", "exact": "e", "token": "t", "at": 5_i64}});
         assert_eq!(with_token.mark, Some(Mark { token: "t".to_owned(), ..expected }));

@@ -4,7 +4,7 @@ use crate::judge::Seen;
 use tidelock_core::encode::MARK_FIELD;
 use tidelock_core::fence::FENCE_INDEX;
 use tidelock_core::json::write_string;
-use tidelock_core::target::{Operation, Write};
+use tidelock_core::target::{Operation, Salvage, Write};
 
 /// How a write is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,11 @@ pub(crate) fn push_action(body: &mut Vec<u8>, operation: &Operation<'_>, id: &st
         body.extend_from_slice(MARK_FIELD.as_bytes());
         body.extend_from_slice(b"\":");
         operation.version.write_json(body);
+        if operation.salvage == Salvage::Done {
+            // Into the mark, before its end.
+            body.pop();
+            body.extend_from_slice(b",\"part\":true}");
+        }
         body.extend_from_slice(b"}\n");
     }
 }
@@ -101,7 +106,7 @@ fn push_guard(body: &mut Vec<u8>, operation: &Operation<'_>, guard: Guard) {
 /// An upper bound of what [`push_action`] and [`push_fence`] append for an operation.
 pub(crate) fn action_size(operation: &Operation<'_>, id: &str) -> usize {
     let version = &operation.version;
-    let mark = version.space.len() + version.label.len() + version.exact.len() + version.token.len() + 88;
+    let mark = version.space.len() + version.label.len() + version.exact.len() + version.token.len() + 100;
     let content = match operation.write {
         Write::Upsert(document) => document.len() + mark,
         Write::Delete => 160 + operation.into.name.len() * 2 + id.len() * 2 + operation.key.as_bytes().len() * 3 + mark,

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
 use tidelock_core::fence::FENCE_INDEX;
+use tidelock_core::salvage::REJECTED;
 
-/// `_tidelock` is kept in the source alone: neither parsed nor indexed, so it costs next to nothing and cannot conflict.
-const PROPERTY: &str = r#"{"properties":{"_tidelock":{"type":"object","enabled":false}}}"#;
+/// A field that is kept in the source alone: neither parsed nor indexed, so it costs next to nothing and cannot conflict.
+const UNPARSED: &str = r#"{"type":"object","enabled":false}"#;
 
-/// The same for an index that is made.
-const DOCUMENTS: &str = r#"{"mappings":{"properties":{"_tidelock":{"type":"object","enabled":false}}}}"#;
+/// The field of versions.
+const MARK: &str = "_tidelock";
 
 /// Fences are found by the time they were written at, and by nothing else.
 const FENCES: &str = concat!(
@@ -53,25 +54,42 @@ pub(crate) fn path_segment(name: &str) -> String {
     out
 }
 
-/// Sees to it that `_tidelock` is mapped in an index, and creates the index if there is none.
+/// Sees to it that Tidelock's fields are mapped in an index, and creates the index if there is none. `salvage`: also the field
+/// under which it sets aside what the index refuses.
 ///
 /// Best effort: where the rights are missing the index is used as it is, and the mapping grows by itself.
-pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: Instant) -> Result<(), Failure> {
+pub(crate) async fn prepare<T: Transport>(
+    transport: &T,
+    name: &str,
+    salvage: bool,
+    deadline: Instant,
+) -> Result<(), Failure> {
     let path = path_segment(name);
-    let found = transport.send(look(&path), deadline).await?;
+    let own = if salvage && name != FENCE_INDEX { &[MARK, REJECTED][..] } else { &[MARK][..] };
+    let found = transport.send(look(&path, own), deadline).await?;
+    let put = |fields: &[&str]| request("PUT", format!("/{path}/_mapping"), properties(fields));
     let answer = match found.status {
-        200 if contains(&found.body, "\"_tidelock\"") => return Ok(()),
         404 => {
-            let create = if name == FENCE_INDEX { FENCES } else { DOCUMENTS };
+            let create = match name {
+                FENCE_INDEX => FENCES.to_owned(),
+                _ => format!("{{\"mappings\":{}}}", properties(own)),
+            };
             let created = transport.send(request("PUT", format!("/{path}"), create), deadline).await?;
             if created.status == 400 && contains(&created.body, "resource_already_exists") {
                 // Another function was faster.
-                transport.send(request("PUT", format!("/{path}/_mapping"), PROPERTY), deadline).await?
+                transport.send(put(own), deadline).await?
             } else {
                 created
             }
         }
-        200 => transport.send(request("PUT", format!("/{path}/_mapping"), PROPERTY), deadline).await?,
+        200 => {
+            let is_missing = |field: &&str| !contains(&found.body, &format!("\"{field}\""));
+            let missing: Vec<&str> = own.iter().copied().filter(is_missing).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            transport.send(put(&missing), deadline).await?
+        }
         _ => found,
     };
     if answer.status == 429 || answer.status >= 500 {
@@ -84,24 +102,31 @@ pub(crate) async fn prepare<T: Transport>(transport: &T, name: &str, deadline: I
             index = name,
             status = answer.status,
             answer = %String::from_utf8_lossy(answer.body.get(..answer.body.len().min(300)).unwrap_or_default()),
-            "the mapping of _tidelock could not be set; allow indices:admin/mapping, or map it as {{\"type\":\"object\",\"enabled\":false}}",
+            "the mapping of {} could not be set; allow indices:admin/mapping, or map it as {UNPARSED}", own.join(" and "),
         );
     }
     Ok(())
 }
 
+/// A mapping of fields that are kept in the source alone.
+fn properties(fields: &[&str]) -> String {
+    let fields: Vec<String> = fields.iter().map(|field| format!("\"{field}\":{UNPARSED}")).collect();
+    format!("{{\"properties\":{{{}}}}}", fields.join(","))
+}
+
 /// Whether there is no such index. What cannot be found out counts as there.
 pub(crate) async fn is_missing<T: Transport>(transport: &T, name: &str, deadline: Instant) -> bool {
-    let found = transport.send(look(&path_segment(name)), deadline).await;
+    let found = transport.send(look(&path_segment(name), &[MARK]), deadline).await;
     found.is_ok_and(|found| found.status == 404)
 }
 
-fn look(path: &str) -> Request {
-    request("GET", format!("/{path}/_mapping?filter_path=*.mappings.properties._tidelock"), "")
+fn look(path: &str, fields: &[&str]) -> Request {
+    let filters: Vec<String> = fields.iter().map(|field| format!("*.mappings.properties.{field}")).collect();
+    request("GET", format!("/{path}/_mapping?filter_path={}", filters.join(",")), String::new())
 }
 
-fn request(method: &'static str, path: String, body: &'static str) -> Request {
-    Request { method, path, content_type: "application/json", body: Bytes::from_static(body.as_bytes()) }
+fn request(method: &'static str, path: String, body: String) -> Request {
+    Request { method, path, content_type: "application/json", body: Bytes::from(body) }
 }
 
 fn contains(body: &[u8], text: &str) -> bool {

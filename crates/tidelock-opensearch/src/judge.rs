@@ -104,7 +104,8 @@ mod tests {
             {"_id":"5","error":{"type":"no_shard_available_action_exception","reason":"x"}},
             {"_id":"6","error":{"type":"index_not_found_exception","reason":"no such index"}}]}"#;
         let stored = read(body, 6).expect("an answer");
-        let mark = Mark { space: "s".into(), label: "l".into(), exact: "9".into(), token: String::new(), at: 3 };
+        let mark =
+            Mark { space: "s".into(), label: "l".into(), exact: "9".into(), token: String::new(), at: 3, part: false };
         assert_eq!(stored[0], Stored::Document(Seen { seq_no: 2, primary_term: 1, version: 5 }, Some(mark)));
         assert_eq!(stored[1], Stored::Document(Seen { seq_no: 3, primary_term: 1, version: 0 }, None));
         assert_eq!(stored[2], Stored::Document(Seen { seq_no: 4, primary_term: 1, version: 0 }, None));

@@ -342,6 +342,10 @@ impl<T: Transport> OpenSearchTarget<T> {
                         (Judgement::Stale, _) | (Judgement::OrderConflict, Part::Fence) => {
                             endings.push((pending.index, pending.part, Ended::Done(Done::Stale)));
                         }
+                        // What is stored is only a part of it.
+                        (Judgement::Replay, Part::Document) if mark.as_ref().is_some_and(|mark| mark.part) => {
+                            race(pending, again, work, rest, endings);
+                        }
                         (Judgement::Replay, Part::Document) => {
                             endings.push((pending.index, pending.part, Ended::Done(Done::Applied)));
                         }

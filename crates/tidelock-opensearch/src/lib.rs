@@ -15,6 +15,7 @@ mod fence;
 mod index;
 mod judge;
 mod lane;
+mod misfit;
 mod store;
 mod target;
 

@@ -27,13 +27,15 @@ pub struct OpenSearchConfig {
     pub guards: bool,
     /// Deletes leave fences. Without them deletes are forgotten after a minute; it exists to be measured against.
     pub fences: bool,
+    /// Indices map the field under which [what they refuse](tidelock_core::salvage) is set aside.
+    pub salvage: bool,
 }
 
 impl OpenSearchConfig {
-    /// Requests of these sizes, guarded.
+    /// Requests of these sizes, guarded; nothing is set aside.
     #[must_use]
     pub fn new(bulk_bytes: usize, in_flight: usize) -> Self {
-        Self { bulk_bytes, in_flight, guards: true, fences: true }
+        Self { bulk_bytes, in_flight, guards: true, fences: true, salvage: false }
     }
 }
 
@@ -65,7 +67,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         check_name(name).map_err(|problem| Failure::new(Cause::InvalidTargetName, problem))?;
         let mut pauses = 0;
-        while let Err(failure) = prepare(&self.transport, name, deadline).await {
+        while let Err(failure) = prepare(&self.transport, name, self.config.salvage, deadline).await {
             if !worth_waiting(failure.cause) || !pause(pauses, deadline).await {
                 return Err(failure);
             }
@@ -250,12 +252,16 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
         };
         self.carry_out(&work, &guards).await.into_iter().map(outcome).collect()
     }
+
+    async fn misfits(&self, refused: &[(Operation<'_>, &Failure)], deadline: Instant) -> Vec<Vec<String>> {
+        crate::misfit::find(&self.transport, refused, deadline).await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidelock_core::target::Place;
+    use tidelock_core::target::{Place, Salvage};
     use tidelock_http::{Request, Response};
 
     struct Nowhere;
@@ -279,7 +285,7 @@ mod tests {
         let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
         let slot = &batch.slots[0];
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        let operation = Operation { into: &into, key, write: Write::Delete, version };
+        let operation = Operation { into: &into, key, write: Write::Delete, version, salvage: Salvage::Never };
         let call = Call { deadline: Instant::now(), now_ms: 0, truth: false };
         let work = target.work(vec![operation], call, Judging::Live);
         let missing = || Ended::Failed(Failure::new(Cause::TargetMissing, "gone"));

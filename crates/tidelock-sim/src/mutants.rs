@@ -19,6 +19,7 @@ const DELIVER: &str = "crates/tidelock-core/src/batch/deliver.rs";
 const DELIVERY: &str = "crates/tidelock-core/src/batch/delivery.rs";
 const PLAN: &str = "crates/tidelock-core/src/batch/plan.rs";
 const BATCH: &str = "crates/tidelock-core/src/batch/mod.rs";
+const WRITING: &str = "crates/tidelock-core/src/batch/writing.rs";
 const DRAIN: &str = "crates/tidelock-core/src/slow/drain.rs";
 const DESK: &str = "crates/tidelock-core/src/redrive/desk.rs";
 const RUN: &str = "crates/tidelock-core/src/redrive/run.rs";
@@ -52,8 +53,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "no fences",
         breaks: "deletes are forgotten after a minute",
         file: TARGET,
-        from: "guards: true, fences: true }",
-        to: "guards: true, fences: false }",
+        from: "guards: true, fences: true, salvage: false }",
+        to: "guards: true, fences: false, salvage: false }",
     },
     Mutant {
         name: "a delete is done without its fence",
@@ -66,8 +67,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "no guards",
         breaks: "whatever lands last wins",
         file: TARGET,
-        from: "guards: true, fences: true }",
-        to: "guards: false, fences: true }",
+        from: "guards: true, fences: true, salvage: false }",
+        to: "guards: false, fences: true, salvage: false }",
     },
     Mutant {
         name: "no sweep",
@@ -248,8 +249,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "lost records are told to nobody",
         breaks: "a batch that Lambda gave up and the stream has forgotten vanishes",
         file: RUN,
-        from: "            Some(Ok(())) => {\n                *self.redriven.parked",
-        to: "            Some(_) => {\n                *self.redriven.parked",
+        from: "match post(to, vec![letter], Duration::ZERO, self.call.deadline).await.pop() {",
+        to: "match Some(Ok::<(), String>(drop((to, letter)))) {",
     },
     Mutant {
         name: "lost records are redriven as one",
@@ -285,5 +286,33 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: POST,
         from: "    bucket.put(&name, letter.body.into_bytes(), deadline).await?;",
         to: "    let _ = bucket.put(&name, letter.body.into_bytes(), deadline).await;",
+    },
+    Mutant {
+        name: "salvaged and told to nobody",
+        breaks: "a document is there only in part, and no letter says so",
+        file: WRITING,
+        from: "        if let (Some(failure), Ok(Done::Applied)) = (note, outcome)",
+        to: "        if let (Some(failure), Ok(Done::Stale)) = (note, outcome)",
+    },
+    Mutant {
+        name: "a part counts as the whole",
+        breaks: "what was salvaged is never written whole, although its letter is redriven",
+        file: LANE,
+        from: "if mark.as_ref().is_some_and(|mark| mark.part) => {",
+        to: "if mark.as_ref().is_some_and(|mark| mark.part && mark.space.is_empty()) => {",
+    },
+    Mutant {
+        name: "a part does not say that it is one",
+        breaks: "where the route does not salvage any more, what is there in part is taken for the whole",
+        file: BULK,
+        from: "if operation.salvage == Salvage::Done {",
+        to: "if operation.salvage == Salvage::Done && body.is_empty() {",
+    },
+    Mutant {
+        name: "a slow lane takes a part for the whole",
+        breaks: "a salvaged change that is settled again stays in part",
+        file: SLOW,
+        from: "return if is_part && !written {",
+        to: "return if is_part && written {",
     },
 ];

@@ -6,7 +6,7 @@ use crate::{Safeguards, fence, transaction};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value};
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::target::{Call, Done, Operation, Outcome, Write};
+use tidelock_core::target::{Call, Done, Operation, Outcome, Salvage, Write};
 use tidelock_core::version::{Judgement, Mark, Version};
 
 pub(crate) fn apply(
@@ -193,7 +193,7 @@ mod tests {
             let Content::Upsert(range) = &slot.content else { panic!("not an upsert") };
             let (key, version) = (batch.key(slot).expect("key"), batch.version(slot).expect("version"));
             let write = Write::Upsert(&batch.documents[range.clone()]);
-            operations.push(Operation { into: &into, key, write, version });
+            operations.push(Operation { into: &into, key, write, version, salvage: Salvage::Never });
         }
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let call = Call { deadline, now_ms: 0, truth: false };

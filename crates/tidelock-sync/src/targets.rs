@@ -76,7 +76,9 @@ impl AnyTarget {
         }
         match &settings.target {
             #[cfg(feature = "opensearch")]
-            TargetAddress::OpenSearch(endpoint) => open_search(settings, endpoint, authentication, environment).await,
+            TargetAddress::OpenSearch(endpoint) => {
+                open_search(settings, endpoint, pipeline, authentication, environment).await
+            }
             #[cfg(not(feature = "opensearch"))]
             TargetAddress::OpenSearch(_) => Err(not_built("OpenSearch", "opensearch")),
             #[cfg(feature = "mongodb")]
@@ -99,9 +101,11 @@ impl AnyTarget {
 async fn open_search(
     settings: &Settings,
     endpoint: &tidelock_core::settings::Endpoint,
+    pipeline: &Pipeline,
     authentication: &Authentication,
     environment: &Environment,
 ) -> Result<AnyTarget, Fatal> {
+    use tidelock_core::pipeline::OnConflict;
     use tidelock_opensearch::{HttpConfig, HttpTransport, OpenSearchConfig, OpenSearchTarget};
     let login = authentication.secret.is_some() || authentication.fixed.is_some();
     let scheme = scheme(&endpoint.host, settings.auth, login, environment.get("AWS_REGION")).map_err(refused)?;
@@ -123,6 +127,7 @@ async fn open_search(
     let config = OpenSearchConfig {
         guards: settings.guards != Guards::None,
         fences: settings.guards == Guards::Full,
+        salvage: pipeline.has(|policy| policy.on_conflict == OnConflict::Salvage),
         ..OpenSearchConfig::new(settings.bulk_bytes, settings.in_flight)
     };
     Ok(AnyTarget::OpenSearch(Box::new(OpenSearchTarget::new(transport, config))))
@@ -212,6 +217,18 @@ impl Target for AnyTarget {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => target.apply(operations, call).await,
             Self::Stdout(target) => target.apply(operations, call).await,
+        }
+    }
+
+    async fn misfits(&self, refused: &[(Operation<'_>, &Failure)], deadline: Instant) -> Vec<Vec<String>> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.misfits(refused, deadline).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.misfits(refused, deadline).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.misfits(refused, deadline).await,
+            Self::Stdout(target) => target.misfits(refused, deadline).await,
         }
     }
 }

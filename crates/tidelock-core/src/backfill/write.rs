@@ -5,10 +5,11 @@ use crate::cause::{Cause, Disposition, Failure};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::{History, Letter, Post, post, scanned_letter};
-use crate::pipeline::{Pipeline, Routed, Rules};
+use crate::pipeline::{OnConflict, Pipeline, Routed, Rules};
 use crate::queue::{Bucket, Outbox};
+use crate::salvage::Salvaging;
 use crate::slow::{Source, Wish, backfill};
-use crate::target::{Call, Done, Place, Store};
+use crate::target::{Call, Done, Place, Salvage, Store};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -106,16 +107,23 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             match &going.item.item.document {
                 Ok(document) => {
                     let key = Key::from_bytes(&going.item.key);
-                    wishes.push(Wish { origin: self.origin, rules, into: &going.place, key, version });
+                    let policy = self.pipeline.policy(self.origin, [going.item.item.image()]);
+                    let salvage = match policy.on_conflict {
+                        OnConflict::Salvage => Salvage::Allowed,
+                        OnConflict::Park => Salvage::Never,
+                    };
+                    wishes.push(Wish { origin: self.origin, rules, into: &going.place, key, version, salvage });
                     documents.push(document.as_slice());
                     items.push(going);
                 }
                 Err(failure) => refused.push((failure.clone(), going.item, going.place.clone())),
             }
         }
-        let told = backfill(self.target, self.source, &wishes, &documents, call).await;
-        for (going, told) in items.into_iter().zip(told) {
-            match told.nowhere.map_or(told.outcome, Err) {
+        let target = Salvaging::new(self.target);
+        let told = backfill(&target, self.source, &wishes, &documents, call).await;
+        for (going, (wish, told)) in items.into_iter().zip(wishes.iter().zip(told)) {
+            let note = target.note(wish.into, wish.key).filter(|_| told.outcome == Ok(Done::Applied));
+            match told.nowhere.or(note).map_or(told.outcome, Err) {
                 Ok(Done::Applied) => written.applied += 1,
                 Ok(Done::Stale) => written.stale += 1,
                 Err(failure) => refused.push((failure, going.item, going.place.clone())),

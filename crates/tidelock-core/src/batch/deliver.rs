@@ -1,8 +1,8 @@
 //! A batch from its plan to its answer: written, parked, answered.
 
-use super::{Batch, BatchResponse, Content, Delivery, Fate, Lane, Plan, Slot};
+use super::policy::Policies;
+use super::{Batch, BatchResponse, Delivery, Fate, Lane, Plan};
 use crate::cause::{Cause, Failure};
-use crate::image::Image;
 use crate::letter::{Held, History, Letter, Post, letter, packs, post};
 use crate::pipeline::{OnOutage, Pipeline};
 use crate::queue::{Bucket, Outbox};
@@ -82,8 +82,8 @@ pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
     posts: Posts<'_, Q, B>,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let holds = Holds::new(payload, batch, pipeline);
-    let buffered = holds.buffered();
+    let policies = Policies::new(payload, batch, pipeline);
+    let buffered = policies.buffered();
     let plan = Plan::without(payload, batch, pipeline, &buffered);
     let mut delivery = Delivery::new(batch, &plan, source.is_some());
     // A target that is silent to the last must leave letters the time they need.
@@ -94,7 +94,8 @@ pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
         Some(_) => (left / 10).min(LETTERS_TIME),
         None => Duration::ZERO,
     };
-    let time = if may_hold && holds.all() { (left - kept).min(circumstances.patience) } else { left - kept };
+    let time =
+        if may_hold && policies.all_may_wait() { (left - kept).min(circumstances.patience) } else { left - kept };
     let deadline = circumstances.started + time;
     let call = Call { deadline, now_ms: circumstances.now_ms, truth: source.is_some() };
     // Where the source may have to be read, the first round leaves it some time, too.
@@ -103,7 +104,7 @@ pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
     let sent = delivery.write(target, source, Lane::Live, first, call).await;
     let mut failures = summary(&delivery.fates);
     if may_hold {
-        hold(&holds, &mut delivery, posts, circumstances).await;
+        hold(payload, &policies, &mut delivery, posts, circumstances).await;
     }
     park(payload, &mut delivery, posts, circumstances).await;
     // Only now is it known which letters could not be stored, and why.
@@ -124,67 +125,16 @@ fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {
     failures
 }
 
-/// Which changes may be held.
-struct Holds<'a> {
-    payload: &'a [u8],
-    batch: &'a Batch,
-    pipeline: &'a Pipeline,
-    /// By origin, what all of its routes want; `None` where it depends on the item.
-    common: Vec<Option<OnOutage>>,
-}
-
-impl<'a> Holds<'a> {
-    fn new(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Self {
-        let common = |name: &str| pipeline.common_policy(name).map(|policy| policy.on_outage);
-        let common = batch.origins.iter().map(|origin| common(&origin.name)).collect();
-        Self { payload, batch, pipeline, common }
-    }
-
-    /// What the slot's route wants. Looked at when it matters: while all goes well nobody asks.
-    fn policy(&self, slot: &Slot) -> OnOutage {
-        if let Some(common) = slot.origin.and_then(|origin| self.common.get(origin).copied().flatten()) {
-            return common;
-        }
-        let image = |range: &std::ops::Range<usize>| Image {
-            notation: self.batch.notation,
-            bytes: self.payload.get(range.clone()).unwrap_or_default(),
-        };
-        let before = match &slot.before {
-            super::Before::Image(range) => Some(range),
-            _ => None,
-        };
-        let name = self.batch.origin(slot).map_or("", |origin| origin.name.as_str());
-        self.pipeline.policy(name, slot.image.iter().chain(before).map(image)).on_outage
-    }
-
-    /// By slot, whether it goes to the fallback queue in any case; empty where none does.
-    fn buffered(&self) -> Vec<bool> {
-        if !self.pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) {
-            return Vec::new();
-        }
-        let usable = |slot: &Slot| match &slot.content {
-            Content::Failed(failure) => failure.cause == Cause::MissingImage,
-            _ => true,
-        };
-        let wanted = |slot: &Slot| usable(slot) && self.policy(slot) == OnOutage::AlwaysHold;
-        self.batch.slots.iter().map(wanted).collect()
-    }
-
-    /// Every change may be held.
-    fn all(&self) -> bool {
-        self.batch.slots.iter().all(|slot| self.policy(slot) != OnOutage::Retry)
-    }
-}
-
 /// Puts what may be held into the fallback queue: done, once it is stored there.
 async fn hold<Q: Outbox, B: Bucket>(
-    holds: &Holds<'_>,
+    payload: &[u8],
+    policies: &Policies<'_>,
     delivery: &mut Delivery<'_>,
     posts: Posts<'_, Q, B>,
     at: Circumstances<'_>,
 ) {
     let Some(queue) = posts.fallback else { return };
-    let may = |slot: usize| holds.batch.slots.get(slot).is_some_and(|slot| holds.policy(slot) != OnOutage::Retry);
+    let may = |slot: usize| policies.of(slot).on_outage != OnOutage::Retry;
     let slots = delivery.to_hold(may);
     if slots.is_empty() {
         return;
@@ -196,7 +146,7 @@ async fn hold<Q: Outbox, B: Bucket>(
             _ => None,
         })
         .collect();
-    let packed = packs(holds.payload, holds.batch, &held, at.function, History::first(at.now_ms));
+    let packed = packs(payload, delivery.batch, &held, at.function, History::first(at.now_ms));
     let (letters, slots): (Vec<Letter>, Vec<Vec<usize>>) = packed.into_iter().unzip();
     let results = post(Post { queue, bucket: posts.bucket }, letters, Duration::ZERO, at.deadline).await;
     for (slots, result) in slots.into_iter().zip(results) {

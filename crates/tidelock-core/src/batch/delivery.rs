@@ -4,7 +4,7 @@ use super::{Act, Batch, BatchResponse, Content, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::pipeline::{Routed, Rules};
 use crate::slow::Wish;
-use crate::target::{Done, Operation, Outcome, Write};
+use crate::target::{Done, Operation, Outcome, Salvage, Write};
 use crate::version::Sequence;
 
 /// What became of a slot.
@@ -144,14 +144,16 @@ impl<'b> Delivery<'b> {
                 }
             };
             let (key, version) = (self.batch.key(slot)?, self.batch.version(slot)?);
-            return Some(Next::Write(Operation { into, key, write, version }));
+            let salvage = self.salvage(act.slot);
+            return Some(Next::Write(Operation { into, key, write, version, salvage }));
         }
     }
 
     /// The group's newest undecided change as a wish to read the source.
     #[must_use]
     pub fn wish(&self, group: usize) -> Option<Wish<'b>> {
-        let slot = self.batch.slots.get(self.member(group)?.slot)?;
+        let index = self.member(group)?.slot;
+        let slot = self.batch.slots.get(index)?;
         let origin = self.plan.groups.get(group)?.origin;
         Some(Wish {
             origin: &self.batch.origins.get(origin)?.name,
@@ -159,7 +161,12 @@ impl<'b> Delivery<'b> {
             into: self.plan.place(group)?,
             key: self.batch.key(slot)?,
             version: self.batch.version(slot)?,
+            salvage: self.salvage(index),
         })
+    }
+
+    fn salvage(&self, slot: usize) -> Salvage {
+        if self.plan.salvaged.get(slot) == Some(&true) { Salvage::Allowed } else { Salvage::Never }
     }
 
     /// The newest member of a group that is still to be tried.

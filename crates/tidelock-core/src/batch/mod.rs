@@ -3,6 +3,7 @@
 mod deliver;
 mod delivery;
 mod plan;
+mod policy;
 mod response;
 mod writing;
 

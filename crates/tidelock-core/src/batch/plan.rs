@@ -4,6 +4,7 @@
 //! *enter* the place of its new image and *leave* that of its old one. Each place is settled by itself, the newest act first:
 //! whatever becomes of the new image, the old place is left.
 
+use super::policy::Policies;
 use super::{Batch, Before, Content, Slot};
 use crate::cause::{Cause, Failure};
 use crate::image::Image;
@@ -47,6 +48,8 @@ pub struct Plan<'p> {
     pub decided: Vec<(usize, Routed)>,
     /// Slots that go to the fallback queue whatever the target's state.
     pub buffered: Vec<usize>,
+    /// By slot, whether fields that the target has no place for may be [set aside](crate::salvage); none where it is empty.
+    pub salvaged: Vec<bool>,
 }
 
 /// Gathers acts.
@@ -88,6 +91,7 @@ impl<'p> Plan<'p> {
             rules,
             decided: Vec::new(),
             buffered: buffered_slots,
+            salvaged: Policies::new(payload, batch, pipeline).salvaged(),
         };
         let mut planner = Planner {
             payload,

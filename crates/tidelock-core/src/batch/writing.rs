@@ -3,8 +3,9 @@
 use super::{Delivery, Round};
 use crate::cause::{Cause, Failure};
 use crate::pipeline::Rules;
+use crate::salvage::Salvaging;
 use crate::slow::{Source, Told, Wish, drain, settle, truth};
-use crate::target::{Call, Outcome, Store};
+use crate::target::{Call, Done, Outcome, Store, Target as _};
 
 /// How changes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,7 @@ impl Delivery<'_> {
         mut first: Call,
         call: Call,
     ) -> usize {
+        let target = &Salvaging::new(target);
         let mut sent = 0;
         loop {
             let Round { mut groups, mut operations, mut wishes } = self.round();
@@ -58,10 +60,10 @@ impl Delivery<'_> {
                     outcomes = vec![Err(Failure::new(Cause::UnexpectedAnswer, detail)); operations.len()];
                 }
                 self.blame_the_items(&groups, &mut outcomes);
-                for (&group, outcome) in groups.iter().zip(&outcomes) {
+                for ((&group, operation), outcome) in groups.iter().zip(&operations).zip(&outcomes) {
                     match only_the_source_can_tell(outcome).then(|| self.wish(group)).flatten() {
                         Some(wish) if source.is_some() => wishes.push((group, wish)),
-                        _ => self.settle(group, outcome),
+                        _ => self.settle_noted(group, outcome, target.note(operation.into, operation.key)),
                     }
                 }
             }
@@ -71,14 +73,22 @@ impl Delivery<'_> {
                 sent += wishes.len();
                 let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
                 let told = truth(target, source, &wishes, call).await;
-                for (&group, Told { outcome, nowhere }) in groups.iter().zip(told) {
-                    let asked = self.member(group);
-                    self.settle(group, &outcome);
-                    if let (Some(failure), Some(fate)) = (nowhere, asked.and_then(|act| self.fates.get_mut(act.slot))) {
-                        fate.absorb(&Err(failure));
-                    }
+                for ((&group, wish), Told { outcome, nowhere }) in groups.iter().zip(&wishes).zip(told) {
+                    let note = target.note(wish.into, wish.key);
+                    self.settle_noted(group, &outcome, nowhere.or(note));
                 }
             }
+        }
+    }
+
+    /// Takes an outcome in. What is to be told of the change although it was applied, is told as well.
+    fn settle_noted(&mut self, group: usize, outcome: &Outcome, note: Option<Failure>) {
+        let asked = self.member(group);
+        self.settle(group, outcome);
+        if let (Some(failure), Ok(Done::Applied)) = (note, outcome)
+            && let Some(fate) = asked.and_then(|act| self.fates.get_mut(act.slot))
+        {
+            fate.absorb(&Err(failure));
         }
     }
 

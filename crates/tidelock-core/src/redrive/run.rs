@@ -251,8 +251,13 @@ struct Event<'a> {
     records: &'a RawValue,
 }
 
-/// Records of a message: the message's index, the records' text, what they have been through.
-type Loaded<'a> = (usize, &'a str, History);
+/// Records of a message.
+struct Loaded<'a> {
+    /// Which message's.
+    index: usize,
+    text: &'a str,
+    history: History,
+}
 
 struct Run<'a, T, R, Q, B, S> {
     desk: &'a Desk<'a, T, R>,
@@ -385,7 +390,9 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
             for ((index, parcel, _), fetched) in parcels.iter().zip(&fetched).filter(|((_, _, own), _)| *own == mode) {
                 let history = History { attempts: parcel.attempts, first_failed_ms: parcel.first_failed_ms };
                 match records(parcel, fetched.as_deref()) {
-                    Ok(Some(records)) => load.push((*index, records, history)),
+                    Ok(Some(text)) => {
+                        load.push(Loaded { index: *index, text, history });
+                    }
                     Ok(None) => {}
                     Err(why) => self.redriven.keep(name(*index), why),
                 }
@@ -443,7 +450,11 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         if parcel.reason == Cause::RecordsLost.code() {
             return Err(format!("its records are lost ({}): {}", parcel.detail, Cause::RecordsLost.action()));
         }
-        let Order { mode, force, .. } = *self.order;
+        let Order { mut mode, force, .. } = *self.order;
+        // The part may be of what the source said, and then bear a newer version than the record.
+        if parcel.reason == Cause::Salvaged.code() && self.desk.source.is_some() {
+            mode = Mode::Truth;
+        }
         let mode = self.desk.mode(&parcel.source_kind, mode, parcel.first_failed_ms, force, self.call.now_ms)?;
         Ok(Some((parcel, mode)))
     }
@@ -488,8 +499,8 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 break;
             }
             let work = Load {
-                records: part.iter().map(|(_, records, _)| *records).collect(),
-                histories: part.iter().map(|(_, _, history)| *history).collect(),
+                records: part.iter().map(|loaded| loaded.text).collect(),
+                histories: part.iter().map(|loaded| loaded.history).collect(),
                 mode,
             };
             let result = match self.order.dry_run {
@@ -497,8 +508,8 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 false => self.desk.apply(&work, call).await,
             };
             match (result, part) {
-                (Ok(found), _) => settled.extend(part.iter().map(|(index, ..)| *index).zip(found)),
-                (Err(why), [(index, ..)]) => self.redriven.keep(name(*index), why),
+                (Ok(found), _) => settled.extend(part.iter().map(|loaded| loaded.index).zip(found)),
+                (Err(why), [alone]) => self.redriven.keep(name(alone.index), why),
                 (Err(_), _) => {
                     let (front, back) = part.split_at(part.len() / 2);
                     parts.extend([back, front]);

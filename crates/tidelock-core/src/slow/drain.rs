@@ -77,7 +77,7 @@ async fn apply<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) ->
 pub async fn foretell<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
     let looked = answers(store.look(operations, call).await, operations.len());
     let foretold = |(operation, found): (&Operation<'_>, Result<Found<S::Witness>, Failure>)| match super::step(
-        operation, &found?,
+        operation, &found?, true,
     ) {
         super::Step::Done(outcome) => outcome,
         super::Step::Write(_) => Ok(Done::Applied),

@@ -75,6 +75,9 @@ pub struct Mark {
     /// See [`Version::at`].
     #[serde(default)]
     pub at: i64,
+    /// Fields of the document have been [set aside](crate::salvage), so that an equal version is written once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
 }
 
 impl Mark {
@@ -168,6 +171,7 @@ impl Version<'_> {
             exact: self.exact.to_owned(),
             token: self.token.to_owned(),
             at: self.at,
+            part: false,
         }
     }
 
@@ -243,7 +247,7 @@ mod tests {
     }
 
     fn mark(space: &str, label: &str, exact: &str, token: &str, at: i64) -> Mark {
-        Mark { space: space.into(), label: label.into(), exact: exact.into(), token: token.into(), at }
+        Mark { space: space.into(), label: label.into(), exact: exact.into(), token: token.into(), at, part: false }
     }
 
     const VERSION: Version<'static> = Version { space: "s", label: "b", exact: "5", token: "t", coarse: 1, at: 10_000 };

@@ -7,7 +7,7 @@ use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::settings::{Auth, Secret};
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Call, Operation, Outcome, Place, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Place, Salvage, Target as _, Write};
 use tidelock_mongodb::{Credentials, FromUri, MongoDbConfig, MongoDbTarget};
 
 pub(crate) const LABEL: &str = "2026-01-01T00:00:00.000";
@@ -72,7 +72,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Failed(failure) => panic!("{failure}"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        operations.push(Operation { into, key, write, version });
+        operations.push(Operation { into, key, write, version, salvage: Salvage::Never });
     }
     operations
 }

@@ -46,7 +46,7 @@ fn version(sequence: u64) -> Mark {
     let mark = mark(sequence);
     let text = |name: &str| mark.get_str(name).expect("text").to_owned();
     let (space, label, exact) = (text("space"), text("label"), text("exact"));
-    Mark { space, label, exact, token: String::new(), at: 1_000_000 }
+    Mark { space, label, exact, token: String::new(), at: 1_000_000, part: false }
 }
 
 fn stored(key: &str, value: &str, mark: Document) -> Document {
@@ -74,7 +74,14 @@ fn a_look_finds_document_and_fence() {
             .map(|found| found.as_ref().expect("found"))
             .map(|found| (found.document.as_ref().map(|stored| stored.mark.clone()), found.fence.clone()))
             .collect();
-        let other = Mark { space: "other".into(), label: "l".into(), exact: "e".into(), token: String::new(), at: 0 };
+        let other = Mark {
+            space: "other".into(),
+            label: "l".into(),
+            exact: "e".into(),
+            token: String::new(),
+            at: 0,
+            part: false,
+        };
         let expected = [
             (Some(Some(version(4))), Some(version(6))),
             (Some(Some(version(5))), None),

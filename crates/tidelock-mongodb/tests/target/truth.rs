@@ -11,7 +11,7 @@ use tidelock_core::fence::FENCE_COLLECTION;
 use tidelock_core::pipeline::{Routed, Rules};
 use tidelock_core::slow::{Source, Wish, truth};
 use tidelock_core::source::mongodb::DocumentKey;
-use tidelock_core::target::{Done, Outcome};
+use tidelock_core::target::{Done, Outcome, Salvage};
 use tidelock_core::version::Version;
 use tidelock_core::version::mongodb::space;
 use tidelock_mongodb::MongoDbTarget;
@@ -40,7 +40,7 @@ async fn truths<S: Source>(
     let coarse = i64::try_from(second << 32).expect("small");
     let version = Version { space: SPACE, label: "", exact: &exact, token: "", coarse, at: (second * 1_000) as i64 };
     let rules = Rules::Same(Routed::To(into.clone()));
-    let wish = |key| Wish { origin, rules: &rules, into: &into, key, version };
+    let wish = |key| Wish { origin, rules: &rules, into: &into, key, version, salvage: Salvage::Never };
     let wishes: Vec<Wish<'_>> = keys.iter().map(|key| wish(key.key())).collect();
     let told = truth(target, source, &wishes, within(Duration::from_secs(20))).await;
     told.into_iter().map(|told| told.outcome).collect()

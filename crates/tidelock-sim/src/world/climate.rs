@@ -24,6 +24,8 @@ pub(crate) struct Climate {
     pub(crate) duplicate_every: u32,
     /// What each route does while the target cannot be reached.
     pub(crate) on_outage: [&'static str; 2],
+    /// What routes do with documents of which the target refuses a field.
+    pub(crate) on_conflict: &'static str,
     /// When mappings give batches up, if ever.
     pub(crate) gives_up: Option<GivesUp>,
     /// Seconds between the redrives of the schedule; `None`: there is none while the stream is followed.
@@ -58,11 +60,12 @@ impl Climate {
             18 => ["always_hold", "hold"],
             _ => ["retry", "always_hold"],
         };
+        let on_conflict = if rng.u32(..3) == 0 { "salvage" } else { "park" };
         let seconds = |rng: &mut fastrand::Rng, range: Range<u64>| Duration::from_secs(rng.u64(range));
-        let gives_up = (rng.u32(..3) == 0).then(|| {
+        let gives_up = rng.bool().then(|| {
             // Now and then less than until somebody asks.
-            let retention = if rng.u32(..3) == 0 { 60..400 } else { 80_000..86_400 };
-            GivesUp { after: rng.usize(3..9), whole: rng.bool(), retention: seconds(rng, retention) }
+            let retention = if rng.bool() { 30..300 } else { 80_000..86_400 };
+            GivesUp { after: rng.usize(2..7), whole: rng.u32(..3) == 0, retention: seconds(rng, retention) }
         });
         // In every third world a redrive is not there when it is needed.
         let schedule = (rng.u32(..3) > 0).then(|| {
@@ -78,6 +81,7 @@ impl Climate {
             kill_every: rng.u32(8..40),
             duplicate_every: rng.u32(6..30),
             on_outage,
+            on_conflict,
             gives_up,
             schedule,
             // What is old is redriven by truth alone.

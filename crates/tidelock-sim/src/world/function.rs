@@ -36,7 +36,9 @@ pub(crate) fn target(world: &World) -> Target {
 pub(crate) fn target_under(world: &World, chaos: Rc<dyn Chaos>) -> Target {
     let transport = EngineTransport::new(world.engine.clone(), chaos);
     // Small requests, so that a batch takes several at a time.
-    OpenSearchTarget::new(transport, OpenSearchConfig::new(5_000_000, 3))
+    let config =
+        OpenSearchConfig { salvage: world.climate.on_conflict == "salvage", ..OpenSearchConfig::new(5_000_000, 3) };
+    OpenSearchTarget::new(transport, config)
 }
 
 /// Invokes a function that has this pipeline; a dead environment is replaced.

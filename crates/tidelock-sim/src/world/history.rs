@@ -60,16 +60,17 @@ pub(crate) enum Routing {
 const HOMES: [&str; 3] = ["a", "b", "c"];
 
 impl Routing {
-    /// The pipeline that says so. `on_outage` is what its routes do while the target cannot be reached.
-    pub(crate) fn pipeline(self, on_outage: [&str; 2]) -> String {
-        let [first, second] = on_outage;
+    /// The pipeline that says so. `on_outage` is what its routes do while the target cannot be reached, `on_conflict` what when it refuses a
+    /// document for one of its fields.
+    pub(crate) fn pipeline(self, on_outage: [&str; 2], on_conflict: &str) -> String {
+        let [first, second] = on_outage.map(|policy| format!("on_outage: {policy}, on_conflict: {on_conflict}"));
         let routes = match self {
-            Self::Fixed => format!("{{from: orders, to: orders, on_outage: {first}}}"),
+            Self::Fixed => format!("{{from: orders, to: orders, {first}}}"),
             Self::Hidden => format!(
-                "{{from: orders, where: .hidden | not, to: orders, on_outage: {first}}}, \
-                 {{from: orders, where: .text, to: hidden, on_outage: {second}}}"
+                "{{from: orders, where: .hidden | not, to: orders, {first}}}, \
+                 {{from: orders, where: .text, to: hidden, {second}}}"
             ),
-            Self::Home => format!("{{from: orders, where: .hidden | not, to: 'orders-{{home}}', on_outage: {first}}}"),
+            Self::Home => format!("{{from: orders, where: .hidden | not, to: 'orders-{{home}}', {first}}}"),
         };
         format!("version: 1\nroutes: [{routes}]")
     }

@@ -62,6 +62,8 @@ struct World {
     /// The same for changes that are held whatever the target's state, and for such as never are.
     holding: Pipeline,
     plain: Pipeline,
+    /// Nothing is salvaged any more.
+    careful: Pipeline,
     history: Rc<History>,
     engine: Engine,
     storm: Rc<Storm>,
@@ -111,17 +113,18 @@ pub fn simulate(seed: u64, keep_trace: bool) -> Outcome {
         let engine = Engine::new(config);
         let ledger = Rc::new(Ledger::new(Rc::clone(&history), engine.clone()));
         let shelf = Shelf::new(rng.u64(..), &ledger);
-        let pipeline = |on_outage| {
-            let text = climate.shape.routing.pipeline(on_outage);
+        let pipeline = |on_outage, on_conflict| {
+            let text = climate.shape.routing.pipeline(on_outage, on_conflict);
             Pipeline::parse(&text).expect("a pipeline")
         };
         let mut queue = |name| Sqs::new(name, rng.u64(..), &ledger, &shelf);
         let world = Rc::new(World {
             began: Instant::now(),
             climate,
-            pipeline: pipeline(climate.on_outage),
-            holding: pipeline(["always_hold"; 2]),
-            plain: pipeline(["retry"; 2]),
+            pipeline: pipeline(climate.on_outage, climate.on_conflict),
+            holding: pipeline(["always_hold"; 2], climate.on_conflict),
+            plain: pipeline(["retry"; 2], climate.on_conflict),
+            careful: pipeline(climate.on_outage, "park"),
             engine,
             storm,
             table: Table::new(Rc::clone(&history)),

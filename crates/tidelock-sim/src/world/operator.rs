@@ -17,7 +17,7 @@ use tidelock_core::pipeline::Routed;
 use tidelock_core::redrive::Renewal;
 use tidelock_core::slow::{Wish, backfill};
 use tidelock_core::source::dynamodb::decode;
-use tidelock_core::target::{Call, Place, Store as _};
+use tidelock_core::target::{Call, Place, Salvage, Store as _};
 use tidelock_core::version::dynamodb::oldest;
 use tokio::time::{Instant, timeout};
 
@@ -130,7 +130,14 @@ async fn scan(world: &Rc<World>) {
         .iter()
         .zip(&found)
         .filter_map(|(slot, (_, into, _))| {
-            Some(Wish { origin: TABLE, rules: &rules, into, key: batch.key(slot)?, version: oldest(SPACE) })
+            Some(Wish {
+                origin: TABLE,
+                rules: &rules,
+                into,
+                key: batch.key(slot)?,
+                version: oldest(SPACE),
+                salvage: Salvage::Never,
+            })
         })
         .collect();
     let items: Vec<&[u8]> = found.iter().map(|(_, _, item)| item.as_slice()).collect();

@@ -59,6 +59,12 @@ fn check_place(world: &World, place: &str, in_doubt: &BTreeSet<usize>, stage: &s
     let documents = world.engine.documents(place);
     for key in 0..world.history.keys {
         let stored = documents.get(&id(key)).map(|(_, source)| without_mark(source));
+        let stored = stored.map(|mut stored| {
+            if make_whole(&mut stored) && !in_doubt.iter().any(|&change| world.history.changes[change].key == key) {
+                world.complain(format!("{stage}: {} in {place} is there in part, and no letter tells of it", id(key)));
+            }
+            stored
+        });
         let expected = world.history.fold(key, place).cloned();
         if stored == expected {
             continue;
@@ -86,6 +92,14 @@ fn check_place(world: &World, place: &str, in_doubt: &BTreeSet<usize>, stage: &s
 /// A document that was there before; it stays as long as every change that touches its place is parked.
 fn was_planted(stored: Option<&Value>) -> bool {
     stored.is_some_and(|stored| stored["old"] == true)
+}
+
+/// Puts back what was set aside; whether anything was.
+fn make_whole(source: &mut Value) -> bool {
+    let Some(fields) = source.as_object_mut() else { return false };
+    let Some(Value::Object(rejected)) = fields.remove("_rejected") else { return false };
+    fields.extend(rejected);
+    true
 }
 
 fn without_mark(source: &Value) -> Value {

@@ -44,6 +44,8 @@ struct Tools {
     failures: SqsClient,
     bucket: ShelfClient,
     stream: Stream,
+    /// The pipeline has changed since: nothing is salvaged.
+    careful: bool,
 }
 
 impl Tools {
@@ -57,13 +59,14 @@ impl Tools {
             failures: queue(&world.failures),
             bucket: world.shelf.client(&hits),
             stream: Stream::new(world, &hits),
+            careful: false,
             hits,
         }
     }
 
     fn desk<'a>(&'a self, world: &'a World, source: bool) -> Desk<'a, Target, Table> {
         Desk {
-            pipeline: &world.pipeline,
+            pipeline: if self.careful { &world.careful } else { &world.pipeline },
             target: &self.target,
             source: source.then_some(&world.table),
             function: "redrive",
@@ -257,7 +260,7 @@ pub(crate) async fn late(world: &Rc<World>) {
 /// Redrives everything when all is well, and the source can be read whatever the setting was.
 pub(crate) async fn all(world: &Rc<World>) {
     for what in EVERYTHING {
-        let tools = Tools::new(world, target(world));
+        let tools = Tools { careful: world.chance(2), ..Tools::new(world, target(world)) };
         let mode = if world.chance(2) { Mode::Truth } else { Mode::Payload };
         let call = Call { truth: true, ..call(world, Duration::from_secs(900)) };
         let redriven = tools.redrive(world, what, true, &Order { mode, ..Order::default() }, call).await;

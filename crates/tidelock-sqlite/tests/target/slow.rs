@@ -12,7 +12,7 @@ use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
 use tidelock_core::pipeline::{Routed, Rules};
 use tidelock_core::slow::{Item, ReadResult, Source, Wish, settle, truth};
-use tidelock_core::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Target, Write};
+use tidelock_core::target::{Call, Done, Found, Operation, Outcome, Place, Put, Salvage, Store, Target, Write};
 use tidelock_sqlite::{SqliteTarget, Unchanged, documents};
 
 const NAME: &str = "mytable";
@@ -176,7 +176,7 @@ proptest! {
             let slow = Between { target, world: &world };
             let operation = world.operation(asked);
             let rules = Rules::Same(Routed::To(world.into.clone()));
-            let wish = Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version };
+            let wish = Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version, salvage: Salvage::Never };
             let told = truth(&slow, &world, &[wish], by(soon())).await;
             let outcomes: Vec<_> = told.into_iter().map(|told| told.outcome).collect();
             prop_assert_eq!(outcomes, vec![Ok(Done::Applied)]);
@@ -200,8 +200,14 @@ fn a_document_of_another_source_is_written_over_by_truth_alone() {
         let outcomes = settle(&target, &[operation], by(soon())).await;
         assert_eq!(outcomes[0].as_ref().expect_err("foreign").cause, Cause::ForeignDocument);
         let rules = Rules::Same(Routed::To(world.into.clone()));
-        let wish =
-            Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version };
+        let wish = Wish {
+            origin: NAME,
+            rules: &rules,
+            into: &world.into,
+            key: operation.key,
+            version: operation.version,
+            salvage: Salvage::Never,
+        };
         let told = truth(&target, &world, &[wish], by(soon())).await;
         assert_eq!(told.into_iter().map(|told| told.outcome).collect::<Vec<_>>(), [Ok(Done::Applied)]);
         check(&folder, &world).await.expect("what the history says");

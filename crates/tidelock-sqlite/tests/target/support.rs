@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Call, Operation, Outcome, Place, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Place, Salvage, Target as _, Write};
 use tidelock_sqlite::{SqliteTarget, StoredDocument, documents};
 
 /// A folder that goes away with the test.
@@ -102,7 +102,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Delete => Write::Delete,
             Content::Failed(failure) => panic!("{failure}"),
         };
-        Operation { into, key, write, version }
+        Operation { into, key, write, version, salvage: Salvage::Never }
     };
     batch.slots.iter().map(operation).collect()
 }

@@ -1,0 +1,67 @@
+//! What the routes of a batch's changes want when something goes wrong.
+
+use super::{Batch, Before, Content, Slot};
+use crate::cause::Cause;
+use crate::image::Image;
+use crate::pipeline::{OnConflict, OnOutage, Pipeline, Policy};
+use std::ops::Range;
+
+/// The policies of a batch's slots.
+pub(super) struct Policies<'a> {
+    payload: &'a [u8],
+    batch: &'a Batch,
+    pipeline: &'a Pipeline,
+    /// By origin, what all of its routes want; `None` where it depends on the item.
+    common: Vec<Option<Policy>>,
+}
+
+impl<'a> Policies<'a> {
+    pub(super) fn new(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Self {
+        let common = batch.origins.iter().map(|origin| pipeline.common_policy(&origin.name)).collect();
+        Self { payload, batch, pipeline, common }
+    }
+
+    /// What a slot's route wants. Looked at when it matters: while all goes well nobody asks.
+    pub(super) fn of(&self, slot: usize) -> Policy {
+        let Some(slot) = self.batch.slots.get(slot) else { return Policy::default() };
+        if let Some(common) = slot.origin.and_then(|origin| self.common.get(origin).copied().flatten()) {
+            return common;
+        }
+        let image = |range: &Range<usize>| Image {
+            notation: self.batch.notation,
+            bytes: self.payload.get(range.clone()).unwrap_or_default(),
+        };
+        let before = match &slot.before {
+            Before::Image(range) => Some(range),
+            _ => None,
+        };
+        let name = self.batch.origin(slot).map_or("", |origin| origin.name.as_str());
+        self.pipeline.policy(name, slot.image.iter().chain(before).map(image))
+    }
+
+    /// By slot, whether it goes to the fallback queue in any case; empty where none does.
+    pub(super) fn buffered(&self) -> Vec<bool> {
+        if !self.pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) {
+            return Vec::new();
+        }
+        let usable = |slot: &Slot| match &slot.content {
+            Content::Failed(failure) => failure.cause == Cause::MissingImage,
+            _ => true,
+        };
+        let slots = self.batch.slots.iter().enumerate();
+        slots.map(|(index, slot)| usable(slot) && self.of(index).on_outage == OnOutage::AlwaysHold).collect()
+    }
+
+    /// By slot, whether fields that the target has no place for may be set aside; empty where none may.
+    pub(super) fn salvaged(&self) -> Vec<bool> {
+        if !self.pipeline.has(|policy| policy.on_conflict == OnConflict::Salvage) {
+            return Vec::new();
+        }
+        (0..self.batch.slots.len()).map(|slot| self.of(slot).on_conflict == OnConflict::Salvage).collect()
+    }
+
+    /// Every change may be held.
+    pub(super) fn all_may_wait(&self) -> bool {
+        (0..self.batch.slots.len()).all(|slot| self.of(slot).on_outage != OnOutage::Retry)
+    }
+}
