@@ -24,8 +24,8 @@ test: ## Run all tests on real servers; FILTER=name runs some
 check: ## Run the unit tests of the core: seconds, no server
 	@cargo test -p tidelock-core
 
-sim: ## Simulate SEEDS=500 worlds with every fault there is; SEED=17 shows one again
-	@scripts/sim.sh $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),500))
+sim: ## Simulate SEEDS=500 worlds with every fault there is; SEED=17 shows one again; FLEET=1: functions that overload a server
+	@scripts/sim.sh $(if $(FLEET),--fleet --seeds $(or $(SEEDS),3),$(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),500)))
 
 sim-mutants: ## Break the code in one place after another: the simulation must notice each; FILTER=name runs some
 	@scripts/sim.sh mutants "$(FILTER)"

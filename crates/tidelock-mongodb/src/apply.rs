@@ -13,7 +13,7 @@ use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::decimal128;
 use tidelock_core::fence::FENCE_COLLECTION;
 use tidelock_core::json::Number;
-use tidelock_core::target::{Call, Operation, Outcome, Put, Salvage, ShardValue, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Put, ShardValue, Write};
 
 /// How what is stored is treated.
 #[derive(Debug, Clone, Copy)]
@@ -362,6 +362,7 @@ mod tests {
     use tidelock_core::encode::Format;
     use tidelock_core::source::dynamodb::decode;
     use tidelock_core::target::Place;
+    use tidelock_core::target::Salvage;
 
     /// As null it would stand for another place, and leaving that would delete what was entered.
     #[test]

@@ -134,7 +134,7 @@ pub(crate) struct Chunk {
 const MAX_ACTIONS: usize = 5_000;
 
 /// Below this a request is not split just to use another connection.
-const SMALLEST_SHARE: usize = 768 * 1024;
+pub(crate) const SMALLEST_SHARE: usize = 768 * 1024;
 
 /// Splits operations of the given sizes into requests: none above `limit` bytes, and as many as `lanes` can carry at a time
 /// as long as each is worth a request of its own. Operations above the limit must have been taken out before.

@@ -3,7 +3,7 @@
 use crate::bulk::{Guard, TEXT};
 use crate::error::by_status;
 use crate::judge::{Seen, Stored};
-use crate::lane::now;
+use crate::pace::now;
 use crate::target::OpenSearchTarget;
 use crate::{Request, Response, Transport};
 use bytes::Bytes;

@@ -1,14 +1,15 @@
 //! One bulk request's actions: sent, answered by position, refusals judged, until each has ended.
 
 use crate::answer::{Item, items, whole_error};
-use crate::bulk::{Guard, Part, push_action, push_fence};
+use crate::bulk::{Guard, Part, action_size, push_action, push_fence};
 use crate::error::{by_status, classify};
 use crate::index::path_segment;
 use crate::judge::{self, Stored};
+use crate::pace::{Reception, pause};
 use crate::target::OpenSearchTarget;
 use crate::{Request, Response, Transport};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tidelock_core::cause::{Cause, Disposition, Failure};
 use tidelock_core::fence::FENCE_INDEX;
 use tidelock_core::target::{Call, Done, Operation, Write};
@@ -19,9 +20,6 @@ const ALONE_ATTEMPTS: u32 = 3;
 
 /// How often a lost race is run again.
 const RACES: u32 = 8;
-
-const BACKOFF_BASE: Duration = Duration::from_millis(50);
-const BACKOFF_CAP: Duration = Duration::from_secs(2);
 
 /// Who decides about a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +81,12 @@ impl Work<'_> {
         self.fences.get(index).map_or("", String::as_str)
     }
 
+    /// An upper bound of what an action appends to a body.
+    fn size(&self, pending: &Pending) -> usize {
+        let operation = self.operations.get(pending.index);
+        operation.map_or(0, |operation| action_size(operation, self.id(pending.index)))
+    }
+
     /// Index and id of what an action writes.
     fn place<'a>(&'a self, index: &'a str, pending: &Pending) -> (&'a str, &'a str) {
         match pending.part {
@@ -113,15 +117,27 @@ impl<T: Transport> OpenSearchTarget<T> {
         let (mut pauses, mut passed) = (0, 0);
         let fail =
             |failure: Failure| move |pending: Pending| (pending.index, pending.part, Ended::Failed(failure.clone()));
-        while let Some(part) = parts.pop() {
+        while let Some(mut part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
+            if let Some(others) = self.cut(work, &mut part) {
+                parts.push(others);
+            }
+            let Some(turn) = self.pace.turn(work.call.deadline).await else {
+                endings.extend(part.into_iter().map(|mut pending| {
+                    let failure = pending.before.take().unwrap_or_else(|| self.not_sent());
+                    fail(failure)(pending)
+                }));
+                continue;
+            };
             // What passed in an earlier request was a neighbour too.
             let mut rest = Rest { passed, ..Rest::default() };
+            let mut reception = Reception::Unknown;
             match self.send(index, work, &part).await {
                 // An attempt that the deadline cut short says less than the one before it.
                 Err(failure) if failure.cause == Cause::TimedOut => {
+                    reception = Reception::Refused;
                     rest.later = part
                         .into_iter()
                         .map(|mut pending| {
@@ -131,11 +147,13 @@ impl<T: Transport> OpenSearchTarget<T> {
                         .collect();
                 }
                 Err(failure) => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
-                Ok(response) if response.status == 200 => self.take_items(&response, part, &mut rest, &mut endings),
+                Ok(response) if response.status == 200 => {
+                    reception = Reception::Taken;
+                    self.take_items(&response, part, &mut rest, &mut endings);
+                }
                 Ok(response) => match self.whole(&response) {
                     // Something in it sinks the request: halve until it is alone.
                     Failure { cause, .. } if cause.disposition() == Disposition::Park && part.len() > 1 => {
-                        let mut part = part;
                         parts.push(part.split_off(part.len() / 2));
                         parts.push(part);
                         continue;
@@ -143,7 +161,12 @@ impl<T: Transport> OpenSearchTarget<T> {
                     failure if failure.cause.disposition() == Disposition::Park => {
                         endings.extend(part.into_iter().map(fail(failure)));
                     }
-                    failure => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
+                    failure => {
+                        if matches!(failure.cause, Cause::Throttled | Cause::Unavailable) {
+                            reception = Reception::Refused;
+                        }
+                        rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect();
+                    }
                 },
             }
             passed = rest.passed;
@@ -151,11 +174,18 @@ impl<T: Transport> OpenSearchTarget<T> {
                 let conflicts = std::mem::take(&mut rest.conflicts);
                 self.judge(index, work, conflicts, &mut rest, &mut endings).await;
             }
+            if reception == Reception::Taken && rest.later.iter().any(|(_, failure)| failure.cause == Cause::Throttled)
+            {
+                reception = Reception::RefusedInPart;
+            }
+            turn.end(reception);
             let (wait, give_up): (Vec<_>, Vec<_>) =
                 rest.later.into_iter().partition(|(_, failure)| worth_waiting(failure.cause));
             endings.extend(give_up.into_iter().map(|(pending, failure)| fail(failure)(pending)));
             if !wait.is_empty() {
-                if pause(pauses, work.call.deadline).await {
+                // After a refusal the next turn is what is waited for.
+                let waits = reception.is_refusal() && self.config.paced;
+                if waits || pause(pauses, work.call.deadline).await {
                     pauses += 1;
                     rest.now.extend(
                         wait.into_iter().map(|(pending, failure)| Pending { before: Some(failure), ..pending }),
@@ -169,12 +199,31 @@ impl<T: Transport> OpenSearchTarget<T> {
         endings
     }
 
+    /// Cuts off what would make a request larger than the target has been taking of late.
+    fn cut(&self, work: &Work<'_>, part: &mut Vec<Pending>) -> Option<Vec<Pending>> {
+        if !self.pace.is_shrunk() {
+            return None;
+        }
+        let mut left = self.pace.bytes();
+        let fits = |pending: &&Pending| {
+            let size = work.size(pending);
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        };
+        let fitting = part.iter().take_while(fits).count().max(1);
+        (fitting < part.len()).then(|| part.split_off(fitting))
+    }
+
+    /// The failure of what was never sent.
+    fn not_sent(&self) -> Failure {
+        let detail = "not sent: the target was too busy for as long as the invocation had time";
+        Failure::new(Cause::Throttled, format!("{}: {detail}", self.transport.place()))
+    }
+
     async fn send(&self, index: &str, work: &Work<'_>, part: &[Pending]) -> Result<Response, Failure> {
         let operation = |pending: &Pending| work.operations.get(pending.index);
-        let size = part.iter().filter_map(|pending| {
-            operation(pending).map(|operation| crate::bulk::action_size(operation, work.id(pending.index)))
-        });
-        let mut body = Vec::with_capacity(size.sum());
+        let mut body = Vec::with_capacity(part.iter().map(|pending| work.size(pending)).sum());
         for pending in part {
             let Some(operation) = operation(pending) else { continue };
             let id = work.id(pending.index);
@@ -471,20 +520,4 @@ pub(crate) fn worth_waiting(cause: Cause) -> bool {
             | Cause::UnexpectedAnswer
             | Cause::Tombstone
     )
-}
-
-/// The time by the runtime's clock, which simulations drive.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-/// Waits with full jitter before the next attempt; `false` when there is no time left for one.
-pub(crate) async fn pause(pauses: u32, deadline: Instant) -> bool {
-    let ceiling = BACKOFF_BASE.saturating_mul(1 << pauses.min(10)).min(BACKOFF_CAP);
-    let wait = ceiling.mul_f64(fastrand::f64());
-    if now() + wait >= deadline {
-        return false;
-    }
-    tokio::time::sleep(wait).await;
-    true
 }

@@ -16,6 +16,7 @@ mod index;
 mod judge;
 mod lane;
 mod misfit;
+mod pace;
 mod store;
 mod target;
 

@@ -2,7 +2,8 @@
 
 use crate::bulk::{Guard, Part, action_size, split};
 use crate::index::{check_name, is_missing, prepare};
-use crate::lane::{Ended, Endings, Judging, Pending, Work, pause, worth_waiting};
+use crate::lane::{Ended, Endings, Judging, Pending, Work, worth_waiting};
+use crate::pace::{Pace, pause};
 use crate::{Transport, fence};
 use futures_util::StreamExt as _;
 use std::cell::RefCell;
@@ -23,6 +24,9 @@ pub struct OpenSearchConfig {
     pub bulk_bytes: usize,
     /// Requests at a time.
     pub in_flight: usize,
+    /// Refusals slow down what is sent after them, too. Without it each request is repeated by itself; it exists to be measured
+    /// against.
+    pub paced: bool,
     /// Writes carry versions. Without them nothing keeps an older change from winning; it exists to be measured against.
     pub guards: bool,
     /// Deletes leave fences. Without them deletes are forgotten after a minute; it exists to be measured against.
@@ -35,7 +39,7 @@ impl OpenSearchConfig {
     /// Requests of these sizes, guarded; nothing is set aside.
     #[must_use]
     pub fn new(bulk_bytes: usize, in_flight: usize) -> Self {
-        Self { bulk_bytes, in_flight, guards: true, fences: true, salvage: false }
+        Self { bulk_bytes, in_flight, paced: true, guards: true, fences: true, salvage: false }
     }
 }
 
@@ -43,6 +47,7 @@ impl OpenSearchConfig {
 pub struct OpenSearchTarget<T> {
     pub(crate) transport: T,
     pub(crate) config: OpenSearchConfig,
+    pub(crate) pace: Pace,
     /// Indices whose mapping has been seen to.
     prepared: RefCell<HashSet<String>>,
 }
@@ -57,7 +62,8 @@ impl<T: Transport> OpenSearchTarget<T> {
     /// A target over `transport`.
     #[must_use]
     pub fn new(transport: T, config: OpenSearchConfig) -> Self {
-        Self { transport, config, prepared: RefCell::default() }
+        let pace = Pace::new(config.bulk_bytes, config.in_flight, config.paced);
+        Self { transport, config, pace, prepared: RefCell::default() }
     }
 
     /// Sees to an index once per process; a failure is that of every operation on it.
@@ -180,7 +186,7 @@ impl<T: Transport> OpenSearchTarget<T> {
             if let Err(failure) = &fences {
                 endings.extend(unfenced.into_iter().map(fail(unwritten(failure.clone()))));
             }
-            for chunk in split(&members, self.config.bulk_bytes, self.config.in_flight) {
+            for chunk in split(&members, self.pace.bytes(), self.config.in_flight) {
                 let mut actions = Vec::with_capacity(chunk.members.len());
                 for position in chunk.members {
                     let guard = guards.get(position).copied().unwrap_or(Guard::External);

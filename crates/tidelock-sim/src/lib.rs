@@ -16,6 +16,7 @@
 
 mod chaos;
 mod engine;
+pub mod fleet;
 mod path;
 mod transport;
 pub mod world;

@@ -3,7 +3,11 @@
 //! ```text
 //! tidelock-sim --seeds 500            seeds 1 to 500; stops at the first that breaks the promise
 //! tidelock-sim --seed 17 [--trace]    one seed again, with everything that happened
+//! tidelock-sim --fleet [--seeds 3]    a hundred functions against a server that cannot keep up with them (minutes)
+//! tidelock-sim --fleet --terse        the same in brief (seconds); only what has failed is printed
 //! ```
+
+mod fleets;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -16,13 +20,15 @@ use tidelock_sim::world::{COLUMNS, Counts, Outcome, simulate};
 struct Options {
     first: u64,
     last: u64,
+    /// Fleets instead of worlds.
+    fleet: bool,
     trace: bool,
     /// Print one line only: a mutant's caller reads it.
     terse: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { first: 1, last: 500, trace: false, terse: false };
+    let mut options = Options { first: 1, last: 0, fleet: false, trace: false, terse: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -36,14 +42,18 @@ fn options() -> Result<Options, String> {
                 options.last = options.first;
             }
             "--from" => options.first = number()?,
+            "--fleet" => options.fleet = true,
             "--trace" => options.trace = true,
             "--terse" => options.terse = true,
             other => {
                 return Err(format!(
-                    "unknown argument {other}; known: --seeds N, --from N, --seed N, --trace, --terse"
+                    "unknown argument {other}; known: --seeds N, --from N, --seed N, --fleet, --trace, --terse"
                 ));
             }
         }
+    }
+    if options.last == 0 {
+        options.last = if options.fleet { 3 } else { 500 };
     }
     Ok(options)
 }
@@ -67,6 +77,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.fleet {
+        return fleets::run(options.first..=options.last, options.terse);
+    }
     let began = Instant::now();
     let (next, stop) = (AtomicU64::new(options.first), AtomicBool::new(false));
     let sum = Mutex::new(Sum::default());

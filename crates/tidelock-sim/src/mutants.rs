@@ -12,6 +12,7 @@ pub(crate) struct Mutant {
 
 const LANE: &str = "crates/tidelock-opensearch/src/lane.rs";
 const BULK: &str = "crates/tidelock-opensearch/src/bulk.rs";
+const PACE_RS: &str = "crates/tidelock-opensearch/src/pace.rs";
 const TARGET: &str = "crates/tidelock-opensearch/src/target.rs";
 const SLOW: &str = "crates/tidelock-core/src/slow.rs";
 const FENCE: &str = "crates/tidelock-core/src/fence.rs";
@@ -314,5 +315,30 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: SLOW,
         from: "return if is_part && !written {",
         to: "return if is_part && written {",
+    },
+];
+
+/// Ways to overload a target together, which fleets show.
+pub(crate) const PACE: &[Mutant] = &[
+    Mutant {
+        name: "the pace heeds no refusal",
+        breaks: "a fleet asks so often that refusing is all its server does",
+        file: PACE_RS,
+        from: "                Reception::Refused => state.slower(now, true),",
+        to: "                Reception::Refused => state,",
+    },
+    Mutant {
+        name: "the pace keeps the size of requests",
+        breaks: "requests that are too large are refused for ever",
+        file: PACE_RS,
+        from: "bytes: if whole {",
+        to: "bytes: if whole && bytes == 0 {",
+    },
+    Mutant {
+        name: "the pace ends with the first success",
+        breaks: "what was learned from refusals is forgotten, and the storm goes on",
+        file: PACE_RS,
+        from: "let spacing = self.closer();",
+        to: "let spacing = Duration::ZERO;",
     },
 ];

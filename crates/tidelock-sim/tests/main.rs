@@ -1,6 +1,7 @@
 //! The model against what OpenSearch does, request by request, and the real client over it.
 
 mod faults;
+mod fleet;
 mod operators;
 mod reads;
 mod searches;

@@ -6,7 +6,7 @@ use crate::{Safeguards, fence, transaction};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value};
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::target::{Call, Done, Operation, Outcome, Salvage, Write};
+use tidelock_core::target::{Call, Done, Operation, Outcome, Write};
 use tidelock_core::version::{Judgement, Mark, Version};
 
 pub(crate) fn apply(
@@ -173,7 +173,7 @@ mod tests {
     use tidelock_core::batch::Content;
     use tidelock_core::encode::Format;
     use tidelock_core::source::dynamodb;
-    use tidelock_core::target::Place;
+    use tidelock_core::target::{Place, Salvage};
 
     #[test]
     fn a_document_over_the_limit_is_refused_alone() {

@@ -1,12 +1,12 @@
 //! `mutants`: breaks the code in one place after another and sees to it that the simulation notices.
 //!
-//! Each mutant is a copy of the workspace with one text replaced, built and run over seeds 1 to 100. One that survives is a
-//! hole in the simulation.
+//! Each mutant is a copy of the workspace with one text replaced, built and run over seeds 1 to 100; those of the pace, over brief
+//! fleets. One that survives is a hole in the simulation.
 
 #[path = "../mutants.rs"]
 mod mutants;
 
-use mutants::{MUTANTS, Mutant};
+use mutants::{MUTANTS, Mutant, PACE};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -16,6 +16,9 @@ use std::time::Instant;
 
 /// A mutant must be found out within so many seeds.
 const SEEDS: &str = "100";
+
+/// And one of the pace within so many.
+const FLEET_SEEDS: &str = "2";
 
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1).unwrap_or_default();
@@ -39,15 +42,23 @@ fn run(filter: &str) -> Result<Vec<&'static str>, String> {
     copy(&root, &tree)?;
     println!("{:<36} {:>6}  first complaint", "mutant", "seed");
     let mut survivors = Vec::new();
-    for mutant in MUTANTS.iter().filter(|mutant| mutant.name.contains(filter)) {
+    let worlds = MUTANTS.iter().map(|mutant| (mutant, ["--seeds", SEEDS].as_slice()));
+    let fleets = PACE.iter().map(|mutant| (mutant, ["--fleet", "--seeds", FLEET_SEEDS].as_slice()));
+    for (mutant, arguments) in worlds.chain(fleets).filter(|(mutant, _)| mutant.name.contains(filter)) {
         let begun = Instant::now();
-        let verdict = attempt(&tree, &folder, mutant)?;
+        let verdict = attempt(&tree, &folder, mutant, arguments)?;
         let seconds = begun.elapsed().as_secs();
         match verdict {
             Some((seed, complaint)) => println!("{:<36} {seed:>6}  {complaint} ({seconds} s)", mutant.name),
             None => {
                 survivors.push(mutant.name);
-                println!("{:<36} {:>6}  SURVIVED {SEEDS} seeds: {} ({seconds} s)", mutant.name, "-", mutant.breaks);
+                println!(
+                    "{:<36} {:>6}  SURVIVED {}: {} ({seconds} s)",
+                    mutant.name,
+                    "-",
+                    arguments.join(" "),
+                    mutant.breaks
+                );
             }
         }
     }
@@ -108,7 +119,12 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// The seed that killed the mutant and what was wrong; `None` when it lives.
-fn attempt(tree: &Path, folder: &Path, mutant: &Mutant) -> Result<Option<(String, String)>, String> {
+fn attempt(
+    tree: &Path,
+    folder: &Path,
+    mutant: &Mutant,
+    arguments: &[&str],
+) -> Result<Option<(String, String)>, String> {
     let file: PathBuf = tree.join(mutant.file);
     let original = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     if original.matches(mutant.from).count() != 1 {
@@ -116,12 +132,17 @@ fn attempt(tree: &Path, folder: &Path, mutant: &Mutant) -> Result<Option<(String
     }
     let explain = |error: io::Error| format!("{}: {error}", file.display());
     fs::write(&file, original.replace(mutant.from, mutant.to)).map_err(explain)?;
-    let verdict = build_and_run(tree, folder, mutant);
+    let verdict = build_and_run(tree, folder, mutant, arguments);
     fs::write(&file, original).map_err(explain)?;
     verdict
 }
 
-fn build_and_run(tree: &Path, folder: &Path, mutant: &Mutant) -> Result<Option<(String, String)>, String> {
+fn build_and_run(
+    tree: &Path,
+    folder: &Path,
+    mutant: &Mutant,
+    arguments: &[&str],
+) -> Result<Option<(String, String)>, String> {
     let target = folder.join("build");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", "sim", "-p", "tidelock-sim", "--bin", "tidelock-sim", "--target-dir"])
@@ -134,7 +155,8 @@ fn build_and_run(tree: &Path, folder: &Path, mutant: &Mutant) -> Result<Option<(
         return Err(format!("{} does not compile: {}", mutant.name, String::from_utf8_lossy(&built.stderr)));
     }
     let ran = Command::new(target.join("sim/tidelock-sim"))
-        .args(["--seeds", SEEDS, "--terse"])
+        .args(arguments)
+        .arg("--terse")
         .output()
         .map_err(|error| format!("tidelock-sim: {error}"))?;
     if ran.status.success() {
@@ -155,7 +177,7 @@ mod tests {
     fn every_mutant_has_its_place_in_the_code() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut names = BTreeSet::new();
-        for mutant in MUTANTS {
+        for mutant in MUTANTS.iter().chain(PACE) {
             let code = fs::read_to_string(root.join(mutant.file)).expect(mutant.file);
             assert_eq!(code.matches(mutant.from).count(), 1, "{}: {}", mutant.name, mutant.file);
             assert!(names.insert(mutant.name) && mutant.from != mutant.to, "{}", mutant.name);

@@ -11,7 +11,7 @@ mod source;
 mod store;
 mod trace;
 
-pub(crate) use reply::refusal;
+pub(crate) use reply::{Problem, answer, refusal};
 pub(crate) use trace::fnv as hash;
 
 use crate::chaos::{RequestKind, Strike};
