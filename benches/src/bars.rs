@@ -64,6 +64,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let against = |guarded: &str, without: &str| cpu(guarded).zip(cpu(without)).map(|(one, other)| one / other);
     let kept = |target: &str| results.guards_of(target).map(|row| row.ratio);
     let ratio = results.end_to_end.iter().find(|row| row.subject == TIDELOCK && row.connections == 1);
+    let drain = results.drain.as_ref().map(|row| row.ratio);
     vec![
         Bar::most("CPU per record, OpenSearch, batch 500", cpu(TIDELOCK), share(NODE), "µs")
             .from("1/12 of the Node handler's"),
@@ -101,6 +102,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
             LEAST_RATE_OF_GUARDS,
             "",
         ),
+        Bar::most("CPU of a change held and drained against one written as it comes", drain, 2.0, ""),
     ]
 }
 

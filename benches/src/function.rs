@@ -107,6 +107,20 @@ impl Function {
         Ok(answered.duration_since(sent))
     }
 
+    /// Sends an event that is no batch, and waits for the answer and for the next request.
+    ///
+    /// # Errors
+    /// An error of the function, its end, or no answer in time.
+    pub(crate) fn ask(&mut self, event: &Event) -> Result<serde_json::Value> {
+        self.api.push(event.body.clone());
+        let body = match self.signal()? {
+            Signal::Answer(_, body) => body,
+            other => return Err(self.fault(&format!("expected an answer, got {other:?}"))),
+        };
+        self.ready()?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+
     fn ready(&mut self) -> Result<Instant> {
         match self.signal()? {
             Signal::Ready(at) => Ok(at),

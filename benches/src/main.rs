@@ -92,6 +92,8 @@ enum What {
     EndToEnd(ServerArguments),
     /// What guards and fences cost end to end, and how often a write has to be judged.
     Guards(ServerArguments),
+    /// What draining held changes costs beside writing them as they come.
+    Drain(ServerArguments),
     /// Prints one event of the corpus.
     Event {
         /// Records of the event.
@@ -192,7 +194,19 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
             _ => {}
         }
     }
+    if let What::All(servers) | What::Drain(servers) = &cli.command {
+        match &servers.opensearch {
+            Some(url) => results.drain = Some(drained(cli, places, url)?),
+            None => eprintln!("draining is left out: TIDELOCK_TEST_OPENSEARCH names no server"),
+        }
+    }
     results.save(file)
+}
+
+fn drained(cli: &Cli, places: &Places, url: &str) -> Result<results::Drain> {
+    let (server, shape) = (OpenSearch::new(url)?, shape(cli, 0.2)?);
+    let (changes, rounds) = if cli.quick { (5_000, 1) } else { (100_000, cli.rounds.unwrap_or(3).max(1)) };
+    end_to_end::drain::run(places, &server, &shape, changes, rounds)
 }
 
 fn into_opensearch(

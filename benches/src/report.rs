@@ -20,6 +20,7 @@ pub(crate) fn tables(results: &Results) -> String {
         memory_table(results),
         end_to_end_table(results),
         guards_table(results),
+        drain_table(results),
         conflicts_table(results),
     ]
     .into_iter()
@@ -175,6 +176,21 @@ fn guards_table(results: &Results) -> String {
     });
     let head = ["into a real target, one connection", "batch", "pairs", "changes/s", "changes/s unguarded", "ratio"];
     table("What guards and fences cost end to end", &head, &rows.collect::<Vec<_>>())
+}
+
+fn drain_table(results: &Results) -> String {
+    let rows = results.drain.iter().map(|row| {
+        vec![
+            row.changes.to_string(),
+            row.rounds.to_string(),
+            format!("{:.2}", row.live_micros),
+            format!("{:.2}", row.drained_micros),
+            format!("{:.2}", row.ratio),
+            format!("{:.1}", row.megabytes),
+        ]
+    });
+    let head = ["changes", "rounds", "live (µs)", "drained (µs)", "ratio", "peak memory of `redrive` (MB)"];
+    table("Held changes drained by `redrive`, CPU of a change", &head, &rows.collect::<Vec<_>>())
 }
 
 fn conflicts_table(results: &Results) -> String {

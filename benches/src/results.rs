@@ -19,6 +19,21 @@ pub(crate) struct Results {
     pub(crate) end_to_end: Vec<EndToEnd>,
     pub(crate) guards: Vec<GuardCost>,
     pub(crate) conflicts: Vec<Conflicts>,
+    pub(crate) drain: Option<Drain>,
+}
+
+/// Changes that were held and drained, beside the same changes written as they came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Drain {
+    pub(crate) changes: usize,
+    pub(crate) rounds: usize,
+    /// Processor time of a change, medians over the rounds.
+    pub(crate) live_micros: f64,
+    pub(crate) drained_micros: f64,
+    /// Median of the rounds' ratios.
+    pub(crate) ratio: f64,
+    /// The most memory that draining took.
+    pub(crate) megabytes: f64,
 }
 
 /// The machine and the versions of what ran.

@@ -2,6 +2,7 @@
 
 pub(crate) mod ceiling;
 pub(crate) mod conflicts;
+pub(crate) mod drain;
 pub(crate) mod guards;
 mod servers;
 

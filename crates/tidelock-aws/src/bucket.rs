@@ -205,7 +205,7 @@ fn no_object(response: &Response) -> bool {
 }
 
 /// Waits, longer each time and never for all at once; `false` when the deadline would come first.
-async fn pause(pauses: u32, deadline: Instant) -> bool {
+pub(crate) async fn pause(pauses: u32, deadline: Instant) -> bool {
     let ceiling = BACKOFF_BASE.saturating_mul(1 << pauses.min(10)).min(BACKOFF_CAP);
     let wait = ceiling.mul_f64(fastrand::f64());
     if Instant::now() + wait >= deadline {

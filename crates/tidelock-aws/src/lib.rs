@@ -13,6 +13,6 @@ mod tests;
 
 pub use bucket::{BucketConfig, S3Bucket, check_bucket_name};
 pub use error::ConfigError;
-pub use queue::{SqsQueue, check_queue_url};
+pub use queue::{QueueConfig, SqsQueue, check_queue_url};
 pub use sdk::Sdk;
 pub use secret::{AwsCredentials, login_from_secret};

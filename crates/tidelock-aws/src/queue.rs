@@ -1,25 +1,24 @@
-//! Letters and packs in an SQS queue.
+//! Letters and packs in an SQS queue, by requests of our own: the SDK reads a message byte by byte, and packs have a megabyte.
 
-use crate::{ConfigError, Sdk};
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    Message as SdkMessage, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
-    SendMessageBatchRequestEntry,
-};
+mod answer;
+mod place;
+mod request;
+
+use crate::ConfigError;
+use crate::bucket::pause;
+use bytes::Bytes;
 use futures_util::future::join_all;
-use std::collections::HashMap;
-use std::error::Error;
-use std::hash::Hash;
+use place::Place;
+use request::Body;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::rc::Rc;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
+use tidelock_core::cause::Cause;
+use tidelock_core::credentials::Credentials;
+use tidelock_core::json::Malformed;
 use tidelock_core::letter::Letter;
 use tidelock_core::queue::{Message, Outbox, Queue, QueueFacts};
-use tokio::sync::OnceCell;
-use tokio::time::timeout_at;
+use tidelock_http::{HttpConfig, HttpTransport, Request, Scheme, SettingNames, Transport as _};
 
 /// SQS takes ten messages at a time, and hands out as many,
 /// [1 MiB in all](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html).
@@ -29,18 +28,24 @@ const MAX_ENTRIES: usize = 10;
 const TAKES: usize = 10;
 const MAX_BATCH_BYTES: usize = 1_048_576;
 
+/// The longest that one attempt may take. Who is silent for longer is asked again.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Timers are no more exact than this.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// How long a message
 /// [can be delayed](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html): 15 minutes.
-const DELAY: RangeInclusive<i32> = 0..=900;
+const DELAY: RangeInclusive<u64> = 0..=900;
 
 /// How long a message
 /// [can be hidden](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html) from
 /// others: 12 hours.
-const HIDDEN: RangeInclusive<i32> = 0..=43_200;
+const HIDDEN: RangeInclusive<u64> = 0..=43_200;
 
 /// A [long poll](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html)
 /// asks all of the queue's servers, a short one only some: it may find nothing where there is something.
-const LONG_POLL_SECONDS: i32 = 1;
+const LONG_POLL_SECONDS: u64 = 1;
 
 /// With less time left than this, a short poll has to do.
 const LONG_POLL_FROM: Duration = Duration::from_secs(5);
@@ -48,12 +53,48 @@ const LONG_POLL_FROM: Duration = Duration::from_secs(5);
 /// Room for one message's attributes.
 const ATTRIBUTES: usize = 512;
 
+/// Refusals that pass although their status (400) says otherwise
+/// ([common errors](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html)).
+const PASSING: [&str; 5] =
+    ["InternalFailure", "KmsThrottled", "RequestThrottled", "ServiceUnavailable", "ThrottlingException"];
+
+/// An operation, and what the function's role needs for it.
+#[derive(Debug, Clone, Copy)]
+struct Operation {
+    target: &'static str,
+    right: &'static str,
+}
+
+const SEND: Operation = Operation { target: "AmazonSQS.SendMessageBatch", right: "sqs:SendMessage" };
+const RECEIVE: Operation = Operation { target: "AmazonSQS.ReceiveMessage", right: "sqs:ReceiveMessage" };
+const DELETE: Operation = Operation { target: "AmazonSQS.DeleteMessageBatch", right: "sqs:DeleteMessage" };
+const HIDE: Operation =
+    Operation { target: "AmazonSQS.ChangeMessageVisibilityBatch", right: "sqs:ChangeMessageVisibility" };
+const FACTS: Operation = Operation { target: "AmazonSQS.GetQueueAttributes", right: "sqs:GetQueueAttributes" };
+
+const WAITING_NOW: &str = "ApproximateNumberOfMessages";
+const HIDDEN_NOW: &str = "ApproximateNumberOfMessagesNotVisible";
+const DELAYED_NOW: &str = "ApproximateNumberOfMessagesDelayed";
+const RETENTION: &str = "MessageRetentionPeriod";
+
+/// Which queue, and how it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// The queue's URL.
+    pub url: String,
+    /// `AWS_REGION`: the queue's, where its URL does not name one.
+    pub region: String,
+    /// `AWS_ENDPOINT_URL_SQS`, else `AWS_ENDPOINT_URL`, where set: `http[s]://HOST[:PORT]`.
+    pub endpoint: Option<String>,
+    /// PEM text of the certificates to trust (`AWS_CA_BUNDLE`); `None` trusts the public ones.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
 /// A standard queue. A FIFO queue is not needed: letters carry their versions.
-#[derive(Debug)]
-pub struct SqsQueue {
+pub struct SqsQueue<C> {
     url: String,
-    sdk: Rc<Sdk>,
-    client: OnceCell<Client>,
+    http: HttpTransport<C>,
+    attempt: Duration,
 }
 
 /// Refuses queues that cannot be used: a FIFO queue
@@ -71,84 +112,122 @@ pub fn check_queue_url(url: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-impl SqsQueue {
-    /// The queue at `url`.
+impl<C: Credentials> SqsQueue<C> {
+    /// Prepares a client that signs with the credentials' AWS keys; nothing is connected yet.
     ///
     /// # Errors
-    /// See [`check_queue_url`].
-    pub fn new(url: String, sdk: Rc<Sdk>) -> Result<Self, ConfigError> {
-        check_queue_url(&url)?;
-        Ok(Self { url, sdk, client: OnceCell::new() })
+    /// When the queue ([`check_queue_url`]), its URL, the endpoint or the certificates cannot be used.
+    pub fn new(config: QueueConfig, credentials: C) -> Result<Self, ConfigError> {
+        check_queue_url(&config.url)?;
+        let place = Place::of(&config.url, config.endpoint.as_deref(), &config.region)?;
+        let http = HttpConfig {
+            host: place.host,
+            port: place.port,
+            tls: place.tls,
+            ca_pem: config.ca_pem,
+            scheme: Scheme::SigV4 { service: "sqs", region: place.region },
+            gzip: false,
+        };
+        let names = SettingNames { ca_file: "AWS_CA_BUNDLE", ..SettingNames::TARGET };
+        let http =
+            HttpTransport::with_names(http, credentials, names).map_err(|error| ConfigError(error.to_string()))?;
+        Ok(Self { url: config.url, http, attempt: ATTEMPT })
     }
 
-    async fn client(&self) -> &Client {
-        self.client.get_or_init(|| async { Client::new(self.sdk.config().await) }).await
+    /// With another limit for one attempt.
+    #[cfg(test)]
+    pub(crate) fn with_attempt(self, attempt: Duration) -> Self {
+        Self { attempt, ..self }
     }
 
-    /// Waits for an answer until the deadline. `right` is what the function's role needs for the request.
-    async fn answer<O, E>(
+    fn failure(&self, why: impl Display) -> String {
+        format!("the queue {}: {why}", self.url)
+    }
+
+    /// Asks until there is an answer that `read` can use.
+    async fn ask<T>(
         &self,
-        request: impl Future<Output = Result<O, SdkError<E>>>,
-        right: &str,
+        operation: Operation,
+        body: Vec<u8>,
         deadline: Instant,
-    ) -> Result<O, String>
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        match timeout_at(deadline.into(), request).await {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => {
-                let hint = hint(error.code().unwrap_or_default(), right);
-                Err(format!("the queue {}: {}{hint}", self.url, DisplayErrorContext(&error)))
+        read: impl Fn(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<T, String> {
+        let body = Bytes::from(body);
+        let mut pauses = 0;
+        // What the last attempt that said something said.
+        let mut said: Option<String> = None;
+        loop {
+            let request = Request {
+                method: "POST",
+                path: "/".to_owned(),
+                content_type: "application/x-amz-json-1.0",
+                body: body.clone(),
+            };
+            let until = deadline.min(Instant::now() + self.attempt);
+            let (passing, words) =
+                match self.http.send_with(request, &[("x-amz-target", operation.target)], until).await {
+                    Ok(answer) if answer.status == 200 => match read(&answer.body) {
+                        Ok(found) => return Ok(found),
+                        Err(error) => (true, format!("the answer cannot be used: {error}")),
+                    },
+                    Ok(answer) => {
+                        let (kind, message) = answer::refusal(&answer.body);
+                        let what =
+                            if kind.is_empty() { format!("HTTP status {}", answer.status) } else { kind.clone() };
+                        let message = if message.is_empty() { message } else { format!(": {message}") };
+                        let passing = answer.status >= 500 || answer.status == 429 || PASSING.contains(&kind.as_str());
+                        (passing, format!("{what}{message}{}", hint(&kind, operation.right)))
+                    }
+                    // Nobody has been there, and time is over.
+                    Err(failure)
+                        if matches!(failure.cause, Cause::TimedOut | Cause::Unreachable)
+                            && Instant::now() + MOMENT >= deadline =>
+                    {
+                        let silent = || format!("the queue {} did not answer within the invocation's time", self.url);
+                        return Err(said.map_or_else(silent, |words| self.failure(words)));
+                    }
+                    Err(failure) => {
+                        let prefix = format!("{}: ", self.http.place());
+                        let words = failure.detail.strip_prefix(&prefix).unwrap_or(&failure.detail);
+                        (matches!(failure.cause, Cause::Unreachable | Cause::TimedOut), words.to_owned())
+                    }
+                };
+            if !passing || !pause(pauses, deadline).await {
+                return Err(self.failure(words));
             }
-            Err(_) => Err(format!("the queue {} did not answer within the invocation's time", self.url)),
+            said = Some(words);
+            pauses += 1;
         }
     }
 
-    async fn send_some(
+    /// Does something with receipts, ten at a time.
+    async fn of_receipts(
         &self,
-        letters: &[Letter],
-        delay: Duration,
+        operation: Operation,
+        receipts: &[String],
         deadline: Instant,
-    ) -> Result<Vec<Result<(), String>>, String> {
-        let entries = letters.iter().enumerate().map(|(index, letter)| entry(index, letter, delay));
-        let entries = entries.collect::<Result<_, BuildError>>().map_err(|error| error.to_string())?;
-        let request = async {
-            let request = self.client().await.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            Box::pin(request.send()).await
-        };
-        let output = self.answer(request, "sqs:SendMessage", deadline).await?;
-        let successful = output.successful().iter().map(|entry| entry.id());
-        Ok(outcomes(letters.len(), successful, output.failed()))
+        more: impl Fn(&mut Body),
+    ) -> Vec<Result<(), String>> {
+        let mut results = Vec::with_capacity(receipts.len());
+        for some in receipts.chunks(MAX_ENTRIES) {
+            let body = Body::of(&self.url).entries(some, |entry, receipt| {
+                entry.text("ReceiptHandle", receipt);
+                more(entry);
+            });
+            let done = self.ask(operation, body, deadline, |answer| answer::outcomes(some.len(), answer)).await;
+            results.extend(done.unwrap_or_else(|error| vec![Err(error); some.len()]));
+        }
+        results
     }
 
-    async fn delete_some(&self, receipts: &[String], deadline: Instant) -> Result<Vec<Result<(), String>>, String> {
-        let entry = |(index, receipt): (usize, &String)| {
-            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt).build()
-        };
-        let entries = receipts.iter().enumerate().map(entry);
-        let entries = entries.collect::<Result<_, BuildError>>().map_err(|error| error.to_string())?;
-        let request = async {
-            let request = self.client().await.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            Box::pin(request.send()).await
-        };
-        let output = self.answer(request, "sqs:DeleteMessage", deadline).await?;
-        let successful = output.successful().iter().map(|entry| entry.id());
-        Ok(outcomes(receipts.len(), successful, output.failed()))
-    }
-
-    async fn hide_some(&self, receipts: &[String], hidden: i32, deadline: Instant) -> Result<(), String> {
-        let entry = |(index, receipt): (usize, &String)| {
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
-            entry.receipt_handle(receipt).visibility_timeout(hidden).build()
-        };
-        let entries = receipts.iter().enumerate().map(entry);
-        let entries = entries.collect::<Result<_, BuildError>>().map_err(|error| error.to_string())?;
-        let request = async {
-            let request = self.client().await.change_message_visibility_batch().queue_url(&self.url);
-            Box::pin(request.set_entries(Some(entries)).send()).await
-        };
-        self.answer(request, "sqs:ChangeMessageVisibility", deadline).await.map(drop)
+    async fn take_some(&self, most: usize, hidden: Duration, deadline: Instant) -> Result<Vec<Message>, String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut body = Body::of(&self.url);
+        body.number("MaxNumberOfMessages", most as u64);
+        body.number("VisibilityTimeout", seconds(hidden, HIDDEN).max(1));
+        body.number("WaitTimeSeconds", if left >= LONG_POLL_FROM { LONG_POLL_SECONDS } else { 0 });
+        body.texts("MessageSystemAttributeNames", &["SentTimestamp", "ApproximateReceiveCount"]);
+        self.ask(RECEIVE, body.end(), deadline, answer::messages).await?
     }
 }
 
@@ -160,54 +239,15 @@ fn hint(code: &str, right: &str) -> String {
             "; allow kms:Decrypt and kms:GenerateDataKey on the queue's key to the function's role".to_owned()
         }
         _ if code.contains("AccessDenied") => format!("; allow {right} on the queue to the function's role"),
-        "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" => {
-            "; check the queue's URL, and that the queue is in the function's region".to_owned()
-        }
+        "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" => "; check the queue's URL".to_owned(),
         _ => String::new(),
     }
 }
 
 /// Whole seconds, rounded up: nobody may see a message too early.
-fn seconds(time: Duration, allowed: RangeInclusive<i32>) -> i32 {
+fn seconds(time: Duration, allowed: RangeInclusive<u64>) -> u64 {
     let whole = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
-    i32::try_from(whole).unwrap_or(i32::MAX).clamp(*allowed.start(), *allowed.end())
-}
-
-fn entry(index: usize, letter: &Letter, delay: Duration) -> Result<SendMessageBatchRequestEntry, BuildError> {
-    let attribute = |value: &str| {
-        // Attributes must not be empty.
-        let value = if value.is_empty() { "unknown" } else { value };
-        MessageAttributeValue::builder().data_type("String").string_value(value).build()
-    };
-    SendMessageBatchRequestEntry::builder()
-        .id(index.to_string())
-        .message_body(&letter.body)
-        .delay_seconds(seconds(delay, DELAY))
-        .message_attributes("reason", attribute(&letter.reason)?)
-        .message_attributes("source", attribute(&letter.source)?)
-        .build()
-}
-
-/// What an answer says of each message of a batch, whose ids are their positions.
-fn outcomes<'a>(
-    count: usize,
-    successful: impl Iterator<Item = &'a str>,
-    failed: &[BatchResultErrorEntry],
-) -> Vec<Result<(), String>> {
-    let mut results = vec![Err("the queue did not answer for this message".to_owned()); count];
-    let mut note = |id: &str, outcome| {
-        if let Some(result) = id.parse::<usize>().ok().and_then(|index| results.get_mut(index)) {
-            *result = outcome;
-        }
-    };
-    for id in successful {
-        note(id, Ok(()));
-    }
-    for entry in failed {
-        let words = entry.message().unwrap_or_default();
-        note(entry.id(), Err(format!("the queue refused the message: {} {words}", entry.code())));
-    }
-    results
+    whole.clamp(*allowed.start(), *allowed.end())
 }
 
 /// How many letters of the front fit into one request.
@@ -220,62 +260,22 @@ fn fitting(letters: &[Letter]) -> usize {
     letters.iter().take(MAX_ENTRIES).take_while(fits).count().max(1).min(letters.len())
 }
 
-fn number<N, T>(attributes: Option<&HashMap<N, String>>, name: &N) -> Result<T, String>
-where
-    N: AsRef<str> + Eq + Hash,
-    T: FromStr,
-{
-    let text = attributes.and_then(|attributes| attributes.get(name));
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| format!("the queue's answer lacks {}", name.as_ref()))
-}
-
-fn message(taken: SdkMessage) -> Result<Message, String> {
-    let attributes = taken.attributes.as_ref();
-    let lacks = |what: &str| format!("the queue's answer lacks a message's {what}");
-    Ok(Message {
-        sent_ms: number(attributes, &MessageSystemAttributeName::SentTimestamp)?,
-        taken: number(attributes, &MessageSystemAttributeName::ApproximateReceiveCount)?,
-        id: taken.message_id.ok_or_else(|| lacks("id"))?,
-        receipt: taken.receipt_handle.ok_or_else(|| lacks("receipt"))?,
-        body: taken.body.ok_or_else(|| lacks("body"))?,
-    })
-}
-
-impl Outbox for SqsQueue {
+impl<C: Credentials> Outbox for SqsQueue<C> {
     async fn send(&self, letters: &[Letter], delay: Duration, deadline: Instant) -> Vec<Result<(), String>> {
         let mut results = Vec::with_capacity(letters.len());
         let mut rest = letters;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(fitting(rest));
             rest = later;
-            let sent = self.send_some(now, delay, deadline).await;
+            let body = Body::of(&self.url).entries(now, |entry, letter| entry.letter(letter, delay));
+            let sent = self.ask(SEND, body, deadline, |answer| answer::outcomes(now.len(), answer)).await;
             results.extend(sent.unwrap_or_else(|error| vec![Err(error); now.len()]));
         }
         results
     }
 }
 
-impl SqsQueue {
-    async fn take_some(&self, most: usize, hidden: Duration, deadline: Instant) -> Result<Vec<Message>, String> {
-        let hidden = seconds(hidden, HIDDEN).max(1);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = if left >= LONG_POLL_FROM { LONG_POLL_SECONDS } else { 0 };
-        let most = i32::try_from(most).unwrap_or(1);
-        let request = async {
-            let request = self.client().await.receive_message().queue_url(&self.url).max_number_of_messages(most);
-            let request = request
-                .visibility_timeout(hidden)
-                .wait_time_seconds(wait)
-                .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-                .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
-            Box::pin(request.send()).await
-        };
-        let output = self.answer(request, "sqs:ReceiveMessage", deadline).await?;
-        output.messages.unwrap_or_default().into_iter().map(message).collect()
-    }
-}
-
-impl Queue for SqsQueue {
+impl<C: Credentials> Queue for SqsQueue<C> {
     async fn take(&self, most: usize, hidden: Duration, deadline: Instant) -> Result<Vec<Message>, String> {
         let mut left = most.clamp(1, TAKES * MAX_ENTRIES);
         let mut requests = Vec::new();
@@ -300,41 +300,24 @@ impl Queue for SqsQueue {
     }
 
     async fn delete(&self, receipts: &[String], deadline: Instant) -> Vec<Result<(), String>> {
-        let mut results = Vec::with_capacity(receipts.len());
-        for some in receipts.chunks(MAX_ENTRIES) {
-            let deleted = self.delete_some(some, deadline).await;
-            results.extend(deleted.unwrap_or_else(|error| vec![Err(error); some.len()]));
-        }
-        results
+        self.of_receipts(DELETE, receipts, deadline, |_| {}).await
     }
 
     async fn hide(&self, receipts: &[String], hidden: Duration, deadline: Instant) {
         let hidden = seconds(hidden, HIDDEN);
-        for some in receipts.chunks(MAX_ENTRIES) {
-            // What is not hidden anew shows when the time is over that it was taken for.
-            drop(self.hide_some(some, hidden, deadline).await);
-        }
+        // What is not hidden anew shows when the time is over that it was taken for.
+        drop(self.of_receipts(HIDE, receipts, deadline, |entry| entry.number("VisibilityTimeout", hidden)).await);
     }
 
     async fn facts(&self, deadline: Instant) -> Result<QueueFacts, String> {
-        let (waiting, hidden, delayed, retention) = (
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-            QueueAttributeName::MessageRetentionPeriod,
-        );
-        let names = vec![waiting.clone(), hidden.clone(), delayed.clone(), retention.clone()];
-        let request = async {
-            let request = self.client().await.get_queue_attributes().queue_url(&self.url);
-            Box::pin(request.set_attribute_names(Some(names)).send()).await
-        };
-        let output = self.answer(request, "sqs:GetQueueAttributes", deadline).await?;
-        let found = output.attributes();
-        let retention: i64 = number(found, &retention)?;
+        let mut body = Body::of(&self.url);
+        body.texts("AttributeNames", &[WAITING_NOW, HIDDEN_NOW, DELAYED_NOW, RETENTION]);
+        let found = self.ask(FACTS, body.end(), deadline, answer::queue_attributes).await?;
+        let retention: i64 = answer::number(&found, RETENTION)?;
         Ok(QueueFacts {
-            waiting: number(found, &waiting)?,
-            hidden: number(found, &hidden)?,
-            delayed: number(found, &delayed)?,
+            waiting: answer::number(&found, WAITING_NOW)?,
+            hidden: answer::number(&found, HIDDEN_NOW)?,
+            delayed: answer::number(&found, DELAYED_NOW)?,
             retention_ms: Some(retention.saturating_mul(1_000)),
         })
     }
@@ -373,7 +356,7 @@ mod tests {
         assert_eq!(check_queue_url(standard), Ok(()));
         assert_eq!(check_queue_url(&format!("{standard}.fifo.old")), Ok(()));
         for end in [".fifo", ".fifo/"] {
-            let refused = SqsQueue::new(format!("{standard}{end}"), Rc::default()).expect_err(end).to_string();
+            let refused = check_queue_url(&format!("{standard}{end}")).expect_err(end).to_string();
             assert!(refused.contains("use a standard queue"), "{refused}");
         }
     }

@@ -60,7 +60,7 @@ impl<R: Open> App<R> {
         let source = R::open(settings, authentication, environment)?;
         let fence_life_ms = i64::try_from(settings.fence_days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
         let queue = |setting, address: &Option<QueueAddress>| {
-            address.clone().map(|address| AnyQueue::new(address, setting, authentication)).transpose()
+            address.clone().map(|address| AnyQueue::new(address, setting, authentication, environment)).transpose()
         };
         let dead_letters = queue("TIDELOCK_DEAD_LETTERS", &settings.dead_letters)?;
         let fallback = queue("TIDELOCK_FALLBACK", &settings.fallback)?;

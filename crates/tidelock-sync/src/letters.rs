@@ -28,7 +28,7 @@ impl Letters {
             |value: &str, forms: &str| Fatal::new("Tidelock.Settings", format!("`{value}` is not one of {forms}"));
         let authentication = Authentication::bare(environment);
         let address = queue_address(queue).map_err(|forms| refused(queue, forms))?;
-        let opened = AnyQueue::new(address, "the queue", &authentication)?;
+        let opened = AnyQueue::new(address, "the queue", &authentication, environment)?;
         let bucket = bucket.map(|name| {
             let address = bucket_address(name).map_err(|forms| refused(name, forms))?;
             AnyBucket::new(address, "the bucket", &authentication, environment)

@@ -220,7 +220,7 @@ impl Recovery {
         let failures = match settings.failures.clone() {
             None => None,
             Some(FailuresAddress::Queue(queue)) => {
-                Some(Failures::Queue(AnyQueue::new(queue, "TIDELOCK_FAILURES", &authentication)?))
+                Some(Failures::Queue(AnyQueue::new(queue, "TIDELOCK_FAILURES", &authentication, environment)?))
             }
             Some(FailuresAddress::Bucket(bucket, prefix)) => {
                 let bucket = AnyBucket::new(bucket, "TIDELOCK_FAILURES", &authentication, environment)?;

@@ -178,6 +178,26 @@ pub(crate) fn s3(
     Ok(crate::waiting::AnyBucket::S3(Box::new(bucket.map_err(|error| service.refused(error))?)))
 }
 
+/// A queue of SQS.
+#[cfg(feature = "aws")]
+pub(crate) fn sqs(
+    url: String,
+    setting: &str,
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<crate::waiting::AnyQueue, Fatal> {
+    // Most queues' URLs name their region.
+    let service = Service::anywhere(setting, environment)?;
+    let config = tidelock_aws::QueueConfig {
+        url,
+        region: service.region.clone(),
+        endpoint: service.endpoint("SQS"),
+        ca_pem: service.ca_pem.clone(),
+    };
+    let queue = tidelock_aws::SqsQueue::new(config, authentication.credentials());
+    Ok(crate::waiting::AnyQueue::Sqs(Box::new(queue.map_err(|error| service.refused(error))?)))
+}
+
 /// How services of AWS are reached, as the SDK's own variables say.
 #[cfg(feature = "aws")]
 struct Service<'a> {
@@ -191,11 +211,18 @@ struct Service<'a> {
 #[cfg(feature = "aws")]
 impl<'a> Service<'a> {
     fn new(asking: &str, environment: &'a Environment) -> Result<Self, Fatal> {
+        let service = Self::anywhere(asking, environment)?;
+        if service.region.is_empty() {
+            let problem = format!("{asking} needs AWS_REGION, which Lambda sets and you must set elsewhere");
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
+        Ok(service)
+    }
+
+    /// Where `AWS_REGION` is not set, the region is empty.
+    fn anywhere(asking: &str, environment: &'a Environment) -> Result<Self, Fatal> {
         let refused = |problem: String| Fatal::new("Tidelock.Settings", problem);
-        let region = environment.get("AWS_REGION");
-        let region = region.ok_or_else(|| {
-            refused(format!("{asking} needs AWS_REGION, which Lambda sets and you must set elsewhere"))
-        })?;
+        let region = environment.get("AWS_REGION").unwrap_or_default();
         let bundle = environment.get("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
         let ca_pem = bundle.map(|path| {
             std::fs::read(path).map_err(|error| refused(format!("AWS_CA_BUNDLE: `{path}` cannot be read: {error}")))

@@ -12,22 +12,23 @@ use tidelock_lambda::{Environment, Fatal};
 /// Any queue that this build has.
 pub(crate) enum AnyQueue {
     #[cfg(feature = "aws")]
-    Sqs(tidelock_aws::SqsQueue),
+    Sqs(Box<tidelock_aws::SqsQueue<tidelock_aws::AwsCredentials>>),
     Lines(LinesQueue),
 }
 
 impl AnyQueue {
     /// The queue that a setting names.
     #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only queues authenticate"))]
-    pub(crate) fn new(address: QueueAddress, setting: &str, authentication: &Authentication) -> Result<Self, Fatal> {
+    pub(crate) fn new(
+        address: QueueAddress,
+        setting: &str,
+        authentication: &Authentication,
+        environment: &Environment,
+    ) -> Result<Self, Fatal> {
         match address {
             QueueAddress::File(path) => Ok(Self::Lines(LinesQueue::new(path))),
             #[cfg(feature = "aws")]
-            QueueAddress::Sqs(url) => {
-                let queue = tidelock_aws::SqsQueue::new(url, std::rc::Rc::clone(&authentication.sdk));
-                let refused = |error| Fatal::new("Tidelock.Settings", format!("{setting}: {error}"));
-                Ok(Self::Sqs(queue.map_err(refused)?))
-            }
+            QueueAddress::Sqs(url) => crate::source::sqs(url, setting, authentication, environment),
             #[cfg(not(feature = "aws"))]
             QueueAddress::Sqs(_) => Err(Fatal::new(
                 "Tidelock.Settings",

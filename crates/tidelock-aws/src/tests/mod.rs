@@ -9,7 +9,7 @@ mod queue;
 mod queue_troubles;
 mod server;
 
-use crate::{BucketConfig, S3Bucket};
+use crate::{BucketConfig, QueueConfig, S3Bucket, SqsQueue};
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidelock_core::credentials::{AwsKeys, Credentials, Login};
@@ -46,6 +46,11 @@ impl Credentials for Role {
 fn bucket_at(url: &str, name: &str, role: Role) -> S3Bucket<Role> {
     let (bucket, region, endpoint) = (name.to_owned(), "us-east-1".to_owned(), Some(url.to_owned()));
     S3Bucket::new(BucketConfig { bucket, region, endpoint, ca_pem: None }, role).expect("a bucket")
+}
+
+fn queue_at(endpoint: &str, url: &str) -> SqsQueue<Role> {
+    let (url, region, endpoint) = (url.to_owned(), "us-east-1".to_owned(), Some(endpoint.to_owned()));
+    SqsQueue::new(QueueConfig { url, region, endpoint, ca_pem: None }, Role(true)).expect("a standard queue")
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests read their own settings")]

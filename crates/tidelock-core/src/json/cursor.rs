@@ -1,6 +1,8 @@
 //! The cursor itself: strings are found eight bytes at a time.
 
+use super::escape::Unescaped;
 use super::find::find_special;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Containers nested deeper than this are refused: DynamoDB allows 32 levels of attributes, each two JSON levels deep.
@@ -167,6 +169,42 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The value of a string, found and unescaped in one pass: for long texts that hold escapes throughout. UTF-8 in, UTF-8 out.
+    ///
+    /// # Errors
+    /// As of [`Cursor::string`], and when an escape is invalid or names a lone surrogate.
+    #[inline(never)]
+    pub fn text(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
+        self.expect(b'"', "a string")?;
+        let from = self.at;
+        let end = find_special(self.text, from);
+        if self.text.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(Cow::Borrowed(self.slice(from, end)));
+        }
+        let mut out = Unescaped::default();
+        loop {
+            self.at += out.copy(self.text, self.at);
+            match self.text.get(self.at..) {
+                Some([b'"', ..]) => {
+                    self.at += 1;
+                    return Ok(Cow::Owned(out.end()));
+                }
+                Some([b'\\', escape @ (b'"' | b'\\' | b'/'), ..]) => {
+                    out.push(*escape);
+                    self.at += 2;
+                }
+                Some([b'\\', rest @ ..]) => {
+                    let mut rest = rest;
+                    out.escaped(&mut rest).ok_or_else(|| self.malformed("a valid escape"))?;
+                    self.at = self.text.len() - rest.len();
+                }
+                Some([_, ..]) => return Err(self.malformed("no control character in a string")),
+                _ => return Err(self.malformed("the string's end")),
+            }
+        }
+    }
+
     /// The text of a number, `true`, `false` or `null`.
     ///
     /// # Errors
@@ -257,6 +295,16 @@ mod tests {
             let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
             // Escapes and number range are not the cursor's business, so it may accept more, never less.
             prop_assert!(ours || !theirs, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn texts_are_what_serde_reads(text in r#"([a-zü]{0,40}|\\["\\/bfnrtx]|\\u(00fc|d83d\\ude00|d800|12)|["\x01]){0,12}"#) {
+            let text = format!("\"{text}\"");
+            let mut cursor = Cursor::new(text.as_bytes());
+            let ours = cursor.text().ok().map(Cow::into_owned).filter(|_| cursor.end().is_ok());
+            prop_assert_eq!(ours, serde_json::from_str::<String>(&text).ok().map(String::into_bytes), "{}", text);
         }
     }
 

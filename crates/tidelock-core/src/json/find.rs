@@ -15,6 +15,12 @@ pub(super) fn find_special(text: &[u8], from: usize) -> usize {
     at + tail.iter().position(|&byte| is_special(byte)).unwrap_or(tail.len())
 }
 
+/// How many bytes of the chunk come before the first special one.
+#[inline]
+pub(super) fn plain(chunk: &[u8; 16]) -> usize {
+    special(chunk).trailing_zeros().min(16) as usize
+}
+
 #[inline]
 fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | 0..=0x1f)

@@ -1,0 +1,168 @@
+//! What draining held changes costs a function, beside writing them as they come: processor time into the same real target.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::{Load, OpenSearch, Target, expect_documents};
+use crate::corpus::{Batch, Event, Shape};
+use crate::function::{Function, Launch, Result};
+use crate::http::{Listener, Request, Response, plain, serve};
+use crate::results::{Drain, median};
+use crate::subjects::{Places, Subject, TIDELOCK, tidelock};
+
+/// Records of a batch: [`USUAL`](crate::measure::USUAL).
+const BATCH: Batch = Batch::Records(500);
+
+/// Holds every change, and changes nothing else.
+const HOLDS: &str = r#"{"version":1,"routes":[{"from":"*","to":"bench","on_outage":"always_hold"}]}"#;
+
+/// What a live function is given instead.
+const WRITES: &str = r#"{"version":1,"routes":[{"from":"*","to":"bench"}]}"#;
+
+/// A queue that answers as SQS does in its JSON protocol: texts as they are, but for what JSON has to escape.
+struct Sqs {
+    /// Stops when it is dropped.
+    listener: Listener,
+}
+
+impl Sqs {
+    fn start() -> Result<Self> {
+        let held: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let listener = serve(plain(), move || {
+            let held = Arc::clone(&held);
+            Box::new(move |request| answer(&held, &request).unwrap_or_else(|| Response::json(400, *b"{}")))
+        })?;
+        Ok(Self { listener })
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listener.address())
+    }
+
+    fn queue(&self) -> String {
+        format!("{}/123456789012/held", self.url())
+    }
+}
+
+/// Nothing is ever hidden for a time: what has been taken is done with.
+fn answer(held: &Mutex<VecDeque<String>>, request: &Request) -> Option<Response> {
+    let target = &request.headers.iter().find(|(name, _)| name == "x-amz-target")?.1;
+    let asked: Value = serde_json::from_slice(&request.body).ok()?;
+    let mut held = held.lock().ok()?;
+    let answer = match target.strip_prefix("AmazonSQS.")? {
+        "ReceiveMessage" => {
+            let most = usize::try_from(asked["MaxNumberOfMessages"].as_u64()?).ok()?.min(held.len());
+            let of = json!({"SentTimestamp": "1700000000000", "ApproximateReceiveCount": "1"});
+            let message =
+                |body: String| json!({"MessageId": "m", "ReceiptHandle": "r", "Body": body, "Attributes": of});
+            // Each has a name of its own: what has been seen before is left alone.
+            let named = |(index, body): (usize, String)| {
+                let mut message = message(body);
+                message["MessageId"] = json!(format!("{}-{index}", fresh()));
+                message
+            };
+            json!({"Messages": held.drain(..most).enumerate().map(named).collect::<Vec<_>>()})
+        }
+        "GetQueueAttributes" => json!({"Attributes": {
+            "ApproximateNumberOfMessages": held.len().to_string(), "ApproximateNumberOfMessagesNotVisible": "0",
+            "ApproximateNumberOfMessagesDelayed": "0", "MessageRetentionPeriod": "1209600",
+        }}),
+        operation => {
+            let entries = asked["Entries"].as_array()?;
+            if operation == "SendMessageBatch" {
+                held.extend(entries.iter().filter_map(|entry| entry["MessageBody"].as_str()).map(str::to_owned));
+            }
+            json!({"Successful": entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect::<Vec<_>>()})
+        }
+    };
+    Some(Response::json(200, answer.to_string().into_bytes()))
+}
+
+/// A number that nobody has had.
+fn fresh() -> usize {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The settings of a function that writes to the target, or holds.
+fn settings(server: &OpenSearch, sqs: &Sqs, pipeline: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("TIDELOCK_TARGET", server.setting()),
+        ("TIDELOCK_PIPELINE", pipeline.to_owned()),
+        ("TIDELOCK_FALLBACK", sqs.queue()),
+        ("AWS_ENDPOINT_URL_SQS", sqs.url()),
+    ]
+}
+
+fn sync(places: &Places, settings: &[(&'static str, String)]) -> Subject {
+    tidelock(places, TIDELOCK, "Tidelock", settings)
+}
+
+/// `redrive`, which lies beside the measured function.
+fn redrive(places: &Places, settings: &[(&'static str, String)]) -> Result<Launch> {
+    let functions = places.function.parent().and_then(|folder| folder.parent());
+    let program: PathBuf = functions.ok_or("the function has no folder")?.join("redrive/bootstrap");
+    let Subject { launch, .. } = sync(places, settings);
+    Ok(Launch { name: "redrive".into(), program, ..launch })
+}
+
+/// Microseconds of processor time a change.
+fn micros(function: &mut Function, changes: usize, work: impl FnOnce(&mut Function) -> Result<()>) -> Result<f64> {
+    let before = function.cpu()?;
+    work(function)?;
+    Ok((function.cpu()? - before).as_secs_f64() * 1e6 / changes as f64)
+}
+
+/// Drains what the fallback queue holds.
+fn drain(function: &mut Function, held: usize) -> Result<()> {
+    let told = function.ask(&Event { body: Arc::from(&br#"{"redrive":["fallback"]}"#[..]), records: 0 })?;
+    let drained = &told["redriven"]["fallback"];
+    let done = ["applied", "stale", "filtered"].iter().filter_map(|name| drained[name].as_u64()).sum::<u64>();
+    if done != held as u64 || drained.get("stopped").is_some() {
+        return Err(format!("{held} changes were held, and redrive says {told}").into());
+    }
+    Ok(())
+}
+
+/// Measures `rounds` pairs: changes written as they come, and the same changes held and drained.
+pub(crate) fn run(places: &Places, server: &OpenSearch, shape: &Shape, records: usize, rounds: usize) -> Result<Drain> {
+    let load = Load::new(shape, records, BATCH)?;
+    let sqs = Sqs::start()?;
+    let (mut live, mut drained, mut ratios, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        server.fresh()?;
+        let mut function = Function::start(&sync(places, &settings(server, &sqs, WRITES)).launch, &places.logs())?;
+        function.invoke(&load.warm_up)?;
+        let one = micros(&mut function, load.records, |function| {
+            load.events.iter().try_for_each(|event| function.invoke(event).map(drop))
+        })?;
+        expect_documents(server, load.documents)?;
+        server.fresh()?;
+        let mut holding = Function::start(&sync(places, &settings(server, &sqs, HOLDS)).launch, &places.logs())?;
+        let mut draining = Function::start(&redrive(places, &settings(server, &sqs, WRITES))?, &places.logs())?;
+        holding.invoke(&load.warm_up)?;
+        drain(&mut draining, load.warm_up.records)?;
+        for event in &load.events {
+            holding.invoke(event)?;
+        }
+        let other = micros(&mut draining, load.records, |function| drain(function, load.records))?;
+        expect_documents(server, load.documents)?;
+        memory.push(draining.peak_memory()? as f64 / 1e6);
+        eprintln!("drain: round {round} of {rounds}: live {one:.2} µs a change, drained {other:.2} µs");
+        live.push(one);
+        drained.push(other);
+        ratios.push(other / one);
+    }
+    Ok(Drain {
+        changes: records,
+        rounds,
+        live_micros: median(&live),
+        drained_micros: median(&drained),
+        ratio: median(&ratios),
+        megabytes: median(&memory),
+    })
+}
