@@ -157,7 +157,7 @@ async fn without_the_queue_the_record_is_reported_and_its_neighbours_are_written
     let metrics = function.metrics().await;
     assert_eq!((&metrics["Parked"], &metrics["Retry"]), (&json!(0), &json!(1)));
     let problem = metrics["Failures"].to_string();
-    assert!(problem.contains("not_parked") && problem.contains("NonExistentQueue"), "{problem}");
+    assert!(problem.contains("not_parked") && problem.contains("QueueDoesNotExist"), "{problem}");
 }
 
 #[tokio::test]

@@ -241,7 +241,7 @@ mod tests {
         let parcel = parcel.into_iter().find(|parcel| parcel.reason == "mapping_conflict").expect("one is");
         assert_eq!((&*parcel.source_kind, parcel.target), ("dynamodb", Some(("x".into(), "c".into()))));
         let Contents::Record(record) = parcel.contents else { panic!("a record") };
-        let event = format!("{{\"Records\":[{}]}}", record.get());
+        let event = format!("{{\"Records\":[{}]}}", record);
         let batch = decode(event.as_bytes(), Format::Json).expect("an event");
         let slot = &batch.slots[0];
         assert_eq!(batch.version(slot).map(|version| version.mark()), Some(oldest(SPACE).mark()));

@@ -57,7 +57,7 @@ fn run(pipeline: &str, records: &[Value], fallback: &Queue) -> Told {
         let parcel = read(&pack.body).expect("a pack");
         assert_eq!((parcel.kind, &*parcel.source, parcel.attempts), (Kind::Pack, "t", 1));
         let Contents::Records(records) = parcel.contents else { panic!("{parcel:?}") };
-        (parcel.reason.into_owned(), serde_json::from_str(records.get()).expect("records"))
+        (parcel.reason.into_owned(), serde_json::from_str(records).expect("records"))
     });
     Told {
         packs: packs.collect(),

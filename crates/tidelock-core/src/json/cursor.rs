@@ -1,6 +1,6 @@
 //! The cursor itself: strings are found eight bytes at a time.
 
-use super::escape::Unescaped;
+use super::escape::unescape_until_quote;
 use super::find::find_special;
 use std::borrow::Cow;
 use std::fmt;
@@ -182,27 +182,10 @@ impl<'a> Cursor<'a> {
             self.at = end + 1;
             return Ok(Cow::Borrowed(self.slice(from, end)));
         }
-        let mut out = Unescaped::default();
-        loop {
-            self.at += out.copy(self.text, self.at);
-            match self.text.get(self.at..) {
-                Some([b'"', ..]) => {
-                    self.at += 1;
-                    return Ok(Cow::Owned(out.end()));
-                }
-                Some([b'\\', escape @ (b'"' | b'\\' | b'/'), ..]) => {
-                    out.push(*escape);
-                    self.at += 2;
-                }
-                Some([b'\\', rest @ ..]) => {
-                    let mut rest = rest;
-                    out.escaped(&mut rest).ok_or_else(|| self.malformed("a valid escape"))?;
-                    self.at = self.text.len() - rest.len();
-                }
-                Some([_, ..]) => return Err(self.malformed("no control character in a string")),
-                _ => return Err(self.malformed("the string's end")),
-            }
-        }
+        let (value, length) = unescape_until_quote(self.text.get(from..).unwrap_or_default())
+            .map_err(|(at, expected)| Malformed { at: from + at, expected })?;
+        self.at += length;
+        Ok(Cow::Owned(value))
     }
 
     /// The text of a number, `true`, `false` or `null`.

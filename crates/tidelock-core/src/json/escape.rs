@@ -33,72 +33,67 @@ pub fn unescape_bytes(text: RawStr<'_>) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
-/// A text in the making. Short runs between escapes are copied in pieces of 16 bytes, behind which the next ones are written: calls
-/// to copy a few bytes each would take longer than all the rest.
-#[derive(Debug, Default)]
-pub(super) struct Unescaped {
-    /// Longer than what is written, by a piece at least.
-    out: Vec<u8>,
-    written: usize,
-}
+/// Bytes that are copied at once. Calls to copy a few bytes each would take longer than all the rest.
+const PIECE: usize = 16;
 
-impl Unescaped {
-    const PIECE: usize = 16;
+/// Text that is unescaped before the output is looked at again for room: what is unescaped never grows.
+const STRETCH: usize = 4_096;
 
-    #[inline]
-    fn room(&mut self) {
-        if self.written + 2 * Self::PIECE > self.out.len() {
-            self.out.resize((self.out.len() * 2).max(256), 0);
-        }
-    }
-
-    /// Copies what stands from `from` up to the next quote, backslash or control character; gives its length.
-    #[inline]
-    pub(super) fn copy(&mut self, text: &[u8], from: usize) -> usize {
-        let mut at = from;
-        loop {
-            self.room();
-            let Some(piece) = text.get(at..).and_then(<[u8]>::first_chunk::<{ Self::PIECE }>) else { break };
-            let length = plain(piece);
-            if let Some(place) = self.out.get_mut(self.written..self.written + Self::PIECE) {
-                place.copy_from_slice(piece);
+/// The value of the string whose text begins here, behind its quote, and the length of the text with the quote at its end.
+///
+/// # Errors
+/// Where it is no string's text, and what was expected there.
+pub(super) fn unescape_until_quote(text: &[u8]) -> Result<(Vec<u8>, usize), (usize, &'static str)> {
+    let mut out: Vec<u8> = Vec::new();
+    let (mut at, mut written) = (0, 0);
+    loop {
+        // An escape may end behind the stretch, and a piece behind what is written of it.
+        out.resize((written + STRETCH + 4 * PIECE).max(out.len()), 0);
+        let stop = at + STRETCH;
+        while at < stop {
+            let plain = match text.get(at..).and_then(<[u8]>::first_chunk::<PIECE>) {
+                Some(piece) => {
+                    if let Some(place) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<PIECE>) {
+                        *place = *piece;
+                    }
+                    plain(piece)
+                }
+                None => {
+                    let tail = text.get(at..).unwrap_or_default();
+                    let length = find_special(tail, 0);
+                    if let (Some(place), Some(tail)) = (out.get_mut(written..written + length), tail.get(..length)) {
+                        place.copy_from_slice(tail);
+                    }
+                    length
+                }
+            };
+            at += plain;
+            written += plain;
+            match text.get(at..) {
+                Some([b'\\', escape @ (b'"' | b'\\' | b'/'), ..]) => {
+                    if let Some(place) = out.get_mut(written) {
+                        *place = *escape;
+                    }
+                    written += 1;
+                    at += 2;
+                }
+                Some([b'"', ..]) => {
+                    out.truncate(written);
+                    return Ok((out, at + 1));
+                }
+                Some([b'\\', rest @ ..]) => {
+                    let mut rest = rest;
+                    let value = escaped(&mut rest).ok_or((at, "a valid escape"))?;
+                    if let Some(place) = out.get_mut(written..written + 4) {
+                        written += value.encode_utf8(place).len();
+                    }
+                    at = text.len() - rest.len();
+                }
+                Some([byte, ..]) if *byte < 0x20 => return Err((at, "no control character in a string")),
+                Some([_, ..]) => {}
+                _ => return Err((at, "the string's end")),
             }
-            self.written += length;
-            at += length;
-            if length < Self::PIECE {
-                return at - from;
-            }
         }
-        let tail = text.get(at..).unwrap_or_default();
-        let length = find_special(tail, 0);
-        for &byte in tail.get(..length).unwrap_or_default() {
-            self.push(byte);
-        }
-        at + length - from
-    }
-
-    #[inline]
-    pub(super) fn push(&mut self, byte: u8) {
-        self.room();
-        if let Some(place) = self.out.get_mut(self.written) {
-            *place = byte;
-        }
-        self.written += 1;
-    }
-
-    /// Appends what an escape stands for; `rest` begins behind its backslash, and ends up behind the escape.
-    #[inline]
-    pub(super) fn escaped(&mut self, rest: &mut &[u8]) -> Option<()> {
-        let value = escaped(rest)?;
-        self.room();
-        let place = self.out.get_mut(self.written..self.written + 4)?;
-        self.written += value.encode_utf8(place).len();
-        Some(())
-    }
-
-    pub(super) fn end(mut self) -> Vec<u8> {
-        self.out.truncate(self.written);
-        self.out
     }
 }
 

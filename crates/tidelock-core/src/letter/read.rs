@@ -2,10 +2,12 @@
 
 use super::on_failure::{OnFailure, on_failure};
 use super::{FORMAT, parse_timestamp};
+use crate::json::Cursor;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,9 +55,9 @@ pub struct Parcel<'a> {
 #[derive(Debug)]
 pub enum Contents<'a> {
     /// A record as received, as JSON text.
-    Record(&'a RawValue),
+    Record(&'a str),
     /// Records as received: a JSON array.
-    Records(&'a RawValue),
+    Records(&'a str),
     /// An object of a bucket holds the whole message.
     Elsewhere {
         /// The bucket's name.
@@ -158,6 +160,9 @@ struct Target<'a> {
 /// # Errors
 /// When it is foreign, damaged, or of a later format; then it must be kept.
 pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
+    if let Some(pack) = large_pack(text) {
+        return Ok(pack);
+    }
     // Nearly always it is one of ours, and one pass will do.
     let error = match serde_json::from_str::<Raw<'_>>(text) {
         Ok(raw) if raw.tidelock == FORMAT => return parcel(raw),
@@ -172,6 +177,57 @@ pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
             Err(Unreadable::Corrupt(format!("it is no JSON object: {error}")))
         }
         Err(_) => Err(Unreadable::Foreign),
+    }
+}
+
+/// Texts of fewer bytes are read in one pass.
+const LARGE: usize = 16 * 1_024;
+
+/// A pack whose records are passed over in wide steps; whatever else it is, is read as everything is.
+fn large_pack(text: &str) -> Option<Parcel<'_>> {
+    if text.len() < LARGE {
+        return None;
+    }
+    let range = records_of(text)?;
+    let records = text.get(range.clone())?;
+    let head = format!("{}null{}", text.get(..range.start)?, text.get(range.end..)?);
+    let raw: Raw<'_> = serde_json::from_str(&head).ok()?;
+    if raw.tidelock != FORMAT || raw.record.is_some() || raw.s3.is_some() || raw.letter_id.is_some() {
+        return None;
+    }
+    let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    Some(Parcel {
+        kind: Kind::Pack,
+        id: owned(raw.pack_id?),
+        reason: owned(raw.reason),
+        detail: owned(raw.detail),
+        source_kind: owned(raw.source.kind),
+        source: owned(raw.source.name),
+        position: raw.source.position.map(owned),
+        key: None,
+        op: None,
+        target: None,
+        attempts: raw.attempts,
+        first_failed_ms: parse_timestamp(&raw.first_failed_at)?,
+        contents: Contents::Records(records),
+    })
+}
+
+/// Where the array `records` lies.
+fn records_of(text: &str) -> Option<Range<usize>> {
+    let mut cursor = Cursor::new(text.as_bytes());
+    cursor.expect(b'{', "an object").ok()?;
+    loop {
+        let name = cursor.name().ok()?;
+        let first = cursor.peek();
+        let from = cursor.at();
+        cursor.skip().ok()?;
+        if name.raw == b"records" {
+            return (first == Some(b'[')).then_some(from..cursor.at());
+        }
+        if !cursor.more(b'}').ok()? {
+            return None;
+        }
     }
 }
 
@@ -191,8 +247,8 @@ fn parcel(raw: Raw<'_>) -> Result<Parcel<'_>, Unreadable> {
     };
     let contents = match (kind, raw.record, raw.records, raw.s3) {
         (_, None, None, Some(S3 { bucket, key })) => Contents::Elsewhere { bucket, key },
-        (Kind::Letter, Some(record), None, None) => Contents::Record(record),
-        (Kind::Pack, None, Some(records), None) if records.get().starts_with('[') => Contents::Records(records),
+        (Kind::Letter, Some(record), None, None) => Contents::Record(record.get()),
+        (Kind::Pack, None, Some(records), None) if records.get().starts_with('[') => Contents::Records(records.get()),
         _ => return Err(corrupt("its records are missing")),
     };
     Ok(Parcel {
@@ -264,11 +320,45 @@ mod tests {
         assert_eq!((parcel.kind, &*parcel.id, &*parcel.reason), (Kind::Letter, "00ff", "mapping_conflict"));
         assert_eq!((&*parcel.detail, parcel.attempts, parcel.first_failed_ms), ("a \"detail\"", 3, 1_767_225_600_000));
         assert_eq!((&*parcel.source_kind, &*parcel.source, parcel.position.as_deref()), ("dynamodb", "t", Some("42")));
-        assert!(matches!(parcel.contents, Contents::Record(record) if record.get() == r#"{"a":1.5}"#), "{parcel:?}");
+        assert!(matches!(parcel.contents, Contents::Record(record) if record == r#"{"a":1.5}"#), "{parcel:?}");
         // What is for people alone may be missing.
         for field in ["detail", "action", "function", "version", "key", "op", "target"] {
             assert!(read(&without(field)).is_ok(), "{field}");
         }
+    }
+
+    #[test]
+    fn a_large_pack_is_read_as_a_small_one() {
+        let pack = |size: usize| {
+            let records: Vec<Value> = (0..size).map(|n| json!({"n": n, "text": "a \"text\" ü"})).collect();
+            json!({
+                "tidelock": 1, "pack_id": "p", "reason": "unreachable", "detail": "d", "attempts": 2, "records": records,
+                "source": {"kind": "dynamodb", "name": "t"}, "first_failed_at": "2026-01-01T00:00:00.000Z",
+            })
+        };
+        let (small, large) = (pack(2).to_string(), pack(1_000).to_string());
+        assert!(small.len() < LARGE && large.len() > LARGE);
+        assert!(large_pack(&small).is_none() && large_pack(&large).is_some());
+        for (text, count) in [(&small, 2), (&large, 1_000)] {
+            let parcel = read(text).expect("a pack");
+            let Contents::Records(records) = parcel.contents else { panic!("no records") };
+            assert_eq!(serde_json::from_str::<Vec<Value>>(records).expect("JSON").len(), count);
+            assert_eq!((parcel.kind, &*parcel.id, &*parcel.reason), (Kind::Pack, "p", "unreachable"));
+            assert_eq!((&*parcel.source, &*parcel.detail, parcel.attempts), ("t", "d", 2));
+            assert_eq!(parcel.first_failed_ms, 1_767_225_600_000);
+        }
+        // What is wrong is said as of small ones.
+        for (field, value) in
+            [("tidelock", json!(2)), ("reason", Value::Null), ("record", json!({})), ("letter_id", json!("l"))]
+        {
+            let (mut small, mut large) = (pack(2), pack(1_000));
+            for broken in [&mut small, &mut large] {
+                broken[field] = value.clone();
+            }
+            let [small, large] = [small, large].map(|broken| read(&broken.to_string()).expect_err(field));
+            assert_eq!(std::mem::discriminant(&small), std::mem::discriminant(&large), "{field}: {small:?} {large:?}");
+        }
+        assert!(matches!(read(&large[..large.len() - 1]), Err(Unreadable::Corrupt(_))));
     }
 
     #[test]

@@ -585,7 +585,7 @@ fn set(done: &mut [bool], index: usize, value: bool) {
 /// The records of a parcel; `None` where they had to be fetched and were not.
 fn records<'a>(parcel: &'a Parcel<'_>, fetched: Option<&'a str>) -> Result<Option<&'a str>, String> {
     match &parcel.contents {
-        Contents::Record(record) | Contents::Records(record) => Ok(Some(record.get())),
+        Contents::Record(record) | Contents::Records(record) => Ok(Some(record)),
         Contents::Elsewhere { .. } => Err("its object points at another object".to_owned()),
         Contents::Batch(batch) => match &batch.payload {
             None => Ok(fetched),

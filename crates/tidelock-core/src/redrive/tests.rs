@@ -248,7 +248,7 @@ fn of_a_pack_only_what_could_not_be_applied_waits_on() {
     let rest = read(&bodies[0]).expect("a pack");
     let Contents::Records(kept) = rest.contents else { panic!("{rest:?}") };
     assert_eq!((bodies.len(), rest.kind, rest.attempts), (1, Kind::Pack, 2));
-    assert_eq!(serde_json::from_str::<Vec<Value>>(kept.get()).expect("records"), records[2..]);
+    assert_eq!(serde_json::from_str::<Vec<Value>>(kept).expect("records"), records[2..]);
 }
 
 #[test]
