@@ -292,6 +292,24 @@ mod tests {
     }
 
     #[test]
+    fn long_texts_are_what_serde_reads() {
+        let pieces = ["{\"S\":\"ü 配送先\"}", "plain text of some length, ", "\\", "\n", "\u{1}", "😀", "\"\"\"\""];
+        let mut state = 7_usize;
+        for length in [10, 300, 3_000, 30_000] {
+            let mut text = String::new();
+            for _ in 0..length {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(pieces[(state >> 33) % if length % 20 == 10 { 2 } else { pieces.len() }]);
+            }
+            let written = serde_json::to_string(&text).expect("JSON");
+            let mut cursor = Cursor::new(written.as_bytes());
+            let read = cursor.text().expect("a string").into_owned();
+            assert!(String::from_utf8(read).is_ok_and(|read| read == text), "{length}");
+            assert_eq!(cursor.end(), Ok(()));
+        }
+    }
+
+    #[test]
     fn refuses_what_is_no_json() {
         for text in ["", "{", "[1,]", "{\"a\"}", "\"a", "\"a\u{1}\"", "tru", "01", "{\"a\":1,}", "nulll"] {
             let mut cursor = Cursor::new(text.as_bytes());
