@@ -23,6 +23,17 @@ pub(crate) struct OwnServer {
 impl OwnServer {
     /// Started by `scripts/services/SERVICE.sh` on one of these ports.
     pub(crate) async fn start(service: &'static str, ports: RangeInclusive<u16>) -> Self {
+        // A port that was free may be taken by the time the server wants it.
+        for _ in 0..2 {
+            let mut server = Self { service, port: free_port(ports.clone()), url: String::new() };
+            match server.tried("fresh").await {
+                Ok(url) => {
+                    server.url = url;
+                    return server;
+                }
+                Err(why) => eprintln!("{service} on port {}: {why}", server.port),
+            }
+        }
         let mut server = Self { service, port: free_port(ports), url: String::new() };
         server.url = server.run("fresh").await;
         server
@@ -39,11 +50,17 @@ impl OwnServer {
     }
 
     async fn run(&self, action: &str) -> String {
+        self.tried(action).await.unwrap_or_else(|why| panic!("{action}: {why}"))
+    }
+
+    async fn tried(&self, action: &str) -> Result<String, String> {
         let mut command = self.command(action);
         let ran = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap()).await.unwrap();
         let said = String::from_utf8(ran.stdout).unwrap();
-        assert!(ran.status.success(), "{action}: {}{said}", String::from_utf8_lossy(&ran.stderr));
-        said.trim().to_owned()
+        match ran.status.success() {
+            true => Ok(said.trim().to_owned()),
+            false => Err(format!("{}{said}", String::from_utf8_lossy(&ran.stderr))),
+        }
     }
 
     fn command(&self, action: &str) -> Command {

@@ -146,7 +146,12 @@ impl<T: Transport> OpenSearchTarget<T> {
                         })
                         .collect();
                 }
-                Err(failure) => rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect(),
+                Err(failure) => {
+                    if failure.cause == Cause::Unreachable {
+                        reception = Reception::Gone;
+                    }
+                    rest.later = part.into_iter().map(|pending| (pending, failure.clone())).collect();
+                }
                 Ok(response) if response.status == 200 => {
                     reception = Reception::Taken;
                     self.take_items(&response, part, &mut rest, &mut endings);

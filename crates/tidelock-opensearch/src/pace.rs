@@ -49,6 +49,8 @@ pub(crate) enum Reception {
     RefusedInPart,
     /// The target was too busy for it, or for one of its size.
     Refused,
+    /// It is not there.
+    Gone,
     /// It does not tell.
     Unknown,
 }
@@ -126,26 +128,32 @@ impl Pace {
 
     /// Waits until a request may be sent; `None` when it could not be answered before the deadline.
     ///
-    /// The first request before each deadline is sent in any case if it need not wait, so that a target which has become faster is
-    /// found out.
+    /// The first request before each deadline is sent in any case, unless it had to wait for more than half of the time until then, so
+    /// that a target which has become faster is found out; those for which there seems to be no time wait for what it finds out.
     pub(crate) async fn turn(&self, deadline: Instant) -> Option<Turn<'_>> {
         loop {
             let (state, now) = (self.state.get(), now());
             let latest = deadline.checked_sub(state.answer_time).unwrap_or(now);
             let wait = state.not_before.filter(|until| *until > now);
             let is_first = state.deadline != Some(deadline);
-            if wait.is_none() && state.under_way < state.limits.requests && (now < latest || is_first && now < deadline)
-            {
+            let limit = match (is_first, wait) {
+                (true, None) => deadline,
+                // For half of the time that there is it may wait, however long answers have been taking.
+                (true, Some(_)) => latest.max(now + deadline.saturating_duration_since(now) / 2),
+                (false, _) => latest,
+            };
+            if wait.is_none() && state.under_way < state.limits.requests && now < limit {
                 self.state.set(State { under_way: state.under_way + 1, deadline: Some(deadline), ..state });
                 return Some(Turn { pace: self, sent: now });
             }
-            if wait.unwrap_or(now) >= latest {
+            let too_late = wait.unwrap_or(now) >= limit;
+            if now >= deadline || too_late && state.under_way == 0 {
                 return None;
             }
             match wait {
-                Some(until) => sleep_until(until.into()).await,
+                Some(until) if !too_late => sleep_until(until.into()).await,
                 // Whether one has ended, or time is over, is looked at above.
-                None => drop(timeout_at(latest.into(), self.ended.notified()).await),
+                _ => drop(timeout_at(deadline.into(), self.ended.notified()).await),
             }
         }
     }
@@ -214,7 +222,10 @@ impl Turn<'_> {
     pub(crate) fn end(self, reception: Reception) {
         let (cell, now) = (&self.pace.state, now());
         let mut state = cell.get();
-        if reception != Reception::Unknown {
+        if reception == Reception::Gone {
+            // Who comes back may be faster, and has to be asked to be found out.
+            state.answer_time = Duration::ZERO;
+        } else if reception != Reception::Unknown {
             let took = now.saturating_duration_since(self.sent);
             // Slow answers count at once, fast ones little by little; refusals are fast.
             let less =
@@ -226,7 +237,7 @@ impl Turn<'_> {
                 Reception::Taken => state.faster(now, self.pace.full),
                 Reception::RefusedInPart => state.slower(now, false),
                 Reception::Refused => state.slower(now, true),
-                Reception::Unknown => state,
+                Reception::Gone | Reception::Unknown => state,
             };
         }
         cell.set(state);

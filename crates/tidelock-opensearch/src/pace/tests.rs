@@ -106,16 +106,44 @@ async fn what_cannot_end_in_time_is_not_waited_for() {
     let deadline = now() + 2 * SECOND;
     assert!(send(&pace, Reception::Unknown, Duration::ZERO, deadline).await);
     assert!(!send(&pace, Reception::Unknown, Duration::ZERO, deadline).await);
-    // A first one does not wait for it, though.
+    // A first one waits for a short time after a refusal, and for a long one not at all.
     assert!(send(&pace, Reception::Refused, Duration::ZERO, deadline + SECOND).await);
+    assert!(send(&pace, Reception::Unknown, Duration::ZERO, deadline + SECOND / 2).await);
     let began = now();
-    assert!(!send(&pace, Reception::Taken, SECOND, deadline + SECOND / 2).await);
+    pace.state.set(State { not_before: Some(began + SECOND), ..pace.state.get() });
+    assert!(!send(&pace, Reception::Taken, SECOND, began + SECOND + SECOND / 2).await);
     assert_eq!(now(), began);
-    // Neither is another's end.
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_time_seems_short_the_first_ones_answer_decides() {
+    for (takes, sent) in [(SECOND / 10, true), (100 * SECOND, false)] {
+        let pace = Pace::new(MIB, 4, true);
+        // The last answer never came.
+        assert!(send(&pace, Reception::Refused, 3 * SECOND, now() + 3 * SECOND).await);
+        sleep(SECOND).await;
+        pace.state.set(State { limits: Limits { requests: 2, bytes: MIB }, ..pace.state.get() });
+        let began = now();
+        let deadline = began + 3 * SECOND;
+        let first = async {
+            let turn = pace.turn(deadline).await.expect("a turn");
+            sleep(takes.min(3 * SECOND)).await;
+            turn.end(Reception::Taken);
+        };
+        let second = async { pace.turn(deadline).await.is_some() };
+        let ((), second) = tokio::join!(first, second);
+        assert_eq!(second, sent, "{takes:?}");
+        assert!(sent || now() == deadline);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_gone_is_asked_as_often_as_ever() {
+    let pace = Pace::new(MIB, 1, true);
+    assert!(send(&pace, Reception::Refused, 3 * SECOND, now() + 3 * SECOND).await);
     sleep(SECOND).await;
-    let turn = pace.turn(now() + 100 * SECOND).await.expect("a turn");
-    let began = now();
-    assert!(pace.turn(began + 5 * SECOND).await.is_none());
-    assert_eq!(now() - began, 2 * SECOND);
-    drop(turn);
+    let deadline = now() + 3 * SECOND;
+    for _ in 0..20 {
+        assert!(send(&pace, Reception::Gone, SECOND / 10, deadline).await);
+    }
 }
