@@ -225,22 +225,10 @@ impl Client {
 
     /// Sends a request and waits for the whole answer.
     pub(crate) fn send(&mut self, method: &str, target: &str, content_type: &str, body: &[u8]) -> io::Result<Response> {
-        let headers = [("content-type", content_type)];
-        self.send_with(method, target, if body.is_empty() { &[] } else { &headers }, body)
-    }
-
-    /// The same with these headers.
-    pub(crate) fn send_with(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> io::Result<Response> {
         self.out.clear();
         write!(self.out, "{method} {target} HTTP/1.1\r\nhost: {}\r\n", self.host)?;
-        for (name, value) in headers {
-            write!(self.out, "{name}: {value}\r\n")?;
+        if !body.is_empty() {
+            write!(self.out, "content-type: {content_type}\r\n")?;
         }
         write!(self.out, "content-length: {}\r\n\r\n", body.len())?;
         self.out.extend_from_slice(body);

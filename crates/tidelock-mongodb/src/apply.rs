@@ -361,8 +361,7 @@ mod tests {
     use super::*;
     use tidelock_core::encode::Format;
     use tidelock_core::source::dynamodb::decode;
-    use tidelock_core::target::Place;
-    use tidelock_core::target::Salvage;
+    use tidelock_core::target::{Place, Salvage};
 
     /// As null it would stand for another place, and leaving that would delete what was entered.
     #[test]

@@ -5,14 +5,12 @@ use crate::{Request, Transport};
 use bytes::Bytes;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
+use tidelock_core::encode::MARK_FIELD;
 use tidelock_core::fence::FENCE_INDEX;
 use tidelock_core::salvage::REJECTED;
 
 /// A field that is kept in the source alone: neither parsed nor indexed, so it costs next to nothing and cannot conflict.
 const UNPARSED: &str = r#"{"type":"object","enabled":false}"#;
-
-/// The field of versions.
-const MARK: &str = "_tidelock";
 
 /// Fences are found by the time they were written at, and by nothing else.
 const FENCES: &str = concat!(
@@ -65,7 +63,7 @@ pub(crate) async fn prepare<T: Transport>(
     deadline: Instant,
 ) -> Result<(), Failure> {
     let path = path_segment(name);
-    let own = if salvage && name != FENCE_INDEX { &[MARK, REJECTED][..] } else { &[MARK][..] };
+    let own = if salvage && name != FENCE_INDEX { &[MARK_FIELD, REJECTED][..] } else { &[MARK_FIELD][..] };
     let found = transport.send(look(&path, own), deadline).await?;
     let put = |fields: &[&str]| request("PUT", format!("/{path}/_mapping"), properties(fields));
     let answer = match found.status {
@@ -116,7 +114,7 @@ fn properties(fields: &[&str]) -> String {
 
 /// Whether there is no such index. What cannot be found out counts as there.
 pub(crate) async fn is_missing<T: Transport>(transport: &T, name: &str, deadline: Instant) -> bool {
-    let found = transport.send(look(&path_segment(name), &[MARK]), deadline).await;
+    let found = transport.send(look(&path_segment(name), &[MARK_FIELD]), deadline).await;
     found.is_ok_and(|found| found.status == 404)
 }
 

@@ -91,7 +91,7 @@ impl<'p> Plan<'p> {
             rules,
             decided: Vec::new(),
             buffered: buffered_slots,
-            salvaged: Policies::new(payload, batch, pipeline).salvaged(),
+            salvaged: Policies::salvaged(payload, batch, pipeline),
         };
         let mut planner = Planner {
             payload,

@@ -53,11 +53,12 @@ impl<'a> Policies<'a> {
     }
 
     /// By slot, whether fields that the target has no place for may be set aside; empty where none may.
-    pub(super) fn salvaged(&self) -> Vec<bool> {
-        if !self.pipeline.has(|policy| policy.on_conflict == OnConflict::Salvage) {
+    pub(super) fn salvaged(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Vec<bool> {
+        if !pipeline.has(|policy| policy.on_conflict == OnConflict::Salvage) {
             return Vec::new();
         }
-        (0..self.batch.slots.len()).map(|slot| self.of(slot).on_conflict == OnConflict::Salvage).collect()
+        let policies = Self::new(payload, batch, pipeline);
+        (0..batch.slots.len()).map(|slot| policies.of(slot).on_conflict == OnConflict::Salvage).collect()
     }
 
     /// Every change may be held.

@@ -2,12 +2,10 @@
 
 use super::on_failure::{OnFailure, on_failure};
 use super::{FORMAT, parse_timestamp};
-use crate::json::Cursor;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -160,9 +158,6 @@ struct Target<'a> {
 /// # Errors
 /// When it is foreign, damaged, or of a later format; then it must be kept.
 pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
-    if let Some(pack) = large_pack(text) {
-        return Ok(pack);
-    }
     // Nearly always it is one of ours, and one pass will do.
     let error = match serde_json::from_str::<Raw<'_>>(text) {
         Ok(raw) if raw.tidelock == FORMAT => return parcel(raw),
@@ -177,57 +172,6 @@ pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
             Err(Unreadable::Corrupt(format!("it is no JSON object: {error}")))
         }
         Err(_) => Err(Unreadable::Foreign),
-    }
-}
-
-/// Texts of fewer bytes are read in one pass.
-const LARGE: usize = 16 * 1_024;
-
-/// A pack whose records are passed over in wide steps; whatever else it is, is read as everything is.
-fn large_pack(text: &str) -> Option<Parcel<'_>> {
-    if text.len() < LARGE {
-        return None;
-    }
-    let range = records_of(text)?;
-    let records = text.get(range.clone())?;
-    let head = format!("{}null{}", text.get(..range.start)?, text.get(range.end..)?);
-    let raw: Raw<'_> = serde_json::from_str(&head).ok()?;
-    if raw.tidelock != FORMAT || raw.record.is_some() || raw.s3.is_some() || raw.letter_id.is_some() {
-        return None;
-    }
-    let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-    Some(Parcel {
-        kind: Kind::Pack,
-        id: owned(raw.pack_id?),
-        reason: owned(raw.reason),
-        detail: owned(raw.detail),
-        source_kind: owned(raw.source.kind),
-        source: owned(raw.source.name),
-        position: raw.source.position.map(owned),
-        key: None,
-        op: None,
-        target: None,
-        attempts: raw.attempts,
-        first_failed_ms: parse_timestamp(&raw.first_failed_at)?,
-        contents: Contents::Records(records),
-    })
-}
-
-/// Where the array `records` lies.
-fn records_of(text: &str) -> Option<Range<usize>> {
-    let mut cursor = Cursor::new(text.as_bytes());
-    cursor.expect(b'{', "an object").ok()?;
-    loop {
-        let name = cursor.name().ok()?;
-        let first = cursor.peek();
-        let from = cursor.at();
-        cursor.skip().ok()?;
-        if name.raw == b"records" {
-            return (first == Some(b'[')).then_some(from..cursor.at());
-        }
-        if !cursor.more(b'}').ok()? {
-            return None;
-        }
     }
 }
 
@@ -337,8 +281,6 @@ mod tests {
             })
         };
         let (small, large) = (pack(2).to_string(), pack(1_000).to_string());
-        assert!(small.len() < LARGE && large.len() > LARGE);
-        assert!(large_pack(&small).is_none() && large_pack(&large).is_some());
         for (text, count) in [(&small, 2), (&large, 1_000)] {
             let parcel = read(text).expect("a pack");
             let Contents::Records(records) = parcel.contents else { panic!("no records") };

@@ -1,5 +1,6 @@
 //! Taking fields out of a JSON document, byte by byte as they are.
 
+use crate::encode::MARK_FIELD;
 use crate::json::{Cursor, Malformed, unescape, write_string};
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use std::ops::Range;
 pub const REJECTED: &str = "_rejected";
 
 /// Fields that are Tidelock's own.
-const OWN: [&str; 2] = [REJECTED, "_tidelock"];
+const OWN: [&str; 2] = [REJECTED, MARK_FIELD];
 
 /// A document (without its closing brace, as a [`JsonSink`](crate::encode::JsonSink) leaves it) of which some fields have been
 /// set aside.

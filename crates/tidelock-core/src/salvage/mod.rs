@@ -128,8 +128,7 @@ impl<'a, S: Store> Salvaging<'a, S> {
                 *result = answer;
                 match result {
                     Ok(_) => {
-                        let note = (location(operation.into, operation.key), trial.note());
-                        self.notes.borrow_mut().insert(note.0, note.1);
+                        self.notes.borrow_mut().insert(location(operation.into, operation.key), trial.note());
                     }
                     Err(failure) if is_of_a_field(failure) => open.push(trial),
                     Err(_) => {}
@@ -190,10 +189,6 @@ impl<S: Store> Target for Salvaging<'_, S> {
             self.salvage(operations, &mut outcomes, call.deadline, send).await;
         }
         outcomes
-    }
-
-    async fn misfits(&self, refused: &[(Operation<'_>, &Failure)], deadline: Instant) -> Vec<Vec<String>> {
-        self.store.misfits(refused, deadline).await
     }
 }
 
