@@ -7,34 +7,15 @@ pub(crate) fn members<'a>(
     cursor: &mut Cursor<'a>,
     mut member: impl FnMut(&'a [u8], &mut Cursor<'a>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    cursor.expect(b'{', "an object")?;
-    if cursor.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let name = cursor.name()?;
-        member(name.raw, cursor)?;
-        if !cursor.more(b'}')? {
-            return Ok(());
-        }
-    }
+    cursor.members(|cursor, name| member(name.raw, cursor))
 }
 
 /// Walks over an array's elements.
 pub(crate) fn elements<'a>(
     cursor: &mut Cursor<'a>,
-    mut element: impl FnMut(&mut Cursor<'a>) -> Result<(), Malformed>,
+    element: impl FnMut(&mut Cursor<'a>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    cursor.expect(b'[', "an array")?;
-    if cursor.take(b']') {
-        return Ok(());
-    }
-    loop {
-        element(cursor)?;
-        if !cursor.more(b']')? {
-            return Ok(());
-        }
-    }
+    cursor.elements(element)
 }
 
 /// A string's value; `None` where another value stands, or an escape that means nothing.

@@ -18,7 +18,7 @@ pub(crate) struct Item {
 pub(crate) fn items(body: &[u8], expected: usize) -> Result<Vec<Item>, Malformed> {
     let mut items = Vec::with_capacity(expected);
     let mut cursor = Cursor::new(body);
-    members(&mut cursor, |cursor, name| {
+    cursor.members(|cursor, name| {
         if name.raw != b"items" {
             return cursor.skip().map(drop);
         }
@@ -41,21 +41,22 @@ pub(crate) fn items(body: &[u8], expected: usize) -> Result<Vec<Item>, Malformed
 pub(crate) fn whole_error(body: &[u8]) -> Option<(String, String)> {
     let mut found = None;
     let mut cursor = Cursor::new(body);
-    members(&mut cursor, |cursor, name| {
-        if name.raw == b"error" && cursor.peek() == Some(b'{') {
-            found = Some(error(cursor)?);
-            return Ok(());
-        }
-        cursor.skip().map(drop)
-    })
-    .ok()?;
+    cursor
+        .members(|cursor, name| {
+            if name.raw == b"error" && cursor.peek() == Some(b'{') {
+                found = Some(error(cursor)?);
+                return Ok(());
+            }
+            cursor.skip().map(drop)
+        })
+        .ok()?;
     found
 }
 
 fn item(cursor: &mut Cursor<'_>) -> Result<Item, Malformed> {
     let mut found = Item { status: 0, error: None };
-    members(cursor, |cursor, _action| {
-        members(cursor, |cursor, name| {
+    cursor.members(|cursor, _action| {
+        cursor.members(|cursor, name| {
             match name.raw {
                 b"status" => {
                     let text = cursor.scalar()?;
@@ -75,7 +76,7 @@ fn item(cursor: &mut Cursor<'_>) -> Result<Item, Malformed> {
 
 fn error(cursor: &mut Cursor<'_>) -> Result<(String, String), Malformed> {
     let (mut kind, mut reason) = (String::new(), String::new());
-    members(cursor, |cursor, name| {
+    cursor.members(|cursor, name| {
         match name.raw {
             b"type" if cursor.peek() == Some(b'"') => kind = text(cursor.string()?),
             b"reason" if cursor.peek() == Some(b'"') => reason = text(cursor.string()?),
@@ -97,24 +98,6 @@ fn error(cursor: &mut Cursor<'_>) -> Result<(String, String), Malformed> {
 
 fn text(raw: RawStr<'_>) -> String {
     unescape(raw).map_or_else(|| String::from_utf8_lossy(raw.raw).into_owned(), std::borrow::Cow::into_owned)
-}
-
-/// Walks over an object's members.
-fn members<'a>(
-    cursor: &mut Cursor<'a>,
-    mut member: impl FnMut(&mut Cursor<'a>, RawStr<'a>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
-    cursor.expect(b'{', "an object")?;
-    if cursor.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let name = cursor.name()?;
-        member(cursor, name)?;
-        if !cursor.more(b'}')? {
-            return Ok(());
-        }
-    }
 }
 
 #[cfg(test)]

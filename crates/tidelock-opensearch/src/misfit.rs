@@ -117,12 +117,7 @@ fn new_fields(
 ) -> Result<(), Malformed> {
     let dynamic =
         mapping.get("dynamic").map_or(dynamic, |value| matches!(value.as_str(), Some("true")) || *value == true);
-    cursor.expect(b'{', "an object")?;
-    if cursor.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let name = cursor.name()?;
+    cursor.members(|cursor, name| {
         let path = format!("{above}{}", unescape(name).unwrap_or_default());
         let own = path.get(above.len()..).unwrap_or_default();
         let first = cursor.peek();
@@ -142,28 +137,17 @@ fn new_fields(
             }
             _ => {}
         }
-        if !cursor.more(b'}')? {
-            return Ok(());
-        }
-    }
+        Ok(())
+    })
 }
 
 /// The same for the objects in the array that begins here.
 fn of_items(cursor: &mut Cursor<'_>, mapping: &Value, dynamic: bool, paths: &mut Vec<String>) -> Result<(), Malformed> {
-    cursor.expect(b'[', "an array")?;
-    if cursor.take(b']') {
-        return Ok(());
-    }
-    loop {
-        match cursor.peek() {
-            Some(b'{') => new_fields(cursor, mapping, dynamic, "", paths)?,
-            Some(b'[') => of_items(cursor, mapping, dynamic, paths)?,
-            _ => drop(cursor.skip()?),
-        }
-        if !cursor.more(b']')? {
-            return Ok(());
-        }
-    }
+    cursor.elements(|cursor| match cursor.peek() {
+        Some(b'{') => new_fields(cursor, mapping, dynamic, "", paths),
+        Some(b'[') => of_items(cursor, mapping, dynamic, paths),
+        _ => cursor.skip().map(drop),
+    })
 }
 
 /// The mapping of a field, whose name may have dots that stand for objects.

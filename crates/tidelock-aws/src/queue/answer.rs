@@ -15,37 +15,18 @@ fn members<'a>(
     if cursor.peek() != Some(b'{') {
         return cursor.skip().map(drop);
     }
-    cursor.expect(b'{', "an object")?;
-    if cursor.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let name = cursor.name()?;
-        member(cursor, name.raw)?;
-        if !cursor.more(b'}')? {
-            return Ok(());
-        }
-    }
+    cursor.members(|cursor, name| member(cursor, name.raw))
 }
 
 /// The same for the items of an array.
 fn items<'a>(
     cursor: &mut Cursor<'a>,
-    mut item: impl FnMut(&mut Cursor<'a>) -> Result<(), Malformed>,
+    item: impl FnMut(&mut Cursor<'a>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
     if cursor.peek() != Some(b'[') {
         return cursor.skip().map(drop);
     }
-    cursor.expect(b'[', "an array")?;
-    if cursor.take(b']') {
-        return Ok(());
-    }
-    loop {
-        item(cursor)?;
-        if !cursor.more(b']')? {
-            return Ok(());
-        }
-    }
+    cursor.elements(item)
 }
 
 /// A string; `None` where something else stands.

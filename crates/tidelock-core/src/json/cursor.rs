@@ -118,6 +118,46 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Walks over the members of the object that comes next; `member` has to walk over each value.
+    ///
+    /// # Errors
+    /// When no object comes next, and whatever `member` says.
+    #[inline]
+    pub fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, RawStr<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.expect(b'{', "an object")?;
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = self.name()?;
+            member(self, name)?;
+            if !self.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Walks over the elements of the array that comes next; `element` has to walk over each.
+    ///
+    /// # Errors
+    /// When no array comes next, and whatever `element` says.
+    #[inline]
+    pub fn elements(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        self.expect(b'[', "an array")?;
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            element(self)?;
+            if !self.more(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
     /// The start of an object whose first name has a single letter and no white space around it, `{"S":`: the letter. Nothing
     /// is consumed when anything else stands here.
     #[inline]
