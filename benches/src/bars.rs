@@ -52,6 +52,9 @@ const MOST_CPU_OF_GUARDS: f64 = 1.25;
 /// With guards and fences a real target takes at least this share of the changes per second that it takes without.
 const LEAST_RATE_OF_GUARDS: f64 = 0.95;
 
+/// What counts as flat: the allocator comes to rest a little above the first pages.
+const MOST_GROWTH: f64 = 1.2;
+
 /// Every promise, in the order of the table.
 pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let cpu = |subject: &str| results.cpu_of(subject, USUAL).map(|row| row.micros_per_record);
@@ -65,6 +68,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let kept = |target: &str| results.guards_of(target).map(|row| row.ratio);
     let ratio = results.end_to_end.iter().find(|row| row.subject == TIDELOCK && row.connections == 1);
     let drain = results.drain.as_ref().map(|row| row.ratio);
+    let backfill = results.backfill.as_ref();
     vec![
         Bar::most("CPU per record, OpenSearch, batch 500", cpu(TIDELOCK), share(NODE), "µs")
             .from("1/12 of the Node handler's"),
@@ -103,6 +107,13 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
             "",
         ),
         Bar::most("CPU of a change held and drained against one written as it comes", drain, 2.0, ""),
+        Bar::least("items a second of a backfill against a bare parallel Scan", backfill.map(|row| row.ratio), 0.8, ""),
+        Bar::most(
+            "its memory at the end against that after a tenth",
+            backfill.map(|row| row.megabytes / row.early_megabytes),
+            MOST_GROWTH,
+            "",
+        ),
     ]
 }
 

@@ -175,9 +175,14 @@ impl Function {
 
     /// The most memory that was resident at a time, in bytes: `VmHWM` of `/proc/PID/status`.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        Ok(peak_memory_of(&status).ok_or("/proc/PID/status has no VmHWM")?)
+        peak_memory(self.child.id())
     }
+}
+
+/// The most memory of a running process that was resident at a time, in bytes.
+pub(crate) fn peak_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    Ok(peak_memory_of(&status).ok_or("/proc/PID/status has no VmHWM")?)
 }
 
 /// Where the interpreters of the compared handlers are found.

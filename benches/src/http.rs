@@ -225,8 +225,23 @@ impl Client {
 
     /// Sends a request and waits for the whole answer.
     pub(crate) fn send(&mut self, method: &str, target: &str, content_type: &str, body: &[u8]) -> io::Result<Response> {
+        self.send_with(method, target, &[], content_type, body)
+    }
+
+    /// The same, with headers of the caller's.
+    pub(crate) fn send_with(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        content_type: &str,
+        body: &[u8],
+    ) -> io::Result<Response> {
         self.out.clear();
         write!(self.out, "{method} {target} HTTP/1.1\r\nhost: {}\r\n", self.host)?;
+        for (name, value) in headers {
+            write!(self.out, "{name}: {value}\r\n")?;
+        }
         if !body.is_empty() {
             write!(self.out, "content-type: {content_type}\r\n")?;
         }

@@ -26,6 +26,7 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use corpus::{Batch, Corpus, Shape, Step};
+use end_to_end::backfill::DynamoDb;
 use end_to_end::{MongoDb, OpenSearch};
 use function::Result;
 use measure::Effort;
@@ -94,6 +95,8 @@ enum What {
     Guards(ServerArguments),
     /// What draining held changes costs beside writing them as they come.
     Drain(ServerArguments),
+    /// What a backfill reads in a second beside a bare parallel Scan.
+    Backfill(ServerArguments),
     /// Prints one event of the corpus.
     Event {
         /// Records of the event.
@@ -116,6 +119,9 @@ struct ServerArguments {
     /// Connection string of a MongoDB or FerretDB, with `authSource` if it names a user: the database `bench` is dropped.
     #[arg(long, env = "TIDELOCK_TEST_FERRETDB", hide_env_values = true)]
     mongodb: Option<String>,
+    /// `http://HOST:PORT` of a DynamoDB Local: the table `bench` is deleted and made again.
+    #[arg(long, env = "TIDELOCK_TEST_DYNAMODB")]
+    dynamodb: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -200,7 +206,20 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
             None => eprintln!("draining is left out: TIDELOCK_TEST_OPENSEARCH names no server"),
         }
     }
+    if let What::All(servers) | What::Backfill(servers) = &cli.command {
+        results.save(file)?;
+        match &servers.dynamodb {
+            Some(url) => results.backfill = Some(filled(cli, places, url, servers.opensearch.as_deref())?),
+            None => eprintln!("backfill is left out: TIDELOCK_TEST_DYNAMODB names no server"),
+        }
+    }
     results.save(file)
+}
+
+fn filled(cli: &Cli, places: &Places, url: &str, opensearch: Option<&str>) -> Result<results::Backfill> {
+    let (dynamodb, server) = (DynamoDb::new(url)?, opensearch.map(OpenSearch::new).transpose()?);
+    let (items, rounds) = if cli.quick { (20_000, 1) } else { (1_000_000, cli.rounds.unwrap_or(3).max(1)) };
+    end_to_end::backfill::run(places, &dynamodb, server.as_ref(), items, rounds)
 }
 
 fn drained(cli: &Cli, places: &Places, url: &str) -> Result<results::Drain> {

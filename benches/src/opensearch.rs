@@ -23,10 +23,14 @@ fn is_bulk(request: &Request) -> bool {
     path.ends_with("/_bulk")
 }
 
-/// Starts a server that answers every bulk at once with success for each of its actions, and all else with `{}`.
+/// Starts a server that answers every bulk at once with success for each of its actions, every `_mget` with nothing found,
+/// and all else with `{}`.
 pub(crate) fn stub(accept: Accept) -> io::Result<Listener> {
     http::serve(accept, || {
         Box::new(|request| {
+            if request.target.contains("/_mget") {
+                return Response::json(200, nothing_found(&request.body));
+            }
             if !is_bulk(&request) {
                 return Response::json(200, *b"{}");
             }
@@ -34,6 +38,20 @@ pub(crate) fn stub(accept: Accept) -> io::Result<Listener> {
             Response::json(200, accepted(&request.body, items))
         })
     })
+}
+
+/// The answer to an `_mget` of documents that are not there.
+fn nothing_found(body: &[u8]) -> Vec<u8> {
+    const NOTHING: &[u8] = br#"{"found":false}"#;
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        #[serde(default)]
+        docs: Vec<serde::de::IgnoredAny>,
+        #[serde(default)]
+        ids: Vec<serde::de::IgnoredAny>,
+    }
+    let asked = serde_json::from_slice(body).map_or(0, |asked: Asked| asked.docs.len() + asked.ids.len());
+    [&br#"{"docs":["#[..], &vec![NOTHING; asked].join(&b','), b"]}"].concat()
 }
 
 /// Items of an answer that `filter_path=errors,items.*.status,items.*.error` has shortened: index, delete.

@@ -21,6 +21,7 @@ pub(crate) fn tables(results: &Results) -> String {
         end_to_end_table(results),
         guards_table(results),
         drain_table(results),
+        backfill_table(results),
         conflicts_table(results),
     ]
     .into_iter()
@@ -191,6 +192,34 @@ fn drain_table(results: &Results) -> String {
     });
     let head = ["changes", "rounds", "live (µs)", "drained (µs)", "ratio", "peak memory of `redrive` (MB)"];
     table("Held changes drained by `redrive`, CPU of a change", &head, &rows.collect::<Vec<_>>())
+}
+
+fn backfill_table(results: &Results) -> String {
+    let rows = results.backfill.iter().map(|row| {
+        vec![
+            row.items.to_string(),
+            row.rounds.to_string(),
+            format!("{:.0}", row.scanned_per_second),
+            format!("{:.0}", row.items_per_second),
+            format!("{:.2}", row.ratio),
+            format!("{:.2}", row.micros),
+            format!("{:.1}", row.early_megabytes),
+            format!("{:.1}", row.megabytes),
+            row.opensearch_per_second.map_or("–".into(), |rate| format!("{rate:.0}")),
+        ]
+    });
+    let head = [
+        "items",
+        "rounds",
+        "bare Scan (items/s)",
+        "backfill into a stub (items/s)",
+        "ratio",
+        "CPU an item (µs)",
+        "peak memory, first tenth (MB)",
+        "peak memory (MB)",
+        "into a real OpenSearch (items/s)",
+    ];
+    table("A table brought in by `tidelock backfill`, 8 segments", &head, &rows.collect::<Vec<_>>())
 }
 
 fn conflicts_table(results: &Results) -> String {

@@ -20,6 +20,27 @@ pub(crate) struct Results {
     pub(crate) guards: Vec<GuardCost>,
     pub(crate) conflicts: Vec<Conflicts>,
     pub(crate) drain: Option<Drain>,
+    pub(crate) backfill: Option<Backfill>,
+}
+
+/// A table brought in, beside a bare scan of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Backfill {
+    pub(crate) items: usize,
+    pub(crate) rounds: usize,
+    pub(crate) scanned_per_second: f64,
+    /// Brought into a stub that holds nothing and takes everything at once.
+    pub(crate) items_per_second: f64,
+    /// Median of the rounds' ratios.
+    pub(crate) ratio: f64,
+    /// Processor time an item.
+    pub(crate) micros: f64,
+    /// The most memory until a tenth of the time was over.
+    pub(crate) early_megabytes: f64,
+    /// The most memory until the end.
+    pub(crate) megabytes: f64,
+    /// Brought into a real server.
+    pub(crate) opensearch_per_second: Option<f64>,
 }
 
 /// Changes that were held and drained, beside the same changes written as they came.

@@ -1,6 +1,7 @@
 //! Judging refused writes: what is stored, and what that means for the change.
 
 use serde::Deserialize;
+use tidelock_core::json::write_string;
 use tidelock_core::version::Mark;
 
 /// Which incarnation of a document was read.
@@ -51,14 +52,29 @@ struct Error {
     reason: String,
 }
 
-/// Body of the `_mget` that reads the stored versions of (index, id). The read is realtime: it sees unrefreshed writes.
-pub(crate) fn request<'a>(places: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
-    let mut body = b"{\"docs\":[".to_vec();
-    for (position, (index, id)) in places.enumerate() {
-        body.extend_from_slice(if position > 0 { b",{\"_index\":" } else { b"{\"_index\":" });
-        tidelock_core::json::write_string(&mut body, index);
-        body.extend_from_slice(b",\"_id\":");
-        tidelock_core::json::write_string(&mut body, id);
+/// What is needed of the answer: without the rest, what is not there costs 15 bytes of it instead of 130.
+pub(crate) const FILTER: &str = "_source_includes=_tidelock&filter_path=docs.found,docs._seq_no,docs._primary_term,docs._version,docs._source,docs.error";
+
+/// Body of the `_mget` that reads the stored versions of (index, id); `index` is the one in the path. The read is realtime: it
+/// sees unrefreshed writes.
+pub(crate) fn request<'a>(index: &str, places: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Vec<u8> {
+    let mut body = Vec::with_capacity(70 * places.size_hint().0 + 16);
+    let alone = places.clone().all(|(name, _)| name == index);
+    body.extend_from_slice(if alone { b"{\"ids\":[" } else { b"{\"docs\":[" });
+    for (position, (name, id)) in places.enumerate() {
+        if position > 0 {
+            body.push(b',');
+        }
+        if alone {
+            write_string(&mut body, id);
+            continue;
+        }
+        body.extend_from_slice(b"{\"_id\":");
+        write_string(&mut body, id);
+        if name != index {
+            body.extend_from_slice(b",\"_index\":");
+            write_string(&mut body, name);
+        }
         body.push(b'}');
     }
     body.extend_from_slice(b"]}");
@@ -93,6 +109,15 @@ fn stored(doc: Doc) -> Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn asks_for_no_more_than_is_needed() {
+        let asked = |places: &[(&'static str, &'static str)]| {
+            String::from_utf8(request("i", places.iter().copied())).expect("UTF-8")
+        };
+        assert_eq!(asked(&[("i", "a\"b"), ("i", "c")]), r#"{"ids":["a\"b","c"]}"#);
+        assert_eq!(asked(&[("i", "a"), ("f", "b")]), r#"{"docs":[{"_id":"a"},{"_id":"b","_index":"f"}]}"#);
+    }
 
     #[test]
     fn reads_what_is_stored() {

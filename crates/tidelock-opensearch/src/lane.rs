@@ -322,15 +322,15 @@ impl<T: Transport> OpenSearchTarget<T> {
     pub(crate) async fn read<'a>(
         &self,
         index: &str,
-        places: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+        places: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
         deadline: Instant,
     ) -> Result<Vec<Stored>, Failure> {
         let expected = places.len();
         let request = Request {
             method: "POST",
-            path: format!("/{}/_mget?_source_includes=_tidelock", path_segment(index)),
+            path: format!("/{}/_mget?{}", path_segment(index), judge::FILTER),
             content_type: "application/json",
-            body: Bytes::from(judge::request(places)),
+            body: Bytes::from(judge::request(index, places)),
         };
         let response = self.transport.send(request, deadline).await?;
         if response.status == 200 {

@@ -2,6 +2,7 @@
 
 use super::escape::unescape_until_quote;
 use super::find::find_special;
+use super::nesting::array_length;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -255,6 +256,15 @@ impl<'a> Cursor<'a> {
         let from = self.at;
         self.skip_value(0)?;
         Ok(self.slice(from, self.at))
+    }
+
+    /// Walks over an array by its brackets and strings alone, and gives its text: whether it is JSON within, whoever reads it
+    /// has to see. `None`, and nothing is consumed, when no array comes next or it has no end.
+    pub fn skip_array_unread(&mut self) -> Option<&'a [u8]> {
+        self.peek();
+        let array = self.text.get(self.at..)?.get(..array_length(self.text.get(self.at..)?)?)?;
+        self.at += array.len();
+        Some(array)
     }
 
     fn skip_value(&mut self, depth: u32) -> Result<(), Malformed> {

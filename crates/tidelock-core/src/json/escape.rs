@@ -2,6 +2,7 @@
 
 use super::RawStr;
 use super::find::{find_special, plain};
+use super::squeeze::Squeeze;
 use std::borrow::Cow;
 
 /// The value of a string, or `None` when an escape is invalid or names a lone surrogate, or the text is not UTF-8.
@@ -44,6 +45,7 @@ const STRETCH: usize = 4_096;
 /// # Errors
 /// Where it is no string's text, and what was expected there.
 pub(super) fn unescape_until_quote(text: &[u8]) -> Result<(Vec<u8>, usize), (usize, &'static str)> {
+    let squeeze = Squeeze::new();
     let mut out: Vec<u8> = Vec::new();
     let (mut at, mut written) = (0, 0);
     loop {
@@ -51,6 +53,11 @@ pub(super) fn unescape_until_quote(text: &[u8]) -> Result<(Vec<u8>, usize), (usi
         out.resize((written + STRETCH + 4 * PIECE).max(out.len()), 0);
         let stop = at + STRETCH;
         while at < stop {
+            if let (Some(text), Some(place)) = (text.get(at..stop.min(text.len())), out.get_mut(written..)) {
+                let (read, filled) = squeeze.quotes(text, place);
+                at += read;
+                written += filled;
+            }
             let plain = match text.get(at..).and_then(<[u8]>::first_chunk::<PIECE>) {
                 Some(piece) => {
                     if let Some(place) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<PIECE>) {

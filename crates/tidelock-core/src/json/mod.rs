@@ -7,7 +7,9 @@
 mod cursor;
 mod escape;
 mod find;
+mod nesting;
 mod number;
+mod squeeze;
 
 pub use cursor::{Cursor, Malformed, RawStr};
 pub use escape::{check_escapes, unescape, unescape_bytes, write_string};

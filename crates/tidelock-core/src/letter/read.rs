@@ -2,6 +2,7 @@
 
 use super::on_failure::{OnFailure, on_failure};
 use super::{FORMAT, parse_timestamp};
+use crate::json::Cursor;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -158,6 +159,9 @@ struct Target<'a> {
 /// # Errors
 /// When it is foreign, damaged, or of a later format; then it must be kept.
 pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
+    if let Some(parcel) = pack(text) {
+        return Ok(parcel);
+    }
     // Nearly always it is one of ours, and one pass will do.
     let error = match serde_json::from_str::<Raw<'_>>(text) {
         Ok(raw) if raw.tidelock == FORMAT => return parcel(raw),
@@ -173,6 +177,45 @@ pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
         }
         Err(_) => Err(Unreadable::Foreign),
     }
+}
+
+/// Reads a pack without looking through its records: whoever applies them does, and megabytes are not read twice. `None` for
+/// all that is not a pack without fault; then why is said elsewhere.
+fn pack(text: &str) -> Option<Parcel<'_>> {
+    let mut records = None;
+    let mut cursor = Cursor::new(text.as_bytes());
+    cursor
+        .members(|cursor, name| {
+            if name.raw != b"records" || records.is_some() {
+                return cursor.skip().map(drop);
+            }
+            let array = cursor.skip_array_unread().ok_or(cursor.malformed("an array"))?;
+            records = Some(cursor.at() - array.len()..cursor.at());
+            Ok(())
+        })
+        .ok()?;
+    cursor.end().ok()?;
+    let (from, to) = records.map(|range| (range.start, range.end))?;
+    // All else is short.
+    let rest = [text.get(..from)?, "[]", text.get(to..)?].concat();
+    let raw = serde_json::from_str::<Raw<'_>>(&rest).ok().filter(|raw| raw.tidelock == FORMAT)?;
+    let read = parcel(raw).ok().filter(|read| read.kind == Kind::Pack && read.key.is_none())?;
+    let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    Some(Parcel {
+        kind: Kind::Pack,
+        id: owned(read.id),
+        reason: owned(read.reason),
+        detail: owned(read.detail),
+        source_kind: owned(read.source_kind),
+        source: owned(read.source),
+        position: read.position.map(owned),
+        key: None,
+        op: read.op.map(owned),
+        target: read.target.map(|(index, id)| (owned(index), owned(id))),
+        attempts: read.attempts,
+        first_failed_ms: read.first_failed_ms,
+        contents: Contents::Records(text.get(from..to)?),
+    })
 }
 
 fn of_format(format: &serde_json::Value) -> Unreadable {
