@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the built functions, against an OpenSearch and a FerretDB of its own.
+# Measures the built functions, against an OpenSearch, a FerretDB and a DynamoDB Local of its own.
 # usage: bench.sh [BENCH_ARGUMENT…]        default: all
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
@@ -12,11 +12,13 @@ cd "$REPOSITORY"
 
 port=
 mongodb_port=
+dynamodb_port=
 finish() {
   local status=$?
   trap '' INT TERM
   if [ -n "$port" ]; then scripts/services/opensearch.sh stop "$port"; fi
   if [ -n "$mongodb_port" ]; then scripts/services/mongodb.sh stop "$mongodb_port"; fi
+  if [ -n "$dynamodb_port" ]; then scripts/services/dynamodb.sh stop "$dynamodb_port"; fi
   exit "$status"
 }
 trap finish EXIT
@@ -25,7 +27,7 @@ trap 'exit 143' TERM
 
 scripts/install-prerequisites.sh
 scripts/build.sh
-cargo build --release -p tidelock-bench
+cargo build --release -p tidelock-bench -p tidelock-cli
 benches/peers/install.sh
 if [ -z "${TIDELOCK_TEST_OPENSEARCH:-}" ]; then
   claim_port port 9210 9299
@@ -37,6 +39,11 @@ if [ -z "${TIDELOCK_TEST_FERRETDB:-}" ]; then
   claim_port mongodb_port 27100 27299 10000
   TIDELOCK_TEST_FERRETDB=$(scripts/services/mongodb.sh fresh "$mongodb_port")
   export TIDELOCK_TEST_FERRETDB
+fi
+if [ -z "${TIDELOCK_TEST_DYNAMODB:-}" ]; then
+  claim_port dynamodb_port 8100 8199
+  TIDELOCK_TEST_DYNAMODB=$(scripts/services/dynamodb.sh fresh "$dynamodb_port")
+  export TIDELOCK_TEST_DYNAMODB
 fi
 export TIDELOCK_TEST_BOOTSTRAPS=$REPOSITORY/target/lambda
 if [ $# -eq 0 ]; then set -- all; fi

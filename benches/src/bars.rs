@@ -114,6 +114,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
             MOST_GROWTH,
             "",
         ),
+        Bar::most("10,000 dead letters listed", results.letters.as_ref().map(|row| row.seconds), 10.0, "s"),
     ]
 }
 

@@ -15,6 +15,7 @@ mod random;
 mod report;
 mod results;
 mod runtime_api;
+mod sqs;
 mod subjects;
 mod tls;
 
@@ -97,6 +98,8 @@ enum What {
     Drain(ServerArguments),
     /// What a backfill reads in a second beside a bare parallel Scan.
     Backfill(ServerArguments),
+    /// How long listing dead letters takes.
+    Letters,
     /// Prints one event of the corpus.
     Event {
         /// Records of the event.
@@ -205,6 +208,10 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
             Some(url) => results.drain = Some(drained(cli, places, url)?),
             None => eprintln!("draining is left out: TIDELOCK_TEST_OPENSEARCH names no server"),
         }
+    }
+    if all || matches!(cli.command, What::Letters) {
+        let (letters, rounds) = if cli.quick { (500, 1) } else { (10_000, cli.rounds.unwrap_or(3).max(1)) };
+        results.letters = Some(end_to_end::letters::run(places, &shape, letters, rounds)?);
     }
     if let What::All(servers) | What::Backfill(servers) = &cli.command {
         results.save(file)?;

@@ -21,6 +21,15 @@ pub(crate) struct Results {
     pub(crate) conflicts: Vec<Conflicts>,
     pub(crate) drain: Option<Drain>,
     pub(crate) backfill: Option<Backfill>,
+    pub(crate) letters: Option<Letters>,
+}
+
+/// Dead letters listed by the command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Letters {
+    pub(crate) letters: usize,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
 }
 
 /// A table brought in, beside a bare scan of it.

@@ -1,6 +1,5 @@
 //! What `tidelock backfill` reads in a second, beside a bare parallel Scan of the same table.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::{OpenSearch, Target, expect_documents};
+use super::{OpenSearch, Target, command, expect_documents};
 use crate::function::{Result, peak_memory};
 use crate::http::{Client, plain};
 use crate::opensearch::stub;
@@ -166,11 +165,7 @@ struct Run {
 
 /// Runs the command into a target.
 fn backfill(places: &Places, dynamodb: &DynamoDb, target: &str, items: usize) -> Result<Run> {
-    let program = places.function.ancestors().find_map(|folder| {
-        let program: PathBuf = folder.join("release/tidelock");
-        program.exists().then_some(program)
-    });
-    let program = program.ok_or("the command is not built: cargo build --release -p tidelock-cli")?;
+    let program = command(places)?;
     let state = places.output.join("backfill.json");
     let began = Instant::now();
     let mut child = Command::new(&program)

@@ -1,17 +1,14 @@
 //! What draining held changes costs a function, beside writing them as they come: processor time into the same real target.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Load, OpenSearch, Target, expect_documents};
 use crate::corpus::{Batch, Event, Shape};
 use crate::function::{Function, Launch, Result};
-use crate::http::{Listener, Request, Response, plain, serve};
 use crate::results::{Drain, median};
+use crate::sqs::Sqs;
 use crate::subjects::{Places, Subject, TIDELOCK, tidelock};
 
 /// Records of a batch: [`USUAL`](crate::measure::USUAL).
@@ -22,71 +19,6 @@ const HOLDS: &str = r#"{"version":1,"routes":[{"from":"*","to":"bench","on_outag
 
 /// What a live function is given instead.
 const WRITES: &str = r#"{"version":1,"routes":[{"from":"*","to":"bench"}]}"#;
-
-/// A queue that answers as SQS does in its JSON protocol: texts as they are, but for what JSON has to escape.
-struct Sqs {
-    /// Stops when it is dropped.
-    listener: Listener,
-}
-
-impl Sqs {
-    fn start() -> Result<Self> {
-        let held: Arc<Mutex<VecDeque<String>>> = Arc::default();
-        let listener = serve(plain(), move || {
-            let held = Arc::clone(&held);
-            Box::new(move |request| answer(&held, &request).unwrap_or_else(|| Response::json(400, *b"{}")))
-        })?;
-        Ok(Self { listener })
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.listener.address())
-    }
-
-    fn queue(&self) -> String {
-        format!("{}/123456789012/held", self.url())
-    }
-}
-
-/// Nothing is ever hidden for a time: what has been taken is done with.
-fn answer(held: &Mutex<VecDeque<String>>, request: &Request) -> Option<Response> {
-    let target = &request.headers.iter().find(|(name, _)| name == "x-amz-target")?.1;
-    let asked: Value = serde_json::from_slice(&request.body).ok()?;
-    let mut held = held.lock().ok()?;
-    let answer = match target.strip_prefix("AmazonSQS.")? {
-        "ReceiveMessage" => {
-            let most = usize::try_from(asked["MaxNumberOfMessages"].as_u64()?).ok()?.min(held.len());
-            let of = json!({"SentTimestamp": "1700000000000", "ApproximateReceiveCount": "1"});
-            let message =
-                |body: String| json!({"MessageId": "m", "ReceiptHandle": "r", "Body": body, "Attributes": of});
-            // Each has a name of its own: what has been seen before is left alone.
-            let named = |(index, body): (usize, String)| {
-                let mut message = message(body);
-                message["MessageId"] = json!(format!("{}-{index}", fresh()));
-                message
-            };
-            json!({"Messages": held.drain(..most).enumerate().map(named).collect::<Vec<_>>()})
-        }
-        "GetQueueAttributes" => json!({"Attributes": {
-            "ApproximateNumberOfMessages": held.len().to_string(), "ApproximateNumberOfMessagesNotVisible": "0",
-            "ApproximateNumberOfMessagesDelayed": "0", "MessageRetentionPeriod": "1209600",
-        }}),
-        operation => {
-            let entries = asked["Entries"].as_array()?;
-            if operation == "SendMessageBatch" {
-                held.extend(entries.iter().filter_map(|entry| entry["MessageBody"].as_str()).map(str::to_owned));
-            }
-            json!({"Successful": entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect::<Vec<_>>()})
-        }
-    };
-    Some(Response::json(200, answer.to_string().into_bytes()))
-}
-
-/// A number that nobody has had.
-fn fresh() -> usize {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    COUNT.fetch_add(1, Ordering::Relaxed)
-}
 
 /// The settings of a function that writes to the target, or holds.
 fn settings(server: &OpenSearch, sqs: &Sqs, pipeline: &str) -> Vec<(&'static str, String)> {
@@ -131,7 +63,7 @@ fn drain(function: &mut Function, held: usize) -> Result<()> {
 /// Measures `rounds` pairs: changes written as they come, and the same changes held and drained.
 pub(crate) fn run(places: &Places, server: &OpenSearch, shape: &Shape, records: usize, rounds: usize) -> Result<Drain> {
     let load = Load::new(shape, records, BATCH)?;
-    let sqs = Sqs::start()?;
+    let sqs = Sqs::start(Duration::ZERO)?;
     let (mut live, mut drained, mut ratios, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         server.fresh()?;

@@ -5,8 +5,10 @@ pub(crate) mod ceiling;
 pub(crate) mod conflicts;
 pub(crate) mod drain;
 pub(crate) mod guards;
+pub(crate) mod letters;
 mod servers;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use servers::{MongoDb, OpenSearch};
@@ -38,6 +40,16 @@ fn expect_documents(target: &dyn Target, expected: u64) -> Result<()> {
         return Err(format!("the target holds {found} documents, expected {expected}").into());
     }
     Ok(())
+}
+
+/// The command `tidelock`, which is built beside what was measured.
+fn command(places: &Places) -> Result<PathBuf> {
+    let program = Path::new("target/release/tidelock");
+    let beside = places.function.ancestors().map(|folder| folder.join("release/tidelock"));
+    beside
+        .chain([program.to_owned()])
+        .find(|program| program.exists())
+        .ok_or_else(|| "the command is not built: cargo build --release -p tidelock-cli".into())
 }
 
 /// The changes of a run: some that make connections, mappings and indices ready, then those that are timed.

@@ -295,6 +295,27 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "        if let (Some(failure), Ok(Done::Applied)) = (note, outcome)",
         to: "        if let (Some(failure), Ok(Done::Stale)) = (note, outcome)",
     },
+    Mutant {
+        name: "a part counts as the whole",
+        breaks: "what was salvaged is never written whole, although its letter is redriven",
+        file: LANE,
+        from: "if mark.as_ref().is_some_and(|mark| mark.part) => {",
+        to: "if mark.as_ref().is_some_and(|mark| mark.part && mark.space.is_empty()) => {",
+    },
+    Mutant {
+        name: "a part does not say that it is one",
+        breaks: "where the route does not salvage any more, what is there in part is taken for the whole",
+        file: BULK,
+        from: "if operation.salvage == Salvage::Done {",
+        to: "if operation.salvage == Salvage::Done && body.is_empty() {",
+    },
+    Mutant {
+        name: "a slow lane takes a part for the whole",
+        breaks: "a salvaged change that is settled again stays in part",
+        file: SLOW,
+        from: "return if is_part && !written {",
+        to: "return if is_part && written {",
+    },
 ];
 
 /// Ways to overload a target together, which fleets show.

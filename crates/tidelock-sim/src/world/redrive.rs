@@ -257,10 +257,16 @@ pub(crate) async fn late(world: &Rc<World>) {
     }
 }
 
-/// Redrives everything when all is well, and the source can be read whatever the setting was.
+/// Redrives everything when all is well. What cannot be done without the source, where there is none, is done with it then:
+/// but only that, because a truth would mend what was taken for done.
 pub(crate) async fn all(world: &Rc<World>) {
     for what in EVERYTHING {
         let tools = Tools { careful: world.chance(2), ..Tools::new(world, target(world)) };
+        if !world.climate.source {
+            let call = call(world, Duration::from_secs(900));
+            let redriven = tools.redrive(world, what, false, &Order::default(), call).await;
+            world.note(|| format!("redrive {what:?} without the source at last: {redriven:?}"));
+        }
         let mode = if world.chance(2) { Mode::Truth } else { Mode::Payload };
         let call = Call { truth: true, ..call(world, Duration::from_secs(900)) };
         let redriven = tools.redrive(world, what, true, &Order { mode, ..Order::default() }, call).await;
