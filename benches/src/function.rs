@@ -175,14 +175,18 @@ impl Function {
 
     /// The most memory that was resident at a time, in bytes: `VmHWM` of `/proc/PID/status`.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        peak_memory(self.child.id())
+        memory(self.child.id(), "VmHWM:")
     }
 }
 
-/// The most memory of a running process that was resident at a time, in bytes.
-pub(crate) fn peak_memory(process: u32) -> Result<u64> {
+/// The memory of a running process that is resident now, in bytes: `VmRSS` of `/proc/PID/status`.
+pub(crate) fn resident_memory(process: u32) -> Result<u64> {
+    memory(process, "VmRSS:")
+}
+
+fn memory(process: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    Ok(peak_memory_of(&status).ok_or("/proc/PID/status has no VmHWM")?)
+    Ok(memory_of(&status, name).ok_or_else(|| format!("/proc/PID/status has no {name}"))?)
 }
 
 /// Where the interpreters of the compared handlers are found.
@@ -191,8 +195,8 @@ fn search_path() -> Option<(&'static str, std::ffi::OsString)> {
     std::env::var_os("PATH").map(|path| ("PATH", path))
 }
 
-fn peak_memory_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn memory_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
     Some(kibibytes * 1_024)
 }
@@ -251,8 +255,8 @@ mod tests {
 
     #[test]
     fn peak_memory_is_read_in_bytes() {
-        assert_eq!(peak_memory_of("Name:\tx\nVmHWM:\t    7168 kB\nVmRSS:\t 10 kB\n"), Some(7_340_032));
-        assert_eq!(peak_memory_of("Name:\tx\n"), None);
+        assert_eq!(memory_of("Name:\tx\nVmHWM:\t    7168 kB\nVmRSS:\t 10 kB\n", "VmHWM:"), Some(7_340_032));
+        assert_eq!(memory_of("Name:\tx\n", "VmHWM:"), None);
     }
 
     #[test]

@@ -203,8 +203,8 @@ fn backfill_table(results: &Results) -> String {
             format!("{:.0}", row.items_per_second),
             format!("{:.2}", row.ratio),
             format!("{:.2}", row.micros),
-            format!("{:.1}", row.early_megabytes),
-            format!("{:.1}", row.megabytes),
+            format!("{:.1}", row.first_half_megabytes),
+            format!("{:.1}", row.second_half_megabytes),
             row.opensearch_per_second.map_or("–".into(), |rate| format!("{rate:.0}")),
         ]
     });
@@ -215,8 +215,8 @@ fn backfill_table(results: &Results) -> String {
         "backfill into a stub (items/s)",
         "ratio",
         "CPU an item (µs)",
-        "peak memory, first tenth (MB)",
-        "peak memory (MB)",
+        "most memory, first half (MB)",
+        "second half (MB)",
         "into a real OpenSearch (items/s)",
     ];
     table("A table brought in by `tidelock backfill`, 8 segments", &head, &rows.collect::<Vec<_>>())

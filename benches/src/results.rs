@@ -44,10 +44,10 @@ pub(crate) struct Backfill {
     pub(crate) ratio: f64,
     /// Processor time an item.
     pub(crate) micros: f64,
-    /// The most memory until a tenth of the time was over.
-    pub(crate) early_megabytes: f64,
-    /// The most memory until the end.
-    pub(crate) megabytes: f64,
+    /// The most memory seen in the first half of the time.
+    pub(crate) first_half_megabytes: f64,
+    /// And in the second.
+    pub(crate) second_half_megabytes: f64,
     /// Brought into a real server.
     pub(crate) opensearch_per_second: Option<f64>,
 }

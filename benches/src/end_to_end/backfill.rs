@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{OpenSearch, Target, command, expect_documents};
-use crate::function::{Result, peak_memory};
+use crate::function::{Result, resident_memory};
 use crate::http::{Client, plain};
 use crate::opensearch::stub;
 use crate::results::{Backfill, median};
@@ -159,7 +159,7 @@ impl Connection {
 struct Run {
     seconds: f64,
     cpu: f64,
-    /// The most memory until a tenth of the time was over, and until the end.
+    /// The most memory seen in each half of the time.
     megabytes: (f64, f64),
 }
 
@@ -186,12 +186,12 @@ fn backfill(places: &Places, dynamodb: &DynamoDb, target: &str, items: usize) ->
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(child.id())?))?;
-    // Peaks, each with its time: how much of the whole that is only the end tells.
-    let mut peaks = Vec::new();
+    // Each with its time: how much of the whole that is only the end tells.
+    let mut seen = Vec::new();
     let mut cpu = Duration::ZERO;
     while child.try_wait()?.is_none() {
-        if let (Ok(peak), Ok(used)) = (peak_memory(child.id()), clock_gettime(clock)) {
-            peaks.push((began.elapsed(), peak as f64 / 1e6));
+        if let (Ok(memory), Ok(used)) = (resident_memory(child.id()), clock_gettime(clock)) {
+            seen.push((began.elapsed(), memory as f64 / 1e6));
             cpu = used.into();
         }
         thread::sleep(Duration::from_millis(20));
@@ -202,9 +202,12 @@ fn backfill(places: &Places, dynamodb: &DynamoDb, target: &str, items: usize) ->
     if told["counts"]["written"].as_u64() != Some(items as u64) {
         return Err(format!("{items} items were there, and backfill says {told}").into());
     }
-    let early = peaks.iter().take_while(|(at, _)| *at < seconds / 10).last().map_or(0.0, |(_, peak)| *peak);
-    let whole = peaks.last().map_or(0.0, |(_, peak)| *peak);
-    Ok(Run { seconds: seconds.as_secs_f64(), cpu: cpu.as_secs_f64(), megabytes: (early, whole) })
+    let most = |from: Duration, to: Duration| {
+        let within = seen.iter().filter(|(at, _)| (from..to).contains(at));
+        within.map(|(_, memory)| *memory).fold(0.0, f64::max)
+    };
+    let megabytes = (most(Duration::ZERO, seconds / 2), most(seconds / 2, seconds));
+    Ok(Run { seconds: seconds.as_secs_f64(), cpu: cpu.as_secs_f64(), megabytes })
 }
 
 /// Measures `rounds` pairs of a bare scan and a backfill into a stub, and one backfill into the real server.
@@ -256,8 +259,8 @@ pub(crate) fn run(
         items_per_second: median(&filled),
         ratio: median(&ratios),
         micros: run.cpu * 1e6 / items as f64,
-        early_megabytes: run.megabytes.0,
-        megabytes: run.megabytes.1,
+        first_half_megabytes: run.megabytes.0,
+        second_half_megabytes: run.megabytes.1,
         opensearch_per_second: real,
     })
 }

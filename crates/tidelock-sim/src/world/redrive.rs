@@ -266,6 +266,8 @@ pub(crate) async fn all(world: &Rc<World>) {
             let call = call(world, Duration::from_secs(900));
             let redriven = tools.redrive(world, what, false, &Order::default(), call).await;
             world.note(|| format!("redrive {what:?} without the source at last: {redriven:?}"));
+            // What it has left is hidden for as long as it might have run.
+            tokio::time::sleep(Duration::from_secs(1_000)).await;
         }
         let mode = if world.chance(2) { Mode::Truth } else { Mode::Payload };
         let call = Call { truth: true, ..call(world, Duration::from_secs(900)) };
