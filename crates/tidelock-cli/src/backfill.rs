@@ -21,6 +21,9 @@ const SOME_PARKED: u8 = 3;
 /// Segments where nothing else is said.
 const SEGMENTS: u32 = 8;
 
+/// How long a target that takes nothing is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// How long a segment may run; there is no other end to it than its own.
 const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
@@ -108,9 +111,10 @@ async fn scan(args: &Args, backfiller: &Backfiller, running: &Running<'_>) -> Ve
     let states = RefCell::new(running.segments.clone());
     let before: usize = states.borrow().iter().map(|state| state.counts.scanned).sum();
     let stopped = Cell::new(false);
+    let waits_for: RefCell<Option<String>> = RefCell::default();
     let numbers = (0..running.job.segments).zip(running.segments.clone());
     let segments = numbers.map(|(number, state)| {
-        let (pace, progress, states, stopped) = (&pace, &progress, &states, &stopped);
+        let (pace, progress, states, stopped, waits_for) = (&pace, &progress, &states, &stopped, &waits_for);
         async move {
             let watch = async |state: &Segmented| {
                 if let Some(place) = states.borrow_mut().get_mut(number as usize) {
@@ -118,13 +122,20 @@ async fn scan(args: &Args, backfiller: &Backfiller, running: &Running<'_>) -> Ve
                 }
                 let done: usize = states.borrow().iter().map(|state| state.counts.scanned).sum();
                 progress.at(done as u64, before as u64);
+                if let Some(why) = &state.stopped {
+                    if waits_for.replace(Some(why.clone())).as_ref() != Some(why) {
+                        eprintln!("warning: segment {number} waits: {why}");
+                    }
+                    return;
+                }
                 if let Err(why) = running.remember(number, state).await
                     && !stopped.replace(true)
                 {
                     eprintln!("warning: how far it has come is not remembered: {why}");
                 }
             };
-            let done = backfiller.segment(&running.job, number, state, pace, Instant::now() + FOR_EVER, watch).await;
+            let time = (Instant::now() + FOR_EVER, PATIENCE);
+            let done = backfiller.segment(&running.job, number, state, pace, time, watch).await;
             if let Some(place) = states.borrow_mut().get_mut(number as usize) {
                 *place = done;
             }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use tidelock_lambda::{Environment, environment};
-use tidelock_sync::Letters;
+use tidelock_sync::{Letters, What};
 
 /// The queue, the target or a letter could not be reached or used.
 const FAILED: u8 = 1;
@@ -67,9 +67,22 @@ impl Place {
 }
 
 impl Place {
+    /// What a redrive of the queue is called. Another queue than that of dead letters is drained into that one.
+    fn what(&self, environment: &Environment) -> What {
+        let dead_letters = environment.get("TIDELOCK_DEAD_LETTERS");
+        match &self.queue {
+            Some(queue) if dead_letters.is_some_and(|dead_letters| dead_letters != queue) => What::Fallback,
+            _ => What::DeadLetters,
+        }
+    }
+
     /// The environment with these instead of its own, under the settings' names.
     fn over(&self, environment: &Environment) -> Environment {
-        let own = [("TIDELOCK_DEAD_LETTERS", &self.queue), ("TIDELOCK_LETTERS_BUCKET", &self.bucket)];
+        let queue = match self.what(environment) {
+            What::Fallback => "TIDELOCK_FALLBACK",
+            _ => "TIDELOCK_DEAD_LETTERS",
+        };
+        let own = [(queue, &self.queue), ("TIDELOCK_LETTERS_BUCKET", &self.bucket)];
         let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
         environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).chain(own).collect()
     }

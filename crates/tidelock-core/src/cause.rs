@@ -104,6 +104,14 @@ causes! {
     NotParked "not_parked" Retry "the dead letter could not be stored" "check TIDELOCK_DEAD_LETTERS and the right to send to it; without a queue a refused record is retried until it expires";
 }
 
+impl Cause {
+    /// Somebody has to mend it: waiting alone will not help.
+    #[must_use]
+    pub fn needs_mending(self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::TargetMissing)
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())

@@ -79,7 +79,7 @@ pub const ALL: &[Setting] = &[
     Setting { name: "TIDELOCK_BULK_GZIP", meaning: "true or false (default): compress bulk requests to OpenSearch" },
     Setting {
         name: "TIDELOCK_FENCE_DAYS",
-        meaning: "days that a delete's fence is kept, 1 to 365; default 15; not less than letters and packs may wait",
+        meaning: "days that a delete's fence is kept, 2 to 365; default 15; not less than letters and packs may wait",
     },
     Setting {
         name: "TIDELOCK_GUARDS",
@@ -362,7 +362,7 @@ impl Settings {
         };
         let bulk_bytes = number("TIDELOCK_BULK_BYTES", 5_000_000, 65_536..=100_000_000);
         let in_flight = number("TIDELOCK_IN_FLIGHT", 4, 1..=16);
-        let fence_days = number("TIDELOCK_FENCE_DAYS", 15, 1..=365);
+        let fence_days = number("TIDELOCK_FENCE_DAYS", 15, 2..=365);
         let gzip = match given.remove("TIDELOCK_BULK_GZIP").as_deref() {
             None | Some("false") => false,
             Some("true") => true,
@@ -498,7 +498,7 @@ mod tests {
             ("TIDELOCK_BULK_GZIP", "yes"),
             ("TIDELOCK_DEAD_LETTERS", "my-queue"),
             ("TIDELOCK_SOURCE", "mysql://user:hush@h"),
-            ("TIDELOCK_FENCE_DAYS", "0"),
+            ("TIDELOCK_FENCE_DAYS", "1"),
             ("TIDELOCK_GUARDS", "off"),
             ("OTHER", "x"),
             ("TIDELOCK_TEST_OPENSEARCH", "http://127.0.0.1:9201"),

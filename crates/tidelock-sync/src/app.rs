@@ -51,10 +51,6 @@ impl<R: Open> App<R> {
         environment: &Environment,
     ) -> Result<Self, Fatal> {
         let pipeline = read_pipeline(settings.pipeline.as_ref())?;
-        if settings.fallback.is_none() && pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
-            let problem = "TIDELOCK_FALLBACK is not set, and a route of the pipeline holds its changes (`on_outage`)";
-            return Err(Fatal::new("Tidelock.Settings", problem));
-        }
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
         let source = R::open(settings, authentication, environment)?;
@@ -78,6 +74,19 @@ impl<R: Open> App<R> {
             fence_life_ms,
             patience: Cell::new(PATIENCE),
         })
+    }
+
+    /// The same, where changes are followed as they come.
+    ///
+    /// # Errors
+    /// As of [`App::start`], and when changes are to be held and there is no queue for them.
+    pub(crate) async fn following(environment: &Environment) -> Result<Self, Fatal> {
+        let app = Self::start(environment).await?;
+        if app.fallback.is_none() && app.pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
+            let problem = "TIDELOCK_FALLBACK is not set, and a route of the pipeline holds its changes (`on_outage`)";
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
+        Ok(app)
     }
 
     /// Takes one batch from bytes to answer.
@@ -109,11 +118,11 @@ impl<R: Open> App<R> {
         };
         let source = self.source.as_ref();
         let report = deliver(payload, &batch, &self.pipeline, &self.target, source, posts, at).await;
-        // While the target is down, every batch tries it for a moment only.
+        // While the target is down, or a part of it, every batch tries it for a moment only.
         let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));
         let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if *cause != Cause::Buffered));
         if passes || down {
-            self.patience.set(if passes { PATIENCE } else { PROBE });
+            self.patience.set(if down { PROBE } else { PATIENCE });
         }
         let metrics = Metrics::new(&batch, &report, now_ms, decoded, started.elapsed());
         emit(&self.function, &invocation.request_id, &metrics);

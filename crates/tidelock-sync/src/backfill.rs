@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// The parts of a backfill, made once.
 pub struct Backfiller {
-    app: App,
+    pub(crate) app: App,
     source: AnySource,
 }
 
@@ -152,17 +152,19 @@ impl Backfiller {
     }
 
     /// Scans a segment from where it was left, until its end or the deadline. `watch` is told after every page; only what it
-    /// has been told is surely written.
+    /// has been told is surely written. While a page cannot be written, it is told why (`stopped`); after `patience` without
+    /// progress, or when somebody has to mend something, the segment ends with that.
     pub async fn segment(
         &self,
         job: &Job,
         number: u32,
         mut state: Segmented,
         pace: &Pace,
-        deadline: Instant,
+        (deadline, patience): (Instant, Duration),
         mut watch: impl AsyncFnMut(&Segmented),
     ) -> Segmented {
         state.stopped = None;
+        let mut progressed = Instant::now();
         let segment = Segment { number, of: job.segments };
         let mut pause = PAUSE;
         let mut unwritten: Option<Page> = None;
@@ -191,15 +193,20 @@ impl Backfiller {
                 // The target is busy: the page waits, and is not read again.
                 let wait = pause.mul_f64(fastrand::f64());
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                if Instant::now() + wait + PAGE_TIME > deadline {
-                    state.stopped = Some(explained(failure));
+                state.stopped = Some(explained(failure));
+                let now = Instant::now();
+                let given_up = failure.cause.needs_mending() || now.duration_since(progressed) > patience;
+                if given_up || now + wait + PAGE_TIME > deadline {
                     break;
                 }
+                watch(&state).await;
                 tokio::time::sleep(wait).await;
                 unwritten = Some(page);
                 continue;
             }
             pause = PAUSE;
+            progressed = Instant::now();
+            state.stopped = None;
             state.counts.take(&page, &written);
             state.done = page.next.is_none();
             state.position = page.next;

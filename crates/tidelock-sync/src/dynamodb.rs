@@ -14,7 +14,7 @@ impl Handler for DynamoDbSync {
     type Answer = BatchResponse;
 
     async fn start(environment: &Environment) -> Result<Self, Fatal> {
-        App::start(environment).await.map(Self)
+        App::following(environment).await.map(Self)
     }
 
     async fn handle(&self, payload: Bytes, invocation: Invocation) -> Result<BatchResponse, Fatal> {

@@ -33,6 +33,9 @@ pub(crate) struct Batch {
     /// Of what was parked or is to be retried: how many, and an example of each cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     failures: BTreeMap<&'static str, Cause>,
+    /// Of what was parked, by cause.
+    #[serde(skip)]
+    reasons: BTreeMap<&'static str, usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +54,12 @@ impl Batch {
         let failures = report.failures.iter().map(|(&code, (count, failure))| {
             (code, Cause { count: *count, example: failure.detail.clone(), action: failure.cause.action() })
         });
+        let mut reasons = BTreeMap::new();
+        for fate in &report.fates {
+            if let Fate::Parked(cause) = fate {
+                *reasons.entry(cause.code()).or_insert(0) += 1;
+            }
+        }
         Self {
             records: batch.slots.len(),
             applied,
@@ -64,6 +73,7 @@ impl Batch {
             target_ms: u64::try_from(total.saturating_sub(decoded).as_millis()).unwrap_or(u64::MAX),
             total_ms: u64::try_from(total.as_millis()).unwrap_or(u64::MAX),
             failures: failures.collect(),
+            reasons,
         }
     }
 }
@@ -98,6 +108,34 @@ pub(crate) fn emit(function: &str, request_id: &str, batch: &Batch) {
     let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
     // A log that cannot be written must not fail the batch.
     let _ = std::io::stdout().lock().write_all(line(function, request_id, batch, now_ms).as_bytes());
+    emit_parked(function, &batch.reasons);
+}
+
+/// A line for each reason of letters that were stored: alarms are set on some of them.
+fn parked_lines<R: AsRef<str>>(function: &str, reasons: &BTreeMap<R, usize>, now_ms: i64) -> Vec<String> {
+    let line = |(reason, count): (&R, &usize)| by_reason(function, reason.as_ref(), "Parked", *count, now_ms);
+    reasons.iter().map(line).collect()
+}
+
+/// Prints them.
+pub(crate) fn emit_parked<R: AsRef<str>>(function: &str, reasons: &BTreeMap<R, usize>) {
+    for line in parked_lines(function, reasons, crate::app::now_ms()) {
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+/// A count of one reason.
+fn by_reason(function: &str, reason: &str, metric: &str, count: usize, now_ms: i64) -> String {
+    let declared = declared(r#""Function","Reason""#, metric, "Count", now_ms);
+    let (function, reason) = (serde_json::Value::from(function), serde_json::Value::from(reason));
+    format!("{{{declared},\"Function\":{function},\"Reason\":{reason},\"{metric}\":{count}}}\n")
+}
+
+/// The declaration of a line with one metric.
+fn declared(dimensions: &str, metric: &str, unit: &str, now_ms: i64) -> String {
+    format!(
+        r#""_aws":{{"Timestamp":{now_ms},"CloudWatchMetrics":[{{"Namespace":"Tidelock","Dimensions":[[{dimensions}]],"Metrics":[{{"Name":"{metric}","Unit":"{unit}"}}]}}]}}"#
+    )
 }
 
 /// The metrics of a sweep.
@@ -192,24 +230,12 @@ fn waiting_lines(function: &str, what: What, waiting: &Waiting, now_ms: i64) -> 
         What::Fallback => ("OldestHeldAgeHours", "HeldWaiting"),
         What::Failures => return Vec::new(),
     };
-    let declared = |dimensions: &str, metric: &str, unit: &str| {
-        format!(
-            r#""_aws":{{"Timestamp":{now_ms},"CloudWatchMetrics":[{{"Namespace":"Tidelock","Dimensions":[[{dimensions}]],"Metrics":[{{"Name":"{metric}","Unit":"{unit}"}}]}}]}}"#
-        )
-    };
-    let function = serde_json::Value::from(function);
-    let mut lines: Vec<String> = waiting
-        .reasons
-        .iter()
-        .map(|(reason, number)| {
-            let reason = serde_json::Value::from(reason.as_str());
-            let declared = declared(r#""Function","Reason""#, count, "Count");
-            format!("{{{declared},\"Function\":{function},\"Reason\":{reason},\"{count}\":{number}}}\n")
-        })
-        .collect();
+    let mut lines: Vec<String> =
+        waiting.reasons.iter().map(|(reason, number)| by_reason(function, reason, count, *number, now_ms)).collect();
     if let Some(oldest) = waiting.oldest_ms {
         let hours = (now_ms - oldest).max(0) / 3_600_000;
-        let declared = declared(r#""Function""#, age, "None");
+        let declared = declared(r#""Function""#, age, "None", now_ms);
+        let function = serde_json::Value::from(function);
         lines.push(format!("{{{declared},\"Function\":{function},\"{age}\":{hours}}}\n"));
     }
     lines
@@ -231,6 +257,20 @@ mod tests {
     use tidelock_core::encode::Format;
     use tidelock_core::pipeline::Pipeline;
     use tidelock_core::source::dynamodb::decode;
+
+    #[test]
+    fn letters_are_counted_by_reason() {
+        let lines = parked_lines("f", &BTreeMap::from([("order_conflict", 2), ("salvaged", 1)]), 15_000);
+        let first: serde_json::Value = serde_json::from_str(&lines[0]).expect("JSON");
+        let declared = &first["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(declared["Dimensions"], serde_json::json!([["Function", "Reason"]]));
+        assert_eq!(declared["Metrics"][0]["Name"], "Parked");
+        assert_eq!(
+            (&first["Function"], &first["Reason"], &first["Parked"]),
+            (&"f".into(), &"order_conflict".into(), &2.into())
+        );
+        assert_eq!(lines.len(), 2);
+    }
 
     #[test]
     fn a_line_holds_every_declared_metric() {

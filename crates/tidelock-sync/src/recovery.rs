@@ -2,7 +2,7 @@
 
 use crate::app::{App, now_ms, read_settings};
 use crate::authentication::Authentication;
-use crate::metrics::{Recovered, emit_letters, emit_recovered};
+use crate::metrics::{Recovered, emit_letters, emit_parked, emit_recovered};
 use crate::remembered::AnyState;
 use crate::source::AnyStreams;
 use crate::waiting::{AnyBucket, AnyQueue};
@@ -345,6 +345,7 @@ impl Recovery {
                 }
                 for what in [What::Fallback, What::Failures] {
                     if let Some(redriven) = self.redrive(what, &Order::default(), invocation.deadline, &|_| {}).await {
+                        self.tell_parked([&redriven]);
                         report.redriven.insert(what, redriven);
                     }
                 }
@@ -370,13 +371,22 @@ impl Recovery {
     /// Looks through the queues from time to time, and says what they hold.
     async fn look_through(&self, report: &mut Report, deadline: Instant) {
         let due = self.survey_is_due(deadline).await;
-        for (what, queue) in [(What::DeadLetters, &self.app.dead_letters), (What::Fallback, &self.app.fallback)] {
+        let failures = match &self.failures {
+            Some(Failures::Queue(queue)) => Some(queue),
+            _ => None,
+        };
+        let queues = [
+            (What::DeadLetters, self.app.dead_letters.as_ref()),
+            (What::Fallback, self.app.fallback.as_ref()),
+            (What::Failures, failures),
+        ];
+        for (what, queue) in queues {
             let Some(queue) = queue else { continue };
             let facts = queue.facts(deadline).await;
             let retention = facts.as_ref().ok().and_then(|facts| facts.retention_ms);
             let waits = facts.as_ref().is_ok_and(|facts| facts.waiting > 0);
             let since = match (what, &facts) {
-                (What::Fallback, Ok(facts)) => self.waiting_since(facts, deadline).await,
+                (What::Fallback, Ok(facts)) => self.waiting_since(queue, facts, deadline).await,
                 _ => None,
             };
             let looked = match due && waits && !is_young(since, retention) {
@@ -398,10 +408,10 @@ impl Recovery {
     }
 
     /// When the fallback queue was last seen empty: nothing in it is older. `None` when it is empty, or nobody remembers.
-    async fn waiting_since(&self, facts: &QueueFacts, deadline: Instant) -> Option<i64> {
+    async fn waiting_since(&self, queue: &AnyQueue, facts: &QueueFacts, deadline: Instant) -> Option<i64> {
         let state = self.state.as_ref()?;
         let known = state.read(EMPTY, deadline).await.ok()?;
-        if facts.waiting + facts.hidden + facts.delayed > 0 {
+        if facts.waiting + facts.hidden + facts.delayed > 0 || !self.gives_nothing(queue, deadline).await {
             return known?.value.parse().ok();
         }
         let revision = known.as_ref().map(|entry| entry.revision.as_str());
@@ -412,6 +422,21 @@ impl Recovery {
             );
         }
         None
+    }
+
+    /// Whether a queue that counts nothing gives nothing, either: its counts are
+    /// [approximate](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html).
+    async fn gives_nothing(&self, queue: &AnyQueue, deadline: Instant) -> bool {
+        match queue.take(1, Duration::from_secs(1), deadline).await {
+            Ok(found) => {
+                let receipts: Vec<String> = found.into_iter().map(|message| message.receipt).collect();
+                if !receipts.is_empty() {
+                    queue.hide(&receipts, Duration::ZERO, deadline).await;
+                }
+                receipts.is_empty()
+            }
+            Err(_) => false,
+        }
     }
 
     async fn survey_is_due(&self, deadline: Instant) -> bool {
@@ -461,13 +486,29 @@ impl Recovery {
         self.alone(invocation, work).await?.map_err(refused)
     }
 
+    /// Tells of letters by reason, as metrics.
+    pub(crate) fn tell_parked<'r>(&self, redriven: impl IntoIterator<Item = &'r Redriven>) {
+        redriven.into_iter().for_each(|redriven| emit_parked(&self.app.function, &redriven.parked));
+    }
+
+    /// What would be sent anew of messages that Lambda has taken. Young ones need no question.
+    async fn renewal(&self, messages: &[Message], deadline: Instant) -> Option<Renewal> {
+        let queue = self.app.fallback.as_ref()?;
+        let a_day_ago = now_ms() - 86_400_000;
+        messages.iter().find(|message| (1..a_day_ago).contains(&message.sent_ms))?;
+        let retention = queue.facts(deadline).await.ok()?.retention_ms?;
+        Some(Renewal::at(now_ms(), retention))
+    }
+
     /// Sees to messages of the fallback queue, which Lambda reads: the ids of those that must come again.
     pub async fn messages(&self, messages: Vec<Message>, invocation: &Invocation) -> (Vec<String>, Redriven) {
         let ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
         let (desk, outlets, call) = (self.desk(&|_| {}), self.outlets(), self.call(invocation.deadline));
         let order = Order::default();
+        let renewal = self.renewal(&messages, invocation.deadline).await;
         let (done, redriven) =
-            redrive_messages(&desk, messages, self.app.fallback.as_ref(), outlets, &order, call).await;
+            redrive_messages(&desk, messages, self.app.fallback.as_ref(), renewal, outlets, &order, call).await;
+        self.tell_parked([&redriven]);
         (ids.into_iter().zip(done).filter(|(_, done)| !done).map(|(id, _)| id).collect(), redriven)
     }
 }

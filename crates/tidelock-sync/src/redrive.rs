@@ -60,6 +60,15 @@ struct SqsRecord {
     receipt_handle: String,
     body: String,
     event_source: String,
+    #[serde(default)]
+    attributes: SqsAttributes,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SqsAttributes {
+    #[serde(default)]
+    sent_timestamp: String,
 }
 
 impl Handler for Redrive {
@@ -75,7 +84,9 @@ impl Handler for Redrive {
             Shape { redrive: Some(_), .. } => {
                 let request: Request = serde_json::from_slice(&event)
                     .map_err(|error| Fatal::new("Tidelock.Request", format!("the request cannot be read: {error}")))?;
-                Ok(Answer::Redriven { redriven: self.0.on_demand(&request, &invocation, &|_| {}).await? })
+                let redriven = self.0.on_demand(&request, &invocation, &|_| {}).await?;
+                self.0.tell_parked(redriven.values());
+                Ok(Answer::Redriven { redriven })
             }
             Shape { records: Some(_), .. } => {
                 let wrong = |why: String| Fatal::new("Tidelock.Event", format!("not an event of SQS: {why}"));
@@ -87,7 +98,7 @@ impl Handler for Redrive {
                     id: record.message_id,
                     receipt: record.receipt_handle,
                     body: record.body,
-                    sent_ms: 0,
+                    sent_ms: record.attributes.sent_timestamp.parse().unwrap_or_default(),
                     taken: 1,
                 };
                 let messages = event.records.into_iter().map(message).collect();

@@ -1,9 +1,14 @@
 //! The handler of `backfill`: a slice of a scan, for a state machine that goes on where it ends.
 
 use crate::backfill::{Backfiller, Job, Pace, Segmented};
+use crate::metrics::emit_parked;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tidelock_lambda::{Environment, Fatal, Handler, Invocation};
+
+/// How long a slice waits for a target that takes nothing: whoever invokes it waits for less.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Works on a segment until its time is nearly over, and says where to go on.
 pub struct BackfillSlice(Backfiller);
@@ -74,7 +79,9 @@ impl Handler for BackfillSlice {
         }
         let began = Segmented { position: event.position, ..Segmented::default() };
         let pace = Pace::new(event.rcu);
-        let done = self.0.segment(&job, segment, began.clone(), &pace, invocation.deadline, async |_| {}).await;
+        let time = (invocation.deadline, PATIENCE);
+        let done = self.0.segment(&job, segment, began.clone(), &pace, time, async |_| {}).await;
+        emit_parked(&self.0.app.function, &done.counts.reasons);
         match &done.stopped {
             // Whoever has come on says how far; who has not fails, and is invoked again after a while.
             Some(why) if done.counts == began.counts => Err(Fatal::new("Tidelock.Backfill", why.clone())),

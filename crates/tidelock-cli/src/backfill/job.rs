@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::letter::timestamp;
+use tidelock_core::letter::{fingerprint, timestamp};
 use tidelock_core::state::{Entry, Lease, Leased, State as _, give_back, lease};
 use tidelock_lambda::Environment;
 use tidelock_sync::{AnyState, Backfiller, Job, Segmented};
@@ -84,14 +84,12 @@ fn lease_name(origin: &str) -> String {
 
 /// What a backfill writes to, without what may be secret: a hash of the settings that decide it.
 fn into(environment: &Environment) -> String {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hash = DefaultHasher::new();
-    for name in ["TIDELOCK_TARGET", "TIDELOCK_PIPELINE", "TIDELOCK_SOURCE"] {
+    let settings = ["TIDELOCK_TARGET", "TIDELOCK_PIPELINE", "TIDELOCK_SOURCE"].map(|name| {
         let value = environment.get(name).unwrap_or_default();
         // A pipeline in a file is what the file says.
-        std::fs::read_to_string(value).unwrap_or_else(|_| value.to_owned()).hash(&mut hash);
-    }
-    format!("{:016x}", hash.finish())
+        std::fs::read_to_string(value).unwrap_or_else(|_| value.to_owned())
+    });
+    fingerprint(&settings.each_ref().map(String::as_bytes))
 }
 
 impl Memory {

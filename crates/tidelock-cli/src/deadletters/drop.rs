@@ -78,6 +78,13 @@ pub(super) async fn run(args: Args, environment: &Environment) -> Result<u8, Sto
             eprintln!("error: {why}");
             Ok(SOMETHING_LEFT)
         }
+        None if discarded.messages < matching => {
+            eprintln!(
+                "{} are still there: somebody else has taken them; try again later",
+                matching - discarded.messages
+            );
+            Ok(SOMETHING_LEFT)
+        }
         None => Ok(0),
     }
 }

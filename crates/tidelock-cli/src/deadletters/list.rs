@@ -49,7 +49,8 @@ pub(super) async fn run(args: Args, environment: &Environment) -> Result<u8, Sto
                 }),
                 _ => {}
             }
-            args.limit.is_none_or(|limit| rows.len() < limit)
+            // The oldest may come last.
+            true
         })
         .await;
     progress.end();

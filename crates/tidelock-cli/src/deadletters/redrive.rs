@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use std::time::{Duration, Instant};
 use tidelock_core::redrive::{Mode, Redriven};
 use tidelock_lambda::{Environment, Invocation};
-use tidelock_sync::{Recovery, Request, What};
+use tidelock_sync::{Recovery, Request};
 
 /// Apply letters again
 ///
@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Read the source again, and write what it says now, instead of what the record said (needs TIDELOCK_SOURCE)
     #[arg(long)]
     truth: bool,
-    /// Only tell what would happen
+    /// Only tell what would happen, as far as looking can tell: what the target refuses shows when it is written
     #[arg(long)]
     dry_run: bool,
     /// Also what is older than the target remembers deletes
@@ -40,8 +40,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, environment: &Environment) -> Result<u8, Stop> {
+    let what = args.place.what(environment);
     let request = Request {
-        redrive: vec![What::DeadLetters],
+        redrive: vec![what],
         mode: if args.truth { Mode::Truth } else { Mode::Payload },
         dry_run: args.dry_run,
         force: args.force,
@@ -61,7 +62,7 @@ pub(super) async fn run(args: Args, environment: &Environment) -> Result<u8, Sto
     let done = recovery.on_demand(&request, &invocation, &watch).await;
     progress.end();
     let done = done.map_err(|error| Stop::failed(error.message))?;
-    let redriven = done.get(&What::DeadLetters).cloned().unwrap_or_default();
+    let redriven = done.get(&what).cloned().unwrap_or_default();
     match args.json {
         true => println!("{}", serde_json::to_string(&redriven).unwrap_or_default()),
         false => print(&redriven, args.dry_run),

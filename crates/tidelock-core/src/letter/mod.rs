@@ -38,6 +38,13 @@ pub struct Letter {
     pub body: String,
 }
 
+/// A name for some texts together that stays the same for ever; where one ends and the next begins matters.
+#[must_use]
+pub fn fingerprint(parts: &[&[u8]]) -> String {
+    let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
+    hash(lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), *part]))
+}
+
 /// FNV-1a, 128 bits, as 32 hexadecimal digits.
 fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

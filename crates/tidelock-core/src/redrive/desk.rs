@@ -1,6 +1,6 @@
 //! Where the records of messages are applied.
 
-use super::run::Redriven;
+use super::order::Redriven;
 use crate::batch::{Batch, Delivery, Fate, Lane, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::encode::Format;
@@ -128,7 +128,8 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
             .collect())
     }
 
-    /// What would become of the records of some messages; nothing is written.
+    /// What would become of the records of some messages, as far as looking can tell: what the target would refuse, only writing
+    /// shows. Nothing is written.
     pub(super) async fn foretell(&self, load: &Load<'_>, call: Call) -> Result<Vec<Settled>, Kept> {
         let (payload, batch, messages) = self.decoded(load)?;
         let plan = Plan::new(payload.as_bytes(), &batch, self.pipeline);
@@ -138,7 +139,11 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
             if round.operations.is_empty() && round.wishes.is_empty() {
                 break;
             }
-            let outcomes = foretell(self.target, &round.operations, call).await;
+            let outcomes = match load.mode {
+                Mode::Payload => foretell(self.target, &round.operations, call).await,
+                // What the source says is written over whatever is there.
+                Mode::Truth => vec![Ok(Done::Applied); round.operations.len()],
+            };
             for (group, outcome) in round.groups.into_iter().zip(&outcomes) {
                 delivery.settle(group, outcome);
             }
@@ -208,7 +213,8 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
         }
         settled.again += held.len();
         settled.example = held.first().map(|held| held.failure.clone());
-        if settled.again < slots.len() && !held.is_empty() {
+        // A pack of the rest is all of the rest, or the message stays.
+        if settled.again == held.len() && settled.again < slots.len() && !held.is_empty() {
             settled.rest =
                 packs(payload, batch, &held, self.function, history).into_iter().map(|(pack, _)| pack).collect();
         }

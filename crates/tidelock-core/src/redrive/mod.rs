@@ -12,12 +12,14 @@
 
 mod desk;
 mod filter;
+mod order;
 mod run;
 mod survey;
 
 pub use desk::{Desk, Mode};
 pub use filter::Filter;
-pub use run::{Order, Outlets, Redriven, drain_queue, redrive_failures, redrive_messages};
+pub use order::{Order, Outlets, Redriven};
+pub use run::{drain_queue, redrive_failures, redrive_messages};
 pub use survey::{Discarded, Renewal, Survey, discard, survey};
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Taking messages and seeing to each of them.
 
 use super::desk::{Desk, Load, Mode, Settled, is_outage};
-use super::filter::Filter;
+use super::order::{Order, Outlets, Redriven};
+use super::survey::{Renewal, send_anew};
 use crate::cause::{Cause, Failure};
 use crate::letter::{Contents, History, Letter, Parcel, Post, lost_records, post, read};
 use crate::queue::{Bucket, Message, Outbox, Queue};
 use crate::slow::Source;
 use crate::source::Streams;
 use crate::target::{Call, Store};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Records' text that is applied together.
@@ -29,11 +30,17 @@ const MAX_POINTER: usize = 256 * 1_024;
 /// allows 120,000 in flight.
 const MAX_HIDDEN: usize = 100_000;
 
-/// Most messages that are named as kept; the others are counted.
-const MAX_NAMED: usize = 50;
-
 /// Time that a load may take: less is not begun with.
 const LOAD_TIME: Duration = Duration::from_secs(5);
+
+/// How long a load may take: an index that does not answer must not use up the time of the others.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The same behind a load of which nothing could be applied.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Loads of which nothing could be applied, one behind the other, before the run ends: the target is down.
+const MAX_FAILING: usize = 3;
 
 /// Time that is kept for what follows a load's writes: letters are stored, messages deleted. Without it a slow target would use
 /// up every run, and all that was written would come again.
@@ -47,92 +54,6 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// When a message comes again that a mapping has brought and that could not be seen to.
 const AGAIN: Duration = Duration::from_secs(60);
-
-/// What is to be redriven, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Order {
-    /// Which messages.
-    pub filter: Filter,
-    /// How their records are applied.
-    pub mode: Mode,
-    /// Nothing is written, sent or deleted: only told.
-    pub dry_run: bool,
-    /// Also what is older than fences live, as the record says.
-    pub force: bool,
-    /// Messages at most.
-    pub limit: Option<usize>,
-}
-
-/// What a run has done. Records are counted, but where it says messages.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Redriven {
-    /// Messages that were looked at and that the filter takes.
-    pub messages: usize,
-    /// Messages that are done with.
-    pub completed: usize,
-    /// The target holds them now.
-    pub applied: usize,
-    /// The target holds something newer.
-    pub stale: usize,
-    /// The pipeline leaves them out.
-    pub filtered: usize,
-    /// Refused for good, by cause: they are letters now, or again.
-    pub parked: BTreeMap<String, usize>,
-    /// Not applied now; they wait on.
-    pub waiting: usize,
-    /// Messages that could not be used and are where they were.
-    pub kept: usize,
-    /// Some of those: what it is called, and why it was kept.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub kept_because: Vec<(String, String)>,
-    /// Why the run ended before all was seen: the target went away, or time was over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<String>,
-}
-
-impl Redriven {
-    /// All messages have been seen.
-    #[must_use]
-    pub fn complete(&self) -> bool {
-        self.stopped.is_none()
-    }
-
-    fn keep(&mut self, name: &str, why: String) {
-        self.kept += 1;
-        if self.kept_because.len() < MAX_NAMED {
-            self.kept_because.push((name.to_owned(), why));
-        }
-    }
-
-    fn count(&mut self, settled: &Settled) {
-        self.applied += settled.applied;
-        self.stale += settled.stale;
-        self.filtered += settled.filtered;
-        self.waiting += settled.again;
-        for letter in &settled.refused {
-            *self.parked.entry(letter.reason.to_string()).or_default() += 1;
-        }
-    }
-}
-
-/// Where messages of a run go on to.
-#[derive(Debug)]
-pub struct Outlets<'a, Q, B, S> {
-    /// For what is refused for good.
-    pub dead_letters: Option<&'a Q>,
-    /// For what does not fit into a message, and where that is read.
-    pub bucket: Option<&'a B>,
-    /// Where the records of a batch are fetched that Lambda gave up.
-    pub streams: Option<&'a S>,
-}
-
-impl<Q, B, S> Clone for Outlets<'_, Q, B, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Q, B, S> Copy for Outlets<'_, Q, B, S> {}
 
 /// Takes messages from a queue until there are none, time is over, or the target does not take any more.
 pub async fn drain_queue<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
@@ -178,30 +99,46 @@ pub async fn drain_queue<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
     if !hidden.is_empty() {
         queue.hide(&hidden, Duration::ZERO, call.deadline).await;
     }
-    run.redriven
+    run.end()
 }
 
 /// Sees to messages that Lambda has taken from `queue` for its mapping; says of each, by position, whether it is done with and can be
-/// deleted. The others come again in a minute, not only when the mapping's time for them is over (six times the function's).
+/// deleted. The others come again in a minute, not only when the mapping's time for them is over (six times the function's); what is
+/// old by then is sent anew: nobody else would do it in time, because the mapping has them all the time.
 pub async fn redrive_messages<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
     desk: &Desk<'_, T, R>,
     messages: Vec<Message>,
     queue: Option<&Q>,
+    renewal: Option<Renewal>,
     outlets: Outlets<'_, Q, B, S>,
     order: &Order,
     call: Call,
 ) -> (Vec<bool>, Redriven) {
     let mut run = Run::new(desk, queue, outlets, order, call);
+    let is_old = |message: &Message| renewal.is_some_and(|renewal| renewal.takes(message));
+    let old: Vec<(usize, String)> = messages
+        .iter()
+        .enumerate()
+        .filter(|(_, message)| is_old(message))
+        .map(|(index, message)| (index, message.body.clone()))
+        .collect();
     let (receipts, taken): (Vec<String>, Vec<Taken>) =
         messages.into_iter().map(|message| (message.receipt, Taken { name: message.id, text: message.body })).unzip();
-    let done = run.see_to(taken).await;
+    let mut done = run.see_to(taken).await;
     run.redriven.completed = done.iter().filter(|done| **done).count();
+    for (index, body) in old {
+        let Some(queue) = queue.filter(|_| done.get(index) == Some(&false)) else { continue };
+        match send_anew(queue, outlets.bucket, body, call.deadline).await {
+            Ok(()) => set(&mut done, index, true),
+            Err(why) => run.redriven.keep("", format!("it could not be sent anew: {why}")),
+        }
+    }
     let stay = receipts.into_iter().zip(&done).filter(|(receipt, done)| !**done && !receipt.is_empty());
     let stay: Vec<String> = stay.map(|(receipt, _)| receipt).collect();
     if let Some(queue) = queue.filter(|_| !stay.is_empty()) {
         queue.hide(&stay, AGAIN, call.deadline).await;
     }
-    (done, run.redriven)
+    (done, run.end())
 }
 
 /// Redrives the on-failure records that Lambda has put into a bucket, in order of their names.
@@ -220,20 +157,20 @@ pub async fn redrive_failures<T: Store, R: Source, Q: Outbox, B: Bucket, F: Buck
             Ok(page) => page,
             Err(why) => {
                 run.redriven.stopped = Some(why);
-                return run.redriven;
+                return run.end();
             }
         };
         after = page.names.last().cloned();
         for name in page.names {
             let enough = order.limit.is_some_and(|limit| run.redriven.messages >= limit);
             if enough || run.redriven.stopped.is_some() || run.time_is_over() {
-                return run.redriven;
+                return run.end();
             }
             run.object(failures, name).await;
             (desk.watch)(&run.redriven);
         }
         if !page.more {
-            return run.redriven;
+            return run.end();
         }
     }
 }
@@ -269,6 +206,11 @@ struct Run<'a, T, R, Q, B, S> {
     redriven: Redriven,
     /// What this run has sent itself, by id and attempts: it has had its turn.
     sent: HashSet<(String, u32)>,
+    /// How long the next load may take.
+    patience: Duration,
+    /// How many loads failed as a whole, one behind the other, and why.
+    failing: usize,
+    outage: Option<String>,
 }
 
 impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q, B, S> {
@@ -279,7 +221,16 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         order: &'a Order,
         call: Call,
     ) -> Self {
-        Self { desk, queue, outlets, order, call, redriven: Redriven::default(), sent: HashSet::new() }
+        let (redriven, sent) = (Redriven::default(), HashSet::new());
+        Self { desk, queue, outlets, order, call, redriven, sent, patience: PATIENCE, failing: 0, outage: None }
+    }
+
+    /// What has been done; when the last that was tried failed as a whole, that is why no more was.
+    fn end(mut self) -> Redriven {
+        if self.redriven.stopped.is_none() {
+            self.redriven.stopped = self.outage;
+        }
+        self.redriven
     }
 
     fn time_is_over(&mut self) -> bool {
@@ -382,9 +333,6 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 None
             }));
         }
-        let reserve = RESERVE.min(self.left() / 3);
-        let call =
-            Call { deadline: self.call.deadline.checked_sub(reserve).unwrap_or(self.call.deadline), ..self.call };
         for mode in [Mode::Payload, Mode::Truth] {
             let mut load: Vec<Loaded<'_>> = Vec::new();
             for ((index, parcel, _), fetched) in parcels.iter().zip(&fetched).filter(|((_, _, own), _)| *own == mode) {
@@ -398,7 +346,7 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
                 }
             }
             if !load.is_empty() {
-                let settled = self.settle(&load, mode, call, &name).await;
+                let settled = self.settle(&load, mode, &name).await;
                 self.finish(settled, &mut done).await;
             }
         }
@@ -474,7 +422,7 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         let to = Post { queue, bucket: self.outlets.bucket };
         match post(to, vec![letter], Duration::ZERO, self.call.deadline).await.pop() {
             Some(Ok(())) => {
-                *self.redriven.parked.entry(failure.cause.code().to_owned()).or_default() += 1;
+                self.redriven.park(failure.cause.code());
                 Ok(found.records)
             }
             Some(Err(why)) => Err(format!("{failure}; its letter was not stored: {why}")),
@@ -488,14 +436,18 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         &mut self,
         load: &[Loaded<'_>],
         mode: Mode,
-        call: Call,
         name: &impl Fn(usize) -> &'n str,
     ) -> Vec<(usize, Settled)> {
+        let reserve = RESERVE.min(self.left() / 3);
+        let end = self.call.deadline.checked_sub(reserve).unwrap_or(self.call.deadline);
+        let call = Call { deadline: end.min((self.desk.clock)() + self.patience), ..self.call };
         let mut parts = vec![load];
         let mut settled = Vec::with_capacity(load.len());
         while let Some(part) = parts.pop() {
             if (self.desk.clock)() >= call.deadline {
-                self.redriven.stopped.get_or_insert_with(|| TIME_OVER.to_owned());
+                if call.deadline == end {
+                    self.redriven.stopped.get_or_insert_with(|| TIME_OVER.to_owned());
+                }
                 break;
             }
             let work = Load {
@@ -526,6 +478,9 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         let (mut moved, mut outage) = (0, None);
         for (index, settled) in settled {
             self.redriven.count(&settled);
+            if self.order.dry_run {
+                settled.refused.iter().for_each(|letter| self.redriven.park(&letter.reason));
+            }
             moved += settled.done() + settled.refused.len();
             if settled.again > 0 && outage.is_none() {
                 outage = settled.example.filter(is_outage);
@@ -538,12 +493,15 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
             rests.extend(settled.rest.into_iter().map(|letter| (index, letter)));
             finished.push(index);
         }
-        if moved == 0
-            && let Some(failure) = outage
-        {
-            self.redriven.stopped = Some(failure.to_string());
+        self.patience = if moved == 0 { PROBE } else { PATIENCE };
+        self.outage = outage.filter(|_| moved == 0).map(|failure| failure.to_string());
+        self.failing = if self.outage.is_some() { self.failing + 1 } else { 0 };
+        if self.failing >= MAX_FAILING {
+            self.redriven.stopped.clone_from(&self.outage);
         }
+        let reasons: Vec<_> = letters.iter().map(|(index, letter)| (*index, letter.reason.clone())).collect();
         let mut lost = self.store(self.outlets.dead_letters, letters).await;
+        reasons.iter().filter(|(index, _)| !lost.contains(index)).for_each(|(_, reason)| self.redriven.park(reason));
         lost.extend(self.store(self.queue, rests).await);
         for index in finished {
             set(done, index, !lost.contains(&index));

@@ -2,7 +2,7 @@
 
 use super::Filter;
 use crate::letter::{Contents, Letter, Parcel, Unreadable, read};
-use crate::queue::{Bucket, Message, Queue};
+use crate::queue::{Bucket, Message, Outbox, Queue};
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,12 @@ impl Renewal {
     #[must_use]
     pub fn at(now_ms: i64, retention_ms: i64) -> Self {
         Self { before_ms: now_ms.saturating_sub(retention_ms / 7 * 5) }
+    }
+
+    /// Whether a message is to be sent anew. Where nobody knows when it was sent, it is not.
+    #[must_use]
+    pub fn takes(self, message: &Message) -> bool {
+        message.sent_ms > 0 && message.sent_ms < self.before_ms
     }
 }
 
@@ -84,7 +90,7 @@ pub async fn survey<Q: Queue, B: Bucket>(
                 let parcel = read(&message.body);
                 survey.count(&parcel);
                 more &= visit(&message, &parcel);
-                if renewal.is_some_and(|renewal| message.sent_ms < renewal.before_ms)
+                if renewal.is_some_and(|renewal| renewal.takes(&message))
                     && survey.renew(queue, bucket, &message, &parcel, deadline).await
                 {
                     continue;
@@ -93,10 +99,18 @@ pub async fn survey<Q: Queue, B: Bucket>(
             hidden.push(message.receipt);
         }
     }
+    if hidden.len() >= MAX_HIDDEN {
+        survey.trouble.get_or_insert_with(not_all);
+    }
     if !hidden.is_empty() {
         queue.hide(&hidden, Duration::ZERO, deadline).await;
     }
     survey
+}
+
+/// Why a queue is not seen whole.
+fn not_all() -> String {
+    format!("only {MAX_HIDDEN} messages were looked at: a queue hides no more at a time")
 }
 
 impl Survey {
@@ -137,6 +151,29 @@ async fn renew<Q: Queue, B: Bucket>(
     parcel: &Result<Parcel<'_>, Unreadable>,
     deadline: Instant,
 ) -> Result<(), String> {
+    send(queue, bucket, message.body.clone(), parcel, deadline).await?;
+    let deleted = queue.delete(std::slice::from_ref(&message.receipt), deadline).await;
+    deleted.into_iter().next().unwrap_or_else(|| Err("the queue gave no answer".to_owned()))
+}
+
+/// Sends a message anew, which somebody else deletes then.
+pub(super) async fn send_anew<Q: Outbox, B: Bucket>(
+    queue: &Q,
+    bucket: Option<&B>,
+    body: String,
+    deadline: Instant,
+) -> Result<(), String> {
+    let text = body.clone();
+    send(queue, bucket, body, &read(&text), deadline).await
+}
+
+async fn send<Q: Outbox, B: Bucket>(
+    queue: &Q,
+    bucket: Option<&B>,
+    body: String,
+    parcel: &Result<Parcel<'_>, Unreadable>,
+    deadline: Instant,
+) -> Result<(), String> {
     if let Ok(Parcel { contents: Contents::Elsewhere { bucket: place, key }, .. }) = parcel {
         // The object gets young again, too.
         let bucket = bucket.filter(|bucket| bucket.name() == place);
@@ -150,11 +187,9 @@ async fn renew<Q: Queue, B: Bucket>(
         Ok(parcel) => (parcel.reason.to_string(), parcel.source.to_string()),
         Err(_) => ("unreadable".to_owned(), String::new()),
     };
-    let letter = Letter { reason: reason.into(), source, body: message.body.clone() };
+    let letter = Letter { reason: reason.into(), source, body };
     let sent = queue.send(&[letter], Duration::ZERO, deadline).await;
-    sent.into_iter().next().unwrap_or_else(|| Err("the queue gave no answer".to_owned()))?;
-    let deleted = queue.delete(std::slice::from_ref(&message.receipt), deadline).await;
-    deleted.into_iter().next().unwrap_or_else(|| Err("the queue gave no answer".to_owned()))
+    sent.into_iter().next().unwrap_or_else(|| Err("the queue gave no answer".to_owned()))
 }
 
 /// What [`discard`] has done.
@@ -215,6 +250,9 @@ pub async fn discard<Q: Queue>(
             }
         }
         watch(&discarded);
+    }
+    if hidden.len() >= MAX_HIDDEN {
+        discarded.trouble.get_or_insert_with(not_all);
     }
     if !hidden.is_empty() {
         queue.hide(&hidden, Duration::ZERO, deadline).await;

@@ -1,5 +1,7 @@
 //! Redrive of messages that a queue in memory holds, into a scripted target.
 
+mod survey;
+
 use super::*;
 use crate::batch::tests::{Scripted, record};
 use crate::cause::{Cause, Failure};
@@ -210,6 +212,13 @@ impl Bench {
         };
         let call = Call { deadline: Instant::now() + Duration::from_secs(600), now_ms: NOW_MS, truth: false };
         block_on(work(&desk, outlets, call))
+    }
+
+    fn drain_within(&self, queue: &Memory, time: Duration) -> Redriven {
+        self.with(async |desk, outlets, call| {
+            let call = Call { deadline: Instant::now() + time, ..call };
+            drain_queue(desk, queue, outlets, &Order::default(), call).await
+        })
     }
 
     fn drain(&self, queue: &Memory, order: &Order) -> Redriven {
@@ -427,7 +436,7 @@ fn what_a_mapping_brings_and_cannot_be_done_comes_again_in_a_minute() {
         Message { receipt: String::new(), ..message("4", letter("c", "retry")) },
     ];
     let (done, redriven) = bench.with(async |desk, outlets, call| {
-        redrive_messages(desk, messages, Some(&queue), outlets, &Order::default(), call).await
+        redrive_messages(desk, messages, Some(&queue), None, outlets, &Order::default(), call).await
     });
     assert_eq!((done, redriven.completed), (vec![true, false, false, false], 1));
     let hidden = queue.hidden.take();
@@ -439,11 +448,62 @@ fn what_a_mapping_brings_and_cannot_be_done_comes_again_in_a_minute() {
 fn time_is_kept_for_what_follows_the_writes() {
     let bench = Bench::new();
     let queue = Memory::of([letter("a", "ok"), letter("b", "retry")]);
-    bench.drain(&queue, &Order::default());
+    bench.drain_within(&queue, Duration::from_secs(12));
     let given_back = queue.hidden.take().pop().expect("given back").2;
     let target = bench.target.deadlines.take();
     let reserve = given_back.duration_since(*target.first().expect("a call"));
     assert!((Duration::from_secs(1)..Duration::from_secs(9)).contains(&reserve), "{reserve:?}");
+}
+
+#[test]
+fn what_does_not_answer_does_not_use_up_the_time_of_the_others() {
+    let run = |failing: usize| {
+        let bench = Bench::new();
+        let letters = (0..failing).map(|number| letter(&number.to_string(), "retry"));
+        let queue = Memory::of(letters.chain([letter("a", "ok")]));
+        let began = Instant::now();
+        let redriven = bench.drain(&queue, &Order::default());
+        let seconds = |deadline: &Instant| deadline.duration_since(began).as_secs();
+        (redriven, bench.target.deadlines.take().iter().map(seconds).collect::<Vec<_>>())
+    };
+    let (redriven, times) = run(450);
+    assert_eq!((redriven.applied, redriven.waiting, redriven.stopped), (1, 450, None));
+    assert!(matches!(*times, [14..20, 4..10, 4..10]), "of ten minutes: {times:?}");
+    // It is the target: going on makes no sense.
+    let (redriven, _) = run(700);
+    assert_eq!((redriven.applied, redriven.waiting), (0, 600));
+    assert!(redriven.stopped.is_some_and(|why| why.starts_with("throttled")));
+}
+
+#[test]
+fn what_a_mapping_brings_and_is_old_is_sent_anew() {
+    let message = |id: &str, sent_ms: i64, action: &str| Message {
+        id: id.to_owned(),
+        receipt: format!("{id}0"),
+        body: letter(id, action),
+        sent_ms,
+        taken: 1,
+    };
+    let (old, young) = (NOW_MS - 11 * DAY_MS, NOW_MS - 9 * DAY_MS);
+    let run = |queue: &Memory| {
+        let messages = vec![
+            message("1", old, "retry"),
+            message("2", young, "retry"),
+            message("3", old, "ok"),
+            message("4", 0, "retry"),
+        ];
+        let renewal = Some(Renewal::at(NOW_MS, 14 * DAY_MS));
+        let order = Order::default();
+        let told = Bench::new().with(async |desk, outlets, call| {
+            redrive_messages(desk, messages, Some(queue), renewal, outlets, &order, call).await
+        });
+        (told.0, told.1.kept)
+    };
+    let queue = Memory::default();
+    assert_eq!(run(&queue), (vec![true, false, true, false], 0));
+    assert_eq!(queue.bodies(), [letter("1", "retry")]);
+    let queue = Memory { broken: true, ..Memory::default() };
+    assert_eq!(run(&queue), (vec![false, false, true, false], 1), "what is not stored is not done");
 }
 
 #[test]
@@ -523,72 +583,4 @@ fn streams_are_not_needed_where_nothing_asks_for_them() {
         let outlets = Outlets { dead_letters: None, bucket: None::<&Shelf>, streams: None::<&NoStreams> };
         assert_eq!(drain_queue(&desk, &queue, outlets, &Order::default(), call).await.applied, 1);
     });
-}
-
-fn look_through(queue: &Memory, bucket: &Shelf, renewal: Option<Renewal>, stop_at: usize) -> (Survey, usize) {
-    let mut visited = 0;
-    let survey = block_on(survey(
-        queue,
-        Some(bucket),
-        renewal,
-        Instant::now,
-        Instant::now() + Duration::from_secs(600),
-        |_, _| {
-            visited += 1;
-            visited < stop_at
-        },
-    ));
-    (survey, visited)
-}
-
-#[test]
-fn a_survey_counts_and_changes_nothing() {
-    let all = [
-        letter("a", "ok"),
-        letter("b", "ok"),
-        pack(&[record("c", "1", "ok")]),
-        "foreign".to_owned(),
-        letter("d", "ok"),
-    ];
-    let queue = Memory::of(all.clone());
-    let (survey, visited) = look_through(&queue, &Shelf::default(), None, 100);
-    assert_eq!((survey.messages, survey.unreadable, survey.oldest_ms, visited), (5, 1, Some(NOW_MS - DAY_MS), 5));
-    assert_eq!(survey.reasons, BTreeMap::from([("mapping_conflict".to_owned(), 3), ("unreachable".to_owned(), 1)]));
-    assert_eq!(queue.bodies(), all);
-    assert!(look_through(&queue, &Shelf::default(), None, 1).1 <= 3, "it ends with what was taken");
-}
-
-#[test]
-fn what_would_expire_is_sent_anew_before_it_is_deleted_and_its_object_with_it() {
-    let bucket = Shelf::default();
-    let mut pointer: Value = serde_json::from_str(&letter("a", "ok")).expect("JSON");
-    pointer.as_object_mut().expect("an object").remove("record");
-    pointer["s3"] = json!({"bucket": "shelf", "key": "letters/1"});
-    bucket.0.borrow_mut().insert("letters/1".to_owned(), b"whole".to_vec());
-    let all = [letter("b", "ok"), pointer.to_string(), "foreign".to_owned()];
-    let renewal = Some(Renewal::at(NOW_MS, 14 * DAY_MS));
-    for (age, renewed) in [(9, 0), (11, 3)] {
-        let queue = Memory { sent_ms: NOW_MS - age * DAY_MS, ..Memory::of(all.clone()) };
-        let (survey, _) = look_through(&queue, &bucket, renewal, 3);
-        assert_eq!((survey.renewed, queue.bodies()), (renewed, all.to_vec()), "{survey:?}");
-        assert_eq!(queue.messages.borrow().keys().all(|&id| id > 2), renewed > 0, "other messages, the same letters");
-    }
-    let queue = Memory { sent_ms: 0, broken: true, ..Memory::of(all.clone()) };
-    let (survey, _) = look_through(&queue, &bucket, renewal, 3);
-    assert!((survey.renewed, queue.bodies()) == (0, all.to_vec()) && survey.trouble.is_some(), "{survey:?}");
-}
-
-#[test]
-fn only_what_is_meant_is_discarded() {
-    let all = [letter("a", "ok"), "foreign".to_owned(), pack(&[record("c", "1", "ok")]), letter("d", "ok")];
-    let run = |filter: &Filter, unreadable| {
-        let queue = Memory::of(all.clone());
-        let deadline = Instant::now() + Duration::from_secs(600);
-        let discarded = block_on(discard(&queue, filter, unreadable, Instant::now, deadline, |_| {}));
-        (discarded.messages, queue.bodies())
-    };
-    let reason = Filter { reasons: vec!["unreachable".to_owned()], ..Filter::default() };
-    assert_eq!(run(&reason, false), (1, vec![all[0].clone(), all[1].clone(), all[3].clone()]));
-    assert_eq!(run(&Filter::default(), false), (3, vec![all[1].clone()]), "what nobody can read nobody has meant");
-    assert_eq!(run(&Filter::default(), true), (1, vec![all[0].clone(), all[2].clone(), all[3].clone()]));
 }

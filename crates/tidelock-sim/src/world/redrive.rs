@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant as StdInstant};
 use tidelock_core::queue::{Message, Queue as _};
 use tidelock_core::redrive::{
-    Desk, Filter, Mode, Order, Outlets, Redriven, drain_queue, redrive_failures, redrive_messages,
+    Desk, Filter, Mode, Order, Outlets, Redriven, Renewal, drain_queue, redrive_failures, redrive_messages,
 };
 use tidelock_core::source::dynamodb::decode;
 use tidelock_core::target::Call;
@@ -212,7 +212,9 @@ pub(crate) async fn by_mapping(world: Rc<World>) {
     let receipts: Vec<String> = messages.iter().map(|message| message.receipt.clone()).collect();
     let desk = tools.desk(&world, world.climate.source);
     let order = Order::default();
-    let work = redrive_messages(&desk, messages, Some(queue), tools.outlets(), &order, call);
+    // As if the queue kept messages for a moment: some are sent anew.
+    let renewal = world.chance(4).then_some(Renewal { before_ms: i64::MAX });
+    let work = redrive_messages(&desk, messages, Some(queue), renewal, tools.outlets(), &order, call);
     let killed = tools.hits.strikes("redrive killed", 4);
     let time = if killed { Duration::from_millis(world.between(1, 5_000)) } else { Duration::from_secs(3_600) };
     let Ok((done, redriven)) = timeout(time, work).await else { return tools.account(&world, None) };
@@ -231,7 +233,8 @@ pub(crate) async fn redrive_letter(world: &World, target: Target, letter: String
     let (id, receipt) = ("a letter".to_owned(), String::new());
     let messages = vec![Message { id, receipt, body: letter, sent_ms: 0, taken: 1 }];
     let order = Order::default();
-    let (done, redriven) = redrive_messages(&desk, messages, None::<&SqsClient>, tools.outlets(), &order, call).await;
+    let (done, redriven) =
+        redrive_messages(&desk, messages, None::<&SqsClient>, None, tools.outlets(), &order, call).await;
     world.note(|| format!("redrive of a letter: {redriven:?}"));
     tools.account(world, Some(&redriven));
     done == [true]
