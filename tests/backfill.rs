@@ -8,6 +8,7 @@ use crate::support::{Folder, services};
 use aws_sdk_dynamodb::types::{AttributeValue, StreamViewType};
 use fastrand::Rng;
 use futures_util::future::join_all;
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +124,56 @@ async fn what_the_index_refuses_is_a_letter_that_can_be_redriven() {
     assert_eq!(answer["redriven"]["dead-letters"]["applied"], 1, "{answer}");
     assert_eq!(index.fields().await, table.scan().await);
     assert_eq!(letters(&path), Vec::<Value>::new());
+}
+
+/// A collection of a MongoDB, segment by segment as the state machine does.
+#[tokio::test]
+async fn a_collection_is_brought_in_and_a_second_time_what_has_changed_since() {
+    let (Some(url), Some(source)) = (services::opensearch(), services::secantusdb()) else { return };
+    let (index, folder) = (Index::prepared(&url, "collection").await, Folder::new());
+    let Some(backfill) = function("backfill", &target(&url)) else { return };
+    let backfill = backfill
+        .into(index.name())
+        .with("TIDELOCK_SOURCE", &source)
+        .with("TIDELOCK_DEAD_LETTERS", &format!("file:{}", folder.path("letters")))
+        .timeout(Duration::from_secs(60))
+        .start();
+    let client = mongodb::Client::with_uri_str(&source).await.unwrap();
+    let database = client.database(&format!("backfill-{}", std::process::id()));
+    let collection = database.collection::<Document>("shop.orders");
+    let items = (0..900).map(|n| doc! {"_id": format!("k{n}"), "n": n, "text": "x".repeat(100)});
+    collection.insert_many(items).await.unwrap();
+    let origin = format!("{}.shop.orders", database.name());
+    let bring = async || {
+        let survey = ask(&backfill, json!({"origin": origin, "segments": 3})).await.unwrap();
+        let mut written = 0;
+        for segment in 0..3 {
+            let mut event = json!({"origin": origin, "segments": 3, "segment": segment, "job": survey["job"]});
+            loop {
+                let answer = ask(&backfill, event.clone()).await.unwrap();
+                written += answer["written"].as_u64().unwrap();
+                if answer["done"] == true {
+                    break;
+                }
+                event["position"] = answer["position"].clone();
+            }
+        }
+        written
+    };
+    assert_eq!(bring().await, 900);
+    collection.update_one(doc! {"_id": "k7"}, doc! {"$set": {"n": -7_i64, "more": [1, 2]}}).await.unwrap();
+    collection.insert_one(doc! {"_id": "later", "n": 1}).await.unwrap();
+    assert_eq!(bring().await, 901, "what is there is written as the source has it now");
+    let found = index.fields().await;
+    assert_eq!(found.len(), 901);
+    assert_eq!(found["k7"], json!({"n": -7, "text": "x".repeat(100), "more": [1, 2]}).into());
+    assert_eq!(found["k899"], json!({"n": 899, "text": "x".repeat(100)}).into());
+    assert_eq!(found["later"], json!({"n": 1}).into());
+    assert_eq!(letters(&folder.path("letters")), Vec::<Value>::new());
+    // Every slice needs the same segments, which only the survey knows.
+    let error = ask(&backfill, json!({"origin": origin, "segments": 3, "segment": 1})).await.expect_err("no job");
+    assert!(error.contains("`job` is missing"), "{error}");
+    database.drop().await.unwrap();
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ impl Place {
             .env("TIDELOCK_STATE", format!("file:{}", path("state")))
             .env("TIDELOCK_DEAD_LETTERS", format!("file:{}", path("letters")))
             .env("TIDELOCK_SOURCE", "dynamodb:")
+            // As the function has it, although there is nothing to be held here.
+            .env("TIDELOCK_PIPELINE", "{version: 1, routes: [{from: '*', on_outage: hold}]}")
             .env("AWS_ENDPOINT_URL_DYNAMODB", &self.url)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
@@ -130,4 +132,21 @@ fn one_that_was_killed_goes_on_where_it_ended_and_none_is_started_twice() {
     let answer: Value = serde_json::from_str(line).unwrap();
     assert!(note.contains("going on with the backfill"), "{note}");
     assert_eq!((&answer["counts"]["scanned"], &answer["segments_done"]), (&json!(6_000), &json!(2)), "{answer}");
+}
+
+#[test]
+fn what_nobody_can_write_ends_it_with_the_reason() {
+    let Some(url) = dynamodb() else { return };
+    let (name, place) = (table(&url, 3), Place { folder: TestFolder::new("backfill-stopped"), url });
+    let began = Instant::now();
+    let output = place
+        .command(&[&name, "--segments", "1"])
+        .env("TIDELOCK_PIPELINE", "{version: 1, routes: [{from: '*', to: 'to-{absent}'}]}")
+        .env_remove("TIDELOCK_DEAD_LETTERS")
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("TIDELOCK_DEAD_LETTERS is not set") && told.contains("start it again"), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(60), "it waits for nothing");
 }

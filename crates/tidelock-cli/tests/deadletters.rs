@@ -44,6 +44,8 @@ impl Place {
             .env_clear()
             .env("TIDELOCK_DEAD_LETTERS", format!("file:{}", path("letters")))
             .env("TIDELOCK_TARGET", format!("sqlite:{}", path("db")))
+            // As the function has it, although there is nothing to be held here.
+            .env("TIDELOCK_PIPELINE", "{version: 1, routes: [{from: '*', on_outage: hold}]}")
             .output()
             .unwrap()
     }
@@ -95,6 +97,8 @@ fn what_waits_is_listed_shown_and_counted() {
         let listed = place.told(0, &[&["list", "--json"][..], arguments].concat());
         assert_eq!(listed.lines().count(), count, "{arguments:?}: {listed}");
     }
+    let oldest = place.told(0, &["list", "--json", "--limit", "1"]);
+    assert!(oldest.contains("invalid_document"), "the oldest is the last of the queue: {oldest}");
     let shown = place.told(0, &["show", &format!("{:0>32}", "2"), "--json"]);
     assert_eq!(
         serde_json::from_str::<Value>(&shown).unwrap(),
@@ -135,6 +139,19 @@ fn letters_are_redriven_and_what_is_refused_again_waits_on() {
     // Older than the target remembers deletes, and nobody can read the source: only by force.
     assert!(place.told(0, &["redrive", "--reason", "invalid_document", "--force"]).contains("1  applied"));
     assert!(place.told(3, &["redrive", "--truth"]).contains("TIDELOCK_SOURCE"));
+}
+
+#[test]
+fn what_another_queue_holds_and_is_refused_is_a_dead_letter() {
+    let place = five("letters-held");
+    let held = place.folder.path().join("held");
+    let now = "2100-01-01T00:00:00.000Z";
+    let both = [letter("8", "unreachable", "S", now), letter("9", "unreachable", "X", now)].map(|one| one.to_string());
+    fs::write(&held, both.join("\n") + "\n").unwrap();
+    let told = place.told(3, &["redrive", "--queue", &format!("file:{}", held.display())]);
+    assert!(told.contains("1  applied") && told.contains("refused again: unknown_type"), "{told}");
+    assert_eq!(fs::read_to_string(&held).unwrap().trim(), "");
+    assert_eq!(place.lines().len(), 6, "beside the five that were there");
 }
 
 #[test]

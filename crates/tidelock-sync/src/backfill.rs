@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidelock_core::backfill::{Backfill, Page, Scan as _, Scanned, Segment, Written};
-use tidelock_core::cause::Failure;
+use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::target::{Call, Target as _};
 use tidelock_lambda::{Environment, Fatal};
 
@@ -195,7 +195,8 @@ impl Backfiller {
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 state.stopped = Some(explained(failure));
                 let now = Instant::now();
-                let given_up = failure.cause.needs_mending() || now.duration_since(progressed) > patience;
+                let no_queue = failure.cause == Cause::NotParked && self.app.dead_letters.is_none();
+                let given_up = no_queue || failure.cause.needs_mending() || now.duration_since(progressed) > patience;
                 if given_up || now + wait + PAGE_TIME > deadline {
                     break;
                 }
