@@ -1,11 +1,13 @@
 //! Alarms watch what somebody reports, of the resource that it is reported of, and go off when they should.
 
 use super::check::Check;
-use super::document::attribute_of;
+use super::document::{attribute_of, keys};
 use super::read;
 use super::rules::Function;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use tidelock_core::cause::{Cause, Disposition};
 
 /// Namespace, dimension and metrics of AWS that alarms may watch, besides those of a function.
 const AWS_METRICS: &[(&str, &str, &[&str])] = &[
@@ -74,6 +76,18 @@ const TRIGGERS: &[Trigger] = &[
     Trigger { metric: "ExecutionsFailed", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
 ];
 
+/// Properties of an alarm that counts letters of one reason.
+const COUNTING_PROPERTIES: &[&str] = &[
+    "AlarmActions",
+    "AlarmDescription",
+    "ComparisonOperator",
+    "EvaluationPeriods",
+    "Metrics",
+    "OKActions",
+    "Threshold",
+    "TreatMissingData",
+];
+
 /// Metrics that a function prints.
 pub(super) struct Printed {
     pub(super) namespace: String,
@@ -113,8 +127,33 @@ fn dimension_of(function: &Function, namespace: &str, metric: &str) -> Option<St
     all.find(reports).map(|printed| printed.dimension)
 }
 
+/// The reason whose letters an alarm counts.
+pub(super) fn reason_of(alarm: &Value) -> Option<&str> {
+    alarm["Metrics"]
+        .as_array()?
+        .iter()
+        .find_map(|query| query["MetricStat"]["Metric"]["Dimensions"][1]["Value"].as_str())
+}
+
 impl Check<'_> {
     pub(super) fn alarm(&mut self, name: &str, properties: &Value) {
+        if properties["Metrics"].is_null() {
+            self.metric(name, properties);
+        } else {
+            self.letters(name, properties);
+        }
+        let text = |key: &str| properties[key].as_str().unwrap_or_default();
+        self.expect(!text("AlarmDescription").is_empty(), || format!("{name} has no AlarmDescription"));
+        self.expect(!properties["AlarmActions"].is_null(), || format!("{name} notifies nobody"));
+        // Most metrics are not there when nothing happens.
+        let missing = text("TreatMissingData") == "notBreaching";
+        self.expect(missing, || format!("{name}: TreatMissingData is not notBreaching"));
+        let manual = read("docs/deploy.md");
+        self.expect(manual.contains(&format!("| `{name}` |")), || format!("{name} is not in docs/deploy.md"));
+    }
+
+    /// On one metric, of one resource.
+    fn metric(&mut self, name: &str, properties: &Value) {
         let text = |key: &str| properties[key].as_str().unwrap_or_default();
         let (namespace, metric) = (text("Namespace"), text("MetricName"));
         let dimensions = &properties["Dimensions"];
@@ -146,13 +185,53 @@ impl Check<'_> {
             }
         }
         self.trigger(name, metric, properties);
-        self.expect(!text("AlarmDescription").is_empty(), || format!("{name} has no AlarmDescription"));
-        self.expect(!properties["AlarmActions"].is_null(), || format!("{name} notifies nobody"));
-        // Most metrics are not there when nothing happens.
-        let missing = text("TreatMissingData") == "notBreaching";
-        self.expect(missing, || format!("{name}: TreatMissingData is not notBreaching"));
-        let manual = read("docs/deploy.md");
-        self.expect(manual.contains(&format!("| `{name}` |")), || format!("{name} is not in docs/deploy.md"));
+    }
+
+    /// On letters of one reason, whichever of the functions has written them: one within five minutes is enough. A function
+    /// that has written none reports nothing, which counts as 0.
+    fn letters(&mut self, name: &str, properties: &Value) {
+        self.known(name, keys(properties), COUNTING_PROPERTIES);
+        assert!(read(METRICS).contains(r#""Function","Reason""#), "metrics.rs counts nothing by reason");
+        let reason = reason_of(properties).unwrap_or_default();
+        let cause = Cause::ALL.iter().find(|cause| cause.code() == reason);
+        let parked = cause.is_some_and(|cause| cause.disposition() == Disposition::Park);
+        self.expect(parked, || format!("{name}: {reason:?} is no reason of a letter"));
+        let words = properties["AlarmDescription"].as_str().unwrap_or_default();
+        let named = words.contains(&format!("`{reason}`"));
+        self.expect(named, || format!("{name}: AlarmDescription does not name `{reason}`"));
+
+        let queries = properties["Metrics"].as_array().map_or(&[][..], Vec::as_slice);
+        let (watched, counted): (Vec<&Value>, Vec<&Value>) =
+            queries.iter().partition(|query| query["MetricStat"].is_null());
+        let id = |query: &Value| query["Id"].as_str().unwrap_or_default().to_owned();
+        let function = |query: &Value| query["MetricStat"]["Metric"]["Dimensions"][0]["Value"].clone();
+        for query in &counted {
+            let (id, function) = (id(query), function(query));
+            let dimensions = json!([{"Name": "Function", "Value": function}, {"Name": "Reason", "Value": reason}]);
+            let metric = json!({"Namespace": "Tidelock", "MetricName": "Parked", "Dimensions": dimensions});
+            let stat = json!({"Metric": metric, "Stat": "Sum", "Period": 300});
+            let right = json!({"Id": id, "ReturnData": false, "MetricStat": stat});
+            self.expect(**query == right, || format!("{name}: {id} must be {right}, not {query}"));
+        }
+        let filled: Vec<String> = counted.iter().map(|query| format!("FILL({}, 0)", id(query))).collect();
+        let sum = format!("SUM([{}])", filled.join(", "));
+        let sum = json!({"Id": "parked", "Label": reason, "Expression": sum, "ReturnData": true});
+        self.expect(watched == [&sum], || format!("{name} must watch {sum}, not {watched:?}"));
+
+        let parks =
+            |name| self.rules_of(Some(name)).is_some_and(|rules| dimension_of(rules, "Tidelock", "Parked").is_some());
+        let all: BTreeSet<String> =
+            self.resources().filter(|(name, ..)| parks(name)).map(|(name, ..)| name.to_owned()).collect();
+        let functions: Vec<Value> = counted.iter().map(|query| function(query)).collect();
+        let of: BTreeSet<String> =
+            functions.iter().filter_map(|function| function["!Ref"].as_str().map(str::to_owned)).collect();
+        let whole = of == all && functions.len() == all.len();
+        self.expect(whole, || format!("{name} counts letters of {of:?}, not of {all:?}"));
+
+        let at_once = properties["ComparisonOperator"] == MORE
+            && properties["Threshold"] == 0
+            && properties["EvaluationPeriods"] == 1;
+        self.expect(at_once, || format!("{name} does not go off at the first letter"));
     }
 
     fn trigger(&mut self, name: &str, metric: &str, properties: &Value) {

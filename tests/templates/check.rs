@@ -1,5 +1,6 @@
 //! A template against the rules.
 
+use super::alarm::reason_of;
 use super::document::{keys, parse, texts};
 use super::read;
 use super::rules::{BACKFILL, Function, PIPELINE, Plan, SECTIONS, SOURCES, Source, TARGETS, Target};
@@ -85,6 +86,10 @@ pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
     for (namespace, metric) in plan.alarms {
         let watched = check.alarms(namespace, metric).next().is_some();
         check.expect(watched, || format!("no alarm on {namespace} {metric}"));
+    }
+    for reason in plan.reasons {
+        let watched = check.resources().any(|(_, _, resource)| reason_of(&resource["Properties"]) == Some(*reason));
+        check.expect(watched, || format!("no alarm on letters of reason {reason}"));
     }
     check.problems
 }

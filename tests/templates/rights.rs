@@ -50,10 +50,7 @@ const STATE: &[&str] = &["!GetAtt State.Arn"];
 pub(super) const BACKFILL_RIGHTS: &[Right] = &[
     ("dynamodb:BatchGetItem", &["!Ref TableArn"]),
     ("dynamodb:DescribeTable", &["!Ref TableArn"]),
-    ("dynamodb:Scan", &["!Ref TableArn", PIPELINES_STATE]),
-    ("dynamodb:DeleteItem", &[PIPELINES_STATE]),
-    ("dynamodb:GetItem", &[PIPELINES_STATE]),
-    ("dynamodb:PutItem", &[PIPELINES_STATE]),
+    ("dynamodb:Scan", &["!Ref TableArn"]),
     (
         "sqs:SendMessage",
         &[concat!(
@@ -64,9 +61,6 @@ pub(super) const BACKFILL_RIGHTS: &[Right] = &[
     ),
     ("s3:PutObject", &["!Sub arn:${AWS::Partition}:s3:::${LettersBucketName}/letters/*"]),
 ];
-
-const PIPELINES_STATE: &str =
-    "!Sub arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${StateTableName}";
 
 /// [Distributed maps](https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html) start executions
 /// of their own state machine, and redrive them; they are named after the map's label.

@@ -102,6 +102,8 @@ pub(super) struct Plan {
     pub(super) counts: &'static [(&'static str, usize)],
     /// Namespaces and metrics that alarms must watch, besides those on functions and queues.
     pub(super) alarms: &'static [(&'static str, &'static str)],
+    /// Reasons whose letters alarms must count.
+    pub(super) reasons: &'static [&'static str],
 }
 
 pub(super) const PIPELINE: Plan = Plan {
@@ -115,9 +117,11 @@ pub(super) const PIPELINE: Plan = Plan {
         ("AWS::Serverless::StateMachine", 0),
     ],
     alarms: &[("AWS/Lambda", "OnFailureDestinationDeliveredEventCount"), ("AWS/Lambda", "DroppedEventCount")],
+    // The target may hold what the table does not: somebody must look at it, not at the letter alone.
+    reasons: &["order_conflict", "records_lost", "salvaged"],
 };
 
-/// A backfill has its pipeline's queues, bucket and table.
+/// A backfill has its pipeline's queue and bucket, and remembers nothing: the state machine carries its positions.
 pub(super) const BACKFILL: Plan = Plan {
     functions: &[SCAN],
     counts: &[
@@ -128,6 +132,7 @@ pub(super) const BACKFILL: Plan = Plan {
         ("AWS::Serverless::StateMachine", 1),
     ],
     alarms: &[("AWS/States", "ExecutionsFailed")],
+    reasons: &[],
 };
 
 /// What one of a template's functions must say.
@@ -212,7 +217,6 @@ const SCAN: Function = Function {
         ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetterQueueUrl"),
         ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucketName"),
         ("TIDELOCK_SOURCE", "dynamodb:"),
-        ("TIDELOCK_STATE", "!Sub dynamodb:${StateTableName}"),
     ],
     needs: BACKFILL_RIGHTS,
     metrics: &[],

@@ -4,6 +4,7 @@ use super::check::Check;
 use super::document::{keys, written};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 const PROPERTIES: &[&str] = &["Definition", "DefinitionSubstitutions", "Logging", "Name", "Role", "Tags", "Type"];
 
@@ -22,6 +23,41 @@ const SUBSTITUTIONS: &[(&str, &str)] = &[
 /// [what a state may give](https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html), 256 KiB. Also what
 /// [ranges](https://docs.aws.amazon.com/step-functions/latest/dg/intrinsic-functions.html) may hold.
 const MOST_SEGMENTS: u64 = 1_000;
+
+/// What is done with a backfill, and the command for it, which an output holds. The execution has a name: one that is running
+/// [is not started twice](https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html), and one that
+/// has ended is not started again, but redriven.
+const COMMANDS: &[(&str, &str)] = &[
+    (
+        "started",
+        "aws stepfunctions start-execution --state-machine-arn ${BackfillStateMachine} --name backfill-${Table}-1",
+    ),
+    (
+        "resumed",
+        concat!(
+            "aws stepfunctions redrive-execution --execution-arn ",
+            "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}:backfill-${Table}-1"
+        ),
+    ),
+];
+
+/// Seconds after which a call gives up that does not come on.
+const CALL_S: u64 = 60;
+
+/// Seconds for which a segment that fails is tried: half an hour, which the alarm and docs/deploy.md speak of.
+const PATIENCE_S: RangeInclusive<u64> = 1_620..=1_980;
+
+/// Seconds until a retrier gives up: its calls and its pauses, which full jitter halves on average.
+fn patience_s(retry: &Value) -> u64 {
+    let number = |key: &str| retry[key].as_u64().unwrap_or(0);
+    let mut pause = number("IntervalSeconds");
+    let mut pauses = 0;
+    for _ in 0..number("MaxAttempts") {
+        pauses += pause.min(number("MaxDelaySeconds"));
+        pause = pause.saturating_mul(number("BackoffRate"));
+    }
+    CALL_S * (number("MaxAttempts") + 1) + pauses / 2
+}
 
 /// What each segment counts, and the whole sums up.
 const COUNTS: &[&str] = &["scanned", "written", "parked"];
@@ -74,10 +110,12 @@ impl Check<'_> {
             &[(map, state)] => self.map(&format!("{name}.{map}"), state),
             found => self.expect(false, || format!("{name} has {} maps, not one", found.len())),
         }
-        let start = format!("aws stepfunctions start-execution --state-machine-arn ${{{name}}}");
-        let mut outputs = self.template["Outputs"].as_object().into_iter().flatten();
-        let told = outputs.any(|(_, output)| output["Value"]["!Sub"] == start);
-        self.expect(told, || format!("no output says how {name} is started"));
+        for (done, command) in COMMANDS {
+            let right = json!({"!Sub": [command, {"Table": given["Table"]}]});
+            let mut outputs = self.template["Outputs"].as_object().into_iter().flatten();
+            let told = outputs.any(|(_, output)| output["Value"] == right);
+            self.expect(told, || format!("no output says how {name} is {done}"));
+        }
         self.named(name);
     }
 
@@ -161,6 +199,10 @@ impl Check<'_> {
         let retries = task["Retry"].as_array().map_or(&[][..], Vec::as_slice);
         let last = retries.last().is_some_and(|retry| retry["ErrorEquals"] == json!(["States.ALL"]));
         self.expect(last, || format!("{name}: the last of Retry is not for States.ALL"));
+        let tried_s = retries.last().map_or(0, patience_s);
+        self.expect(PATIENCE_S.contains(&tried_s), || {
+            format!("{name}: what fails is given up after {tried_s} seconds, not after half an hour")
+        });
         let throttled =
             |retry: &Value| retry["ErrorEquals"].to_string().contains("\"Lambda.TooManyRequestsException\"");
         let patient = retries.iter().any(|retry| throttled(retry) && retry["MaxAttempts"].as_u64() >= Some(50));

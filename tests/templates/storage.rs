@@ -112,7 +112,7 @@ impl Check<'_> {
         });
     }
 
-    /// Leases and positions: they may be lost with the stack, but not outlive their use.
+    /// A lease, and times: they may be lost with the stack, but not outlive their use.
     pub(super) fn table(&mut self, name: &str, resource: &Value) {
         let properties = &resource["Properties"];
         let expected = json!({

@@ -243,3 +243,39 @@ fn an_alarm_that_would_be_silent_is_refused() {
         ],
     );
 }
+
+#[test]
+fn an_alarm_that_misses_letters_is_refused() {
+    refuses(
+        "dynamodb-to-mongodb.yaml",
+        &[
+            ("Value: order_conflict}", "Value: unique_conflict}", "no alarm on letters of reason order_conflict"),
+            ("Value: records_lost}", "Value: malformed_record}", "no alarm on letters of reason records_lost"),
+            ("Value: salvaged}", "Value: mapping_conflict}", "no alarm on letters of reason salvaged"),
+            ("Value: salvaged}", "Value: salvage}", "SalvagedAlarm: \"salvage\" is no reason of a letter"),
+            ("Value: salvaged}", "Value: throttled}", "SalvagedAlarm: \"throttled\" is no reason of a letter"),
+            ("(`salvaged`)", "", "SalvagedAlarm: AlarmDescription does not name `salvaged`"),
+            (
+                "!Ref RedriveFunction}, {Name: Reason, Value: records_lost}",
+                "!Ref SyncFunction}, {Name: Reason, Value: records_lost}",
+                "RecordsLostAlarm counts letters of {\"SyncFunction\"}",
+            ),
+            (
+                "!Ref RedriveFunction}, {Name: Reason, Value: records_lost}",
+                "!Ref RedriveFunction}, {Name: Reason, Value: salvaged}",
+                "RecordsLostAlarm: redrive must be",
+            ),
+            ("            Stat: Sum\n", "            Stat: Average\n", "OrderConflictAlarm: sync must be"),
+            ("            Period: 300\n", "            Period: 3600\n", "OrderConflictAlarm: sync must be"),
+            ("FILL(sync, 0), FILL(redrive, 0)", "FILL(sync, 0)", "OrderConflictAlarm must watch"),
+            ("SUM([FILL(sync, 0), FILL(redrive, 0)])", "sync + redrive", "OrderConflictAlarm must watch"),
+            ("      Threshold: 0\n", "      Threshold: 10\n", "OrderConflictAlarm does not go off at the first letter"),
+            (
+                "      Metrics:\n        - Id: parked\n",
+                "      DatapointsToAlarm: 1\n      Metrics:\n        - Id: parked\n",
+                "OrderConflictAlarm: DatapointsToAlarm has no rule",
+            ),
+            ("  RecordsLostAlarm:\n", "  LostAlarm:\n", "LostAlarm is not in docs/deploy.md"),
+        ],
+    );
+}
