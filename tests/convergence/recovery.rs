@@ -157,29 +157,32 @@ pub(crate) async fn killed(stage: &Stage) {
     assert!(packs >= 120, "{packs}");
     drop(sync);
     let mut random = Rng::with_seed(73);
-    let (mut kills, mut finished) = (0, 0);
+    let (mut kills, mut runs) = (0, 0);
     while kills < 50 {
-        // What a killed run holds comes back after its time: as long as another one needs to be sure that it is dead.
+        runs += 1;
+        assert!(runs <= 250, "only {kills} of {runs} runs were killed at work");
+        // What killed runs hold comes back after their time. Meanwhile there is other work: the same changes, which must not harm.
+        if waiting.fallback.visible().await == 0 {
+            let sync = waiting.known_to(stage.sync(), &pipeline).start();
+            let from = 25 * random.usize(..105);
+            for from in (from..from + 375).step_by(25) {
+                Mapping::of(&sync).deliver(history.records(from..from + 25)).await;
+            }
+        }
+        let waits = waiting.fallback.visible().await;
         let redrive = waiting.known_to(stage.redrive(), &pipeline).timeout(Duration::from_secs(6)).start();
         redrive.process.warm_up().await.unwrap();
         let killer = async {
-            tokio::time::sleep(Duration::from_millis(random.u64(..600))).await;
+            tokio::time::sleep(Duration::from_millis(random.u64(30..400))).await;
             let processes = processes(&stage.target());
             Command::new("kill").arg("-9").args(processes).status().unwrap().success()
         };
         let (invocation, killed) = tokio::join!(redrive.invoke("{}"), killer);
         match invocation {
-            Invocation::Crashed { .. } => kills += 1,
-            Invocation::Response(_) => finished += 1,
+            // It had begun: some messages were taken, and are not done.
+            Invocation::Crashed { .. } => kills += u32::from(waiting.fallback.visible().await < waits),
+            Invocation::Response(_) => {}
             other => panic!("{other:?}, killed: {killed}\n{}", redrive.log()),
-        }
-        if finished > 0 && waiting.fallback.count().await == 0 {
-            // All is done too early: the same changes once more, which must not harm.
-            let sync = waiting.known_to(stage.sync(), &pipeline).start();
-            for from in (0..3_000).step_by(25) {
-                Mapping::of(&sync).deliver(history.records(from..from + 25)).await;
-            }
-            finished = 0;
         }
     }
     let redrive = waiting.known_to(stage.redrive(), &pipeline).start();

@@ -64,6 +64,13 @@ impl Queue {
         names.iter().map(|name| found[name].parse::<u32>().unwrap()).sum()
     }
 
+    /// How many messages can be taken now.
+    pub(crate) async fn visible(&self) -> u32 {
+        use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages as Visible;
+        let found = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(Visible).send().await;
+        found.unwrap().attributes.unwrap_or_default()[&Visible].parse().unwrap()
+    }
+
     /// Some messages as they are, by id; they stay taken until they are given back.
     pub(crate) async fn raw(&self, count: i32) -> Vec<(String, String)> {
         let taken = self.client.receive_message().queue_url(&self.url).max_number_of_messages(count);

@@ -173,7 +173,7 @@ impl Backfiller {
             if now + PAGE_TIME > deadline {
                 break;
             }
-            let until = deadline.min(now + PAGE_LIMIT);
+            let until = deadline.min(now + PAGE_LIMIT.min(patience));
             let page = match unwritten.take() {
                 Some(page) => page,
                 None => {
