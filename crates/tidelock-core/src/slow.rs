@@ -455,3 +455,30 @@ fn tell(told: &mut [Option<Told>], index: usize, outcome: Outcome) {
         *place = Some(Told { outcome, nowhere: None });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Stored;
+    use crate::version::dynamodb::oldest;
+
+    #[test]
+    fn what_is_stored_in_part_is_written_whole_unless_that_is_what_has_just_been_done() {
+        let place = Place::new("i".to_owned(), false);
+        let version = oldest("dynamodb:us-east-1:1:t");
+        let operation = Operation {
+            into: &place,
+            key: Key::from_bytes(b""),
+            write: Write::Upsert(b"{}"),
+            version,
+            salvage: Salvage::Allowed,
+        };
+        let stored = |part: bool| {
+            let mark = Mark { part, ..version.mark() };
+            Found { document: Some(Stored { witness: 7, mark: Some(mark) }), fence: None }
+        };
+        assert_eq!(step(&operation, &stored(true), false), Step::Write(Some(7)));
+        assert_eq!(step(&operation, &stored(true), true), Step::Done(Ok(Done::Applied)));
+        assert_eq!(step(&operation, &stored(false), false), Step::Done(Ok(Done::Applied)));
+    }
+}

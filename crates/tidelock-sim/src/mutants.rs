@@ -309,13 +309,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "if operation.salvage == Salvage::Done {",
         to: "if operation.salvage == Salvage::Done && body.is_empty() {",
     },
-    Mutant {
-        name: "a slow lane takes a part for the whole",
-        breaks: "a salvaged change that is settled again stays in part",
-        file: SLOW,
-        from: "return if is_part && !written {",
-        to: "return if is_part && written {",
-    },
 ];
 
 /// Ways to overload a target together, which fleets show.

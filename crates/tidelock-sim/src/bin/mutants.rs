@@ -148,6 +148,8 @@ fn build_and_run(
         .args(["build", "--quiet", "--profile", "sim", "-p", "tidelock-sim", "--bin", "tidelock-sim", "--target-dir"])
         .arg(&target)
         .env("RUSTFLAGS", "--cap-lints allow")
+        // Most of a crate is the same as in the mutant before.
+        .env("CARGO_INCREMENTAL", "1")
         .current_dir(tree)
         .output()
         .map_err(|error| format!("cargo: {error}"))?;
