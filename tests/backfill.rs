@@ -1,6 +1,6 @@
 //! A table that was there before its stream gets into the index, while a writer goes on and the stream is followed.
 
-use crate::support::function::{Running, function, target};
+use crate::support::function::{Running, Sync, function, target};
 use crate::support::index::Index;
 use crate::support::queue::letters;
 use crate::support::table::{Table, attributes};
@@ -21,13 +21,17 @@ const SEGMENTS: usize = 4;
 
 /// A function of a pipeline from a table to an index.
 fn of_pipeline(name: &str, url: &str, dynamodb: &str, index: &Index, letters: &str) -> Option<Running> {
-    let function = function(name, &target(url))?.into(index.name());
+    Some(with_table(function(name, &target(url))?.into(index.name()), dynamodb, letters))
+}
+
+/// Starts a function that reads the table again, with a queue for letters.
+fn with_table(function: Sync, dynamodb: &str, letters: &str) -> Running {
     let function = function
         .with("TIDELOCK_SOURCE", "dynamodb:")
         .with("TIDELOCK_DEAD_LETTERS", &format!("file:{letters}"))
         .with("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)
         .with("AWS_REGION", "us-east-1");
-    Some(function.timeout(Duration::from_secs(60)).start())
+    function.timeout(Duration::from_secs(60)).start()
 }
 
 async fn ask(function: &Running, event: Value) -> Result<Value, String> {
@@ -120,6 +124,35 @@ async fn what_the_index_refuses_is_a_letter_that_can_be_redriven() {
     // The operator lets the field be, and redrives.
     index.update_mapping(json!({"properties": {"age": {"type": "long", "ignore_malformed": true}}})).await;
     let Some(redrive) = of_pipeline("redrive", &url, &dynamodb, &index, &path) else { return };
+    let answer = ask(&redrive, json!({"redrive": ["dead-letters"]})).await.unwrap();
+    assert_eq!(answer["redriven"]["dead-letters"]["applied"], 1, "{answer}");
+    assert_eq!(index.fields().await, table.scan().await);
+    assert_eq!(letters(&path), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn an_item_that_fits_in_part_is_there_in_part_until_its_letter_is_redriven() {
+    let (Some(url), Some(dynamodb)) = (services::opensearch(), services::dynamodb()) else { return };
+    let (index, folder) = (Index::new(&url, "salvaged"), Folder::new());
+    index.create(json!({"mappings": {"properties": {"age": {"type": "long"}}}})).await;
+    let table = Table::without_stream(&dynamodb, "salvaged").await;
+    table.put("good", attributes(&json!({"age": 1}))).await;
+    table.put("bad", attributes(&json!({"age": "old", "name": "Tom"}))).await;
+    let path = folder.path("letters");
+    let route = json!([{"from": "*", "to": index.name(), "on_conflict": "salvage"}]);
+    let pipeline = json!({"version": 1, "routes": route}).to_string();
+    let start = |name: &str| {
+        let function = function(name, &target(&url))?.with("TIDELOCK_PIPELINE", &pipeline);
+        Some(with_table(function, &dynamodb, &path))
+    };
+    let Some(backfill) = start("backfill") else { return };
+    let answer = ask(&backfill, json!({"origin": table.name, "segments": 1, "segment": 0})).await.unwrap();
+    assert_eq!((&answer["done"], &answer["reasons"]), (&json!(true), &json!({"salvaged": 1})), "{answer}");
+    let found = index.fields().await;
+    assert_eq!(found["good"], json!({"age": 1}).into());
+    assert_eq!(found["bad"], json!({"name": "Tom", "_rejected": {"age": "old"}}).into());
+    index.update_mapping(json!({"properties": {"age": {"type": "long", "ignore_malformed": true}}})).await;
+    let Some(redrive) = start("redrive") else { return };
     let answer = ask(&redrive, json!({"redrive": ["dead-letters"]})).await.unwrap();
     assert_eq!(answer["redriven"]["dead-letters"]["applied"], 1, "{answer}");
     assert_eq!(index.fields().await, table.scan().await);
