@@ -80,7 +80,7 @@ impl Counts {
 }
 
 /// Every kind of fault there is, so that one that never strikes shows as zero.
-const FAULTS: [&str; 38] = [
+const FAULTS: [&str; 39] = [
     "answer garbled",
     "answer slow",
     "backfill beside the stream",
@@ -92,6 +92,7 @@ const FAULTS: [&str; 38] = [
     "bulk half refused",
     "cut after applying",
     "cut before arriving",
+    "change between look and truth",
     "delete between look and write",
     "function killed",
     "index blocked",

@@ -3,7 +3,7 @@
 use super::World;
 use super::function::target;
 use super::history::{SPACE, TABLE, id};
-use super::race::race;
+use super::race::{race, truth_race};
 use super::singly::{dawdling, write_one};
 use super::storm::Hits;
 use super::{redrive, singly};
@@ -26,7 +26,11 @@ pub(crate) async fn work(world: &Rc<World>) {
     let mut beside = Vec::new();
     while !world.drained.get() {
         tokio::time::sleep(Duration::from_millis(world.between(2_000, 20_000))).await;
-        match world.between(0, 22) {
+        match world.between(0, 23) {
+            22 => {
+                let (world, number) = (Rc::clone(world), beside.len());
+                beside.push(tokio::task::spawn_local(async move { truth_race(&world, number).await }));
+            }
             21 => survey(world).await,
             20 => beside.push(tokio::task::spawn_local(singly::write(Rc::clone(world)))),
             18..=19 => take_down(world),
@@ -81,7 +85,7 @@ async fn replay(world: &Rc<World>) {
         for change in picked {
             let Some(change) = world.history.changes.get(change) else { continue };
             let by_truth = world.climate.source && world.chance(4);
-            let outcome = write_one(world, &target, &change.record, by_truth, false).await;
+            let outcome = write_one(world, &target, &change.record, by_truth, by_truth).await;
             world.note(|| format!("replay {}: {outcome:?}", change.record["dynamodb"]["SequenceNumber"]));
         }
     };

@@ -1,17 +1,25 @@
-//! A delete that comes between a redrive's look and its write, and is forgotten by the engine before the write lands.
+//! Races that chance brings too seldom: a delete that comes between a redrive's look and its write, and is forgotten by the engine
+//! before the write lands; a change that comes between what a truth reads in the source and in the target.
 
 use super::World;
 use super::function::{Ran, invoke, target, target_under};
-use super::history::{BEGINNING_MS, LABELS, TABLE, id, record};
+use super::history::{BEGINNING_MS, LABELS, TABLE, attributes, id, record};
+use super::operator::call;
 use super::redrive::redrive_letter;
 use super::singly::write_one;
 use crate::chaos::{Chaos, RequestKind, Strike};
-use serde_json::json;
-use std::cell::Cell;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
-use tidelock_core::batch::Fate;
+use std::time::{Duration, Instant};
+use tidelock_core::batch::{Delivery, Fate, Lane, Plan};
+use tidelock_core::encode::Format;
+use tidelock_core::image::Notation;
+use tidelock_core::key::Key;
 use tidelock_core::letter::timestamp;
+use tidelock_core::slow::{Item, ReadResult, Source};
+use tidelock_core::source::dynamodb::{decode, decode_item};
+use tidelock_core::target::Call;
 
 /// Keys from here on belong to races; the table knows nothing of them.
 const FIRST_KEY: usize = 1_000_000;
@@ -51,19 +59,88 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
     };
     let deleted = async {
         tokio::time::sleep(Duration::from_millis(world.between(50, 5_000))).await;
-        let mut environment = Rc::new(target(world));
-        for _ in 0..200 {
-            let ran = invoke(world, &mut environment, &world.plain, std::slice::from_ref(&remove)).await;
-            if let Ran::Answered(None, fates) = ran {
-                return matches!(fates.as_slice(), [Fate::Done(_)]);
-            }
-            tokio::time::sleep(Duration::from_millis(world.between(50, 1_000))).await;
-        }
-        false
+        delivered(world, &remove).await
     };
     let (redriven, deleted) = tokio::join!(redriven, deleted);
     world.note(|| format!("race {number}: deleted {deleted}, redriven {redriven}, as a whole {whole}"));
     if deleted && redriven && world.engine.documents(&place).contains_key(&id(key)) {
         world.complain(format!("{} is there when its delete and the redrive of its insert are both done", id(key)));
+    }
+}
+
+/// Whether a record is applied that the mapping repeats.
+async fn delivered(world: &Rc<World>, record: &Value) -> bool {
+    let mut environment = Rc::new(target(world));
+    for _ in 0..200 {
+        let ran = invoke(world, &mut environment, &world.plain, std::slice::from_ref(record)).await;
+        if let Ran::Answered(None, fates) = ran {
+            return matches!(fates.as_slice(), [Fate::Done(_)]);
+        }
+        tokio::time::sleep(Duration::from_millis(world.between(50, 1_000))).await;
+    }
+    false
+}
+
+/// A table of one item.
+struct One(RefCell<Value>);
+
+impl Source for One {
+    async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let text = attributes(&self.0.borrow()).to_string();
+        let item = || {
+            let document = decode_item(text.as_bytes(), &["id"], Format::Json)?.document;
+            Ok(Some(Item { document, notation: Notation::DynamoDb, bytes: text.clone().into_bytes() }))
+        };
+        keys.iter().map(|_| item()).collect()
+    }
+}
+
+/// A change is settled by truth, whose look at the target is on its way for long; meanwhile the next change arrives. In the end
+/// the target holds what the source does.
+pub(crate) async fn truth_race(world: &Rc<World>, number: usize) {
+    world.storm.note("change between look and truth");
+    let key = FIRST_KEY + FIRST_KEY + number;
+    let at = world.now_ms() / 1000;
+    let image = |n: usize| json!({"id": id(key), "n": n, "home": "a", "hidden": false});
+    let (before, after) = (image(1), image(2));
+    let place = world.history.routing.place(&before).unwrap_or_default();
+    let insert = record("INSERT", LABELS[0], key, "100000000000000000000", at, (None, Some(&before)));
+    let change = record("MODIFY", LABELS[0], key, "200000000000000000000", at, (Some(&before), Some(&after)));
+    if !delivered(world, &insert).await {
+        return;
+    }
+    let source = One(RefCell::new(before));
+    let slow = Cell::new(Some(Duration::from_millis(world.between(5_000, 30_000))));
+    let storm = Rc::clone(&world.storm);
+    let slow_target = target_under(
+        world,
+        Rc::new(move |kind| match (kind, slow.take()) {
+            (RequestKind::MultiGet, Some(by)) => Strike::Late(by),
+            (_, kept) => {
+                slow.set(kept);
+                Chaos::strike(&*storm, kind)
+            }
+        }),
+    );
+    let settled = async {
+        let payload = json!({"Records": [insert]}).to_string();
+        let Ok(batch) = decode(payload.as_bytes(), Format::Json) else { return false };
+        let plan = Plan::new(payload.as_bytes(), &batch, &world.plain);
+        let call = Call { truth: true, ..call(world, Duration::from_secs(world.between(60, 500))) };
+        let mut delivery = Delivery::new(&batch, &plan, true);
+        delivery.write(&slow_target, Some(&source), Lane::Truth, call, call).await;
+        matches!(delivery.fates(), [Fate::Done(_)])
+    };
+    let changed = async {
+        tokio::time::sleep(Duration::from_millis(world.between(100, 2_000))).await;
+        source.0.replace(after);
+        delivered(world, &change).await
+    };
+    let (settled, changed) = tokio::join!(settled, changed);
+    world.note(|| format!("truth race {number}: changed {changed}, settled {settled}"));
+    let stored = world.engine.documents(&place).get(&id(key)).map(|(_, document)| document["n"].clone());
+    if settled && changed && stored != Some(json!(2)) {
+        world.complain(format!("{} is {stored:?} when its truth and its last change are both done", id(key)));
     }
 }

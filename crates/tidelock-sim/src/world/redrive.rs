@@ -157,10 +157,13 @@ async fn run(world: Rc<World>, what: What, order: Order, target: Target, note: O
     tools.account(&world, redriven.as_ref());
 }
 
-/// The target was waited for until nothing could be stored or deleted any more: the next run has to do it all again.
+/// The target was waited for until nothing could be stored or deleted any more: the next run has to do it all again. Where the
+/// queue has let the run wait, it is not the target's doing.
 fn is_starved(redriven: &Redriven) -> bool {
-    let mut why = redriven.kept_because.iter().map(|(_, why)| why).chain(&redriven.stopped);
-    why.any(|why| ["deleted: time was over", "stored: time was over"].iter().any(|end| why.ends_with(end)))
+    let why = || redriven.kept_because.iter().map(|(_, why)| why).chain(&redriven.stopped);
+    let queue_waits = why().any(|why| why.ends_with("the queue did not answer"));
+    !queue_waits
+        && why().any(|why| ["deleted: time was over", "stored: time was over"].iter().any(|end| why.ends_with(end)))
 }
 
 /// Redrives on the schedule for as long as the stream is followed.

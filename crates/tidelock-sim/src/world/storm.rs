@@ -121,7 +121,9 @@ impl Storm {
         if kind != RequestKind::MultiGet || self.is_over() {
             return self.strike(kind);
         }
-        let by = Duration::from_millis(rng.u64(1_000..200_000));
+        // Half of them within the time that a load of a redrive has.
+        let longest = if rng.bool() { 14_000 } else { 200_000 };
+        let by = Duration::from_millis(rng.u64(500..longest));
         match rng.u32(..4) {
             0 => Strike::SlowAnswer(by),
             1 => Strike::Late(by),
