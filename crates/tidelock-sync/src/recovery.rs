@@ -13,8 +13,8 @@ use tidelock_core::fence::Swept;
 use tidelock_core::letter::{parse_timestamp, timestamp};
 use tidelock_core::queue::{Message, Queue as _, QueueFacts};
 use tidelock_core::redrive::{
-    Desk, Filter, Mode, Order, Outlets, Redriven, Renewal, Survey, drain_queue, redrive_failures, redrive_messages,
-    survey,
+    Desk, Filter, Mode, Order, Outlets, PATIENCE, Redriven, Renewal, Survey, drain_queue, redrive_failures,
+    redrive_messages, survey,
 };
 use tidelock_core::settings::{FailuresAddress, Settings};
 use tidelock_core::source::dynamodb::decode;
@@ -243,6 +243,7 @@ impl Recovery {
             function: &self.app.function,
             fence_life_ms: self.app.fence_life_ms,
             kind: "dynamodb",
+            patience: PATIENCE,
             clock: Instant::now,
             watch,
             decode,

@@ -11,7 +11,7 @@ use crate::source::EnvelopeError;
 use crate::target::{Call, Done, Store};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How records are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Desk<'a, T, R> {
     pub fence_life_ms: i64,
     /// The kind of source whose records `decode` reads.
     pub kind: &'a str,
+    /// How long a load may take, [`PATIENCE`](super::PATIENCE) as a rule: an index that does not answer must not use up the time of
+    /// the others.
+    pub patience: Duration,
     /// The time: a simulation has a clock of its own.
     pub clock: fn() -> Instant,
     /// Told after every load how far the run has come.

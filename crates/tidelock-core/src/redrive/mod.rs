@@ -19,7 +19,7 @@ mod survey;
 pub use desk::{Desk, Mode};
 pub use filter::Filter;
 pub use order::{Order, Outlets, Redriven};
-pub use run::{drain_queue, redrive_failures, redrive_messages};
+pub use run::{PATIENCE, drain_queue, redrive_failures, redrive_messages};
 pub use survey::{Discarded, Renewal, Survey, discard, survey};
 
 #[cfg(test)]

@@ -33,8 +33,8 @@ const MAX_HIDDEN: usize = 100_000;
 /// Time that a load may take: less is not begun with.
 const LOAD_TIME: Duration = Duration::from_secs(5);
 
-/// How long a load may take: an index that does not answer must not use up the time of the others.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a load may take.
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The same behind a load of which nothing could be applied.
 const PROBE: Duration = Duration::from_secs(5);
@@ -222,7 +222,7 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
         call: Call,
     ) -> Self {
         let (redriven, sent) = (Redriven::default(), HashSet::new());
-        Self { desk, queue, outlets, order, call, redriven, sent, patience: PATIENCE, failing: 0, outage: None }
+        Self { desk, queue, outlets, order, call, redriven, sent, patience: desk.patience, failing: 0, outage: None }
     }
 
     /// What has been done; when the last that was tried failed as a whole, that is why no more was.
@@ -493,7 +493,7 @@ impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q,
             rests.extend(settled.rest.into_iter().map(|letter| (index, letter)));
             finished.push(index);
         }
-        self.patience = if moved == 0 { PROBE } else { PATIENCE };
+        self.patience = if moved == 0 { PROBE.min(self.desk.patience) } else { self.desk.patience };
         self.outage = outage.filter(|_| moved == 0).map(|failure| failure.to_string());
         self.failing = if self.outage.is_some() { self.failing + 1 } else { 0 };
         if self.failing >= MAX_FAILING {

@@ -201,6 +201,7 @@ impl Bench {
             function: "redrive",
             fence_life_ms: 15 * DAY_MS,
             kind: "dynamodb",
+            patience: PATIENCE,
             clock: Instant::now,
             watch: &|_| {},
             decode,

@@ -48,7 +48,7 @@ impl Climate {
             // Where an item was that has no image, only fixed places tell.
             keys_only: source && routing != Routing::Home && rng.u32(..3) == 0,
             poison: rng.u32(..30),
-            large: rng.u32(..5) == 0,
+            large: rng.bool(),
             routing,
         };
         let on_outage = match rng.u32(..20) {

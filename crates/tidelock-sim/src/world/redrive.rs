@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant as StdInstant};
 use tidelock_core::queue::{Message, Queue as _};
 use tidelock_core::redrive::{
-    Desk, Filter, Mode, Order, Outlets, Redriven, Renewal, drain_queue, redrive_failures, redrive_messages,
+    Desk, Filter, Mode, Order, Outlets, PATIENCE, Redriven, Renewal, drain_queue, redrive_failures, redrive_messages,
 };
 use tidelock_core::source::dynamodb::decode;
 use tidelock_core::target::Call;
@@ -72,6 +72,7 @@ impl Tools {
             function: "redrive",
             fence_life_ms: world.climate.fence_life_ms,
             kind: "dynamodb",
+            patience: PATIENCE,
             clock,
             watch: &|_| {},
             decode,
@@ -232,7 +233,9 @@ pub(crate) async fn by_mapping(world: Rc<World>) {
 pub(crate) async fn redrive_letter(world: &World, target: Target, letter: String) -> bool {
     let tools = Tools::new(world, target);
     let call = call(world, Duration::from_secs(world.between(220, 600)));
-    let desk = Desk { fence_life_ms: i64::MAX, ..tools.desk(world, world.climate.source) };
+    // As patient as the engine is forgetful.
+    let patience = Duration::from_secs(600);
+    let desk = Desk { fence_life_ms: i64::MAX, patience, ..tools.desk(world, world.climate.source) };
     let (id, receipt) = ("a letter".to_owned(), String::new());
     let messages = vec![Message { id, receipt, body: letter, sent_ms: 0, taken: 1 }];
     let order = Order::default();
