@@ -149,8 +149,8 @@ async fn an_item_that_fits_in_part_is_there_in_part_until_its_letter_is_redriven
     let answer = ask(&backfill, json!({"origin": table.name, "segments": 1, "segment": 0})).await.unwrap();
     assert_eq!((&answer["done"], &answer["reasons"]), (&json!(true), &json!({"salvaged": 1})), "{answer}");
     let found = index.fields().await;
-    assert_eq!(found["good"], json!({"age": 1}).into());
-    assert_eq!(found["bad"], json!({"name": "Tom", "_rejected": {"age": "old"}}).into());
+    assert_eq!(found["good"], json!({"id": "good", "age": 1}).into());
+    assert_eq!(found["bad"], json!({"id": "bad", "name": "Tom", "_rejected": {"age": "old"}}).into());
     index.update_mapping(json!({"properties": {"age": {"type": "long", "ignore_malformed": true}}})).await;
     let Some(redrive) = start("redrive") else { return };
     let answer = ask(&redrive, json!({"redrive": ["dead-letters"]})).await.unwrap();
