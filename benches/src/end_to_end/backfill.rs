@@ -9,6 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use super::servers::host;
 use super::{OpenSearch, Target, command, expect_documents};
 use crate::function::{Result, resident_memory};
 use crate::http::{Client, plain};
@@ -34,8 +35,7 @@ impl DynamoDb {
     /// # Errors
     /// A URL other than `http://HOST:PORT`.
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let host = url.strip_prefix("http://").ok_or_else(|| format!("{url}: the URL must begin with http://"))?;
-        Ok(Self { host: host.trim_end_matches('/').into() })
+        Ok(Self { host: host(url)? })
     }
 
     fn connect(&self) -> Result<Connection> {

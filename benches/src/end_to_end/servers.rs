@@ -11,6 +11,16 @@ use crate::http::Client;
 /// The indices that a run deletes and makes again: documents, and the function's fences.
 const INDICES: [&str; 2] = ["bench", "tidelock-fences"];
 
+/// `HOST:PORT` of a server's URL.
+///
+/// # Errors
+/// A URL other than `http://HOST:PORT`.
+pub(super) fn host(url: &str) -> Result<String> {
+    let host =
+        url.strip_prefix("http://").ok_or_else(|| format!("{url}: the URL of the server must begin with http://"))?;
+    Ok(host.trim_end_matches('/').into())
+}
+
 /// An OpenSearch that the benchmark has for itself.
 pub(crate) struct OpenSearch {
     host: String,
@@ -20,10 +30,7 @@ impl OpenSearch {
     /// # Errors
     /// A URL other than `http://HOST:PORT`.
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let host = url
-            .strip_prefix("http://")
-            .ok_or_else(|| format!("{url}: the URL of the server must begin with http://"))?;
-        Ok(Self { host: host.trim_end_matches('/').into() })
+        Ok(Self { host: host(url)? })
     }
 
     /// `HOST:PORT`.

@@ -214,13 +214,22 @@ fn what_cannot_start_is_said_with_its_cause() {
     assert!(stderr(&output).contains("is the function being served at"), "{}", stderr(&output));
 }
 
-/// Waits for a line of the function's log, for twenty seconds at most.
-fn wait_for(log: &Path, part: &str) {
+/// Waits until what a file says is as it should be, for twenty seconds at most. What is not there says nothing.
+fn wait_until(file: &Path, what: &str, is_so: impl Fn(&str) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !fs::read_to_string(log).unwrap_or_default().contains(part) {
-        assert!(Instant::now() < deadline, "no `{part}` in {}", log.display());
+    loop {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if is_so(&text) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {} says {text}", file.display());
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits for a line of the function's log.
+fn wait_for(log: &Path, part: &str) {
+    wait_until(log, part, |text| text.contains(part));
 }
 
 fn interrupt(pid: u32) {
@@ -279,10 +288,6 @@ fn a_second_ctrl_c_gives_the_running_batch_up_and_leaves_no_process() {
     let text = fs::read_to_string(&log).unwrap();
     let pid = text.split("pid=").nth(1).unwrap().split_whitespace().next().unwrap();
     // Killed it is when the tool ends; when its processor gets round to that is the kernel's to say.
-    let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !(stat().is_empty() || stat().contains(") Z")) {
-        assert!(Instant::now() < deadline, "{}", stat());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let stat = format!("/proc/{pid}/stat");
+    wait_until(Path::new(&stat), "the process runs on", |stat| stat.is_empty() || stat.contains(") Z"));
 }

@@ -278,8 +278,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "renewal deletes before it sends",
         breaks: "a message that could not be sent anew is lost",
         file: SURVEY,
-        from: "    send(queue, bucket, message.body.clone(), parcel, deadline).await?;",
-        to: "    let _ = queue.delete(std::slice::from_ref(&message.receipt), deadline).await;\n    send(queue, bucket, message.body.clone(), parcel, deadline).await?;",
+        from: "    send(queue, bucket, &message.body, parcel, deadline).await?;",
+        to: "    let _ = queue.delete(std::slice::from_ref(&message.receipt), deadline).await;\n    send(queue, bucket, &message.body, parcel, deadline).await?;",
     },
     Mutant {
         name: "a letter points at what is not stored",

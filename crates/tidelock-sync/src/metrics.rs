@@ -106,9 +106,13 @@ fn line(function: &str, request_id: &str, batch: &Batch, now_ms: u128) -> String
 /// Prints the line.
 pub(crate) fn emit(function: &str, request_id: &str, batch: &Batch) {
     let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    // A log that cannot be written must not fail the batch.
-    let _ = std::io::stdout().lock().write_all(line(function, request_id, batch, now_ms).as_bytes());
+    print(&[line(function, request_id, batch, now_ms)]);
     emit_parked(function, &batch.reasons);
+}
+
+fn print(lines: &[String]) {
+    // A log that cannot be written must not fail the batch.
+    let _ = std::io::stdout().lock().write_all(lines.concat().as_bytes());
 }
 
 /// A line for each reason of letters that were stored: alarms are set on some of them.
@@ -119,9 +123,7 @@ fn parked_lines<R: AsRef<str>>(function: &str, reasons: &BTreeMap<R, usize>, now
 
 /// Prints them.
 pub(crate) fn emit_parked<R: AsRef<str>>(function: &str, reasons: &BTreeMap<R, usize>) {
-    for line in parked_lines(function, reasons, crate::app::now_ms()) {
-        let _ = std::io::stdout().lock().write_all(line.as_bytes());
-    }
+    print(&parked_lines(function, reasons, crate::app::now_ms()));
 }
 
 /// A count of one reason.
@@ -174,7 +176,7 @@ fn sweep_line(function: &str, request_id: &str, swept: &Swept, now_ms: u128) -> 
 /// Prints the line of a sweep.
 pub(crate) fn emit_sweep(function: &str, request_id: &str, swept: &Swept) {
     let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let _ = std::io::stdout().lock().write_all(sweep_line(function, request_id, swept, now_ms).as_bytes());
+    print(&[sweep_line(function, request_id, swept, now_ms)]);
 }
 
 /// What a run of `redrive` has done, in numbers.
@@ -219,8 +221,7 @@ fn recovered_line(function: &str, request_id: &str, recovered: &Recovered, now_m
 
 /// Prints the line of a run of `redrive`.
 pub(crate) fn emit_recovered(function: &str, request_id: &str, recovered: &Recovered) {
-    let line = recovered_line(function, request_id, recovered, crate::app::now_ms());
-    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    print(&[recovered_line(function, request_id, recovered, crate::app::now_ms())]);
 }
 
 /// One line for the queue as a whole, and one for each reason of what waits in it.
@@ -243,9 +244,7 @@ fn waiting_lines(function: &str, what: What, waiting: &Waiting, now_ms: i64) -> 
 
 /// Prints what waits in a queue that has been looked through.
 pub(crate) fn emit_letters(function: &str, what: What, waiting: &Waiting, now_ms: i64) {
-    for line in waiting_lines(function, what, waiting, now_ms) {
-        let _ = std::io::stdout().lock().write_all(line.as_bytes());
-    }
+    print(&waiting_lines(function, what, waiting, now_ms));
 }
 
 #[cfg(test)]

@@ -262,7 +262,8 @@ impl<'a> Cursor<'a> {
     /// has to see. `None`, and nothing is consumed, when no array comes next or it has no end.
     pub fn skip_array_unread(&mut self) -> Option<&'a [u8]> {
         self.peek();
-        let array = self.text.get(self.at..)?.get(..array_length(self.text.get(self.at..)?)?)?;
+        let rest = self.text.get(self.at..)?;
+        let array = rest.get(..array_length(rest)?)?;
         self.at += array.len();
         Some(array)
     }

@@ -26,6 +26,15 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | 0..=0x1f)
 }
 
+/// The chunk's bytes, the first one lowest.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn load(chunk: &[u8; 16]) -> std::arch::x86_64::__m128i {
+    let word = u128::from_le_bytes(*chunk);
+    std::arch::x86_64::_mm_set_epi64x((word >> 64) as i64, word as i64)
+}
+
 /// A bit for each special byte of the chunk, the first byte's lowest.
 #[cfg(target_arch = "x86_64")]
 #[inline]
@@ -39,11 +48,8 @@ fn special(chunk: &[u8; 16]) -> u32 {
 #[inline]
 #[target_feature(enable = "sse2")]
 fn special_sse2(chunk: &[u8; 16]) -> u32 {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
-    };
-    let word = u128::from_le_bytes(*chunk);
-    let bytes = _mm_set_epi64x((word >> 64) as i64, word as i64);
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
+    let bytes = load(chunk);
     let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
     let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
     let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);

@@ -37,7 +37,7 @@ pub(super) fn array_length(text: &[u8]) -> Option<usize> {
         in_string = 0_u64.wrapping_sub(within >> 63);
         let (opening, mut closing) = (opening & !within, closing & !within);
         let closes = u64::from(closing.count_ones());
-        if depth + u64::from(opening.count_ones()) > closes && depth > closes {
+        if depth > closes {
             depth = depth + u64::from(opening.count_ones()) - closes;
             continue;
         }
@@ -91,11 +91,10 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
 #[inline]
 #[target_feature(enable = "sse2")]
 fn marks_sse2(block: &[u8; BLOCK]) -> Marks {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8};
     let mut marks = Marks { quotes: 0, slashes: 0, opening: 0, closing: 0 };
     for (piece, shift) in block.as_chunks::<16>().0.iter().zip([0, 16, 32, 48]) {
-        let word = u128::from_le_bytes(*piece);
-        let bytes = _mm_set_epi64x((word >> 64) as i64, word as i64);
+        let bytes = super::find::load(piece);
         let mask = |byte: u8| u64::from(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))) as u32);
         marks.quotes |= mask(b'"') << shift;
         marks.slashes |= mask(b'\\') << shift;

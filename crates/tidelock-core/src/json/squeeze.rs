@@ -42,6 +42,7 @@ impl Squeeze {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::find::load;
     use std::arch::x86_64::{
         __m128i, _mm_cmpeq_epi8, _mm_cvtsi128_si64, _mm_min_epu8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8,
         _mm_shuffle_epi8,
@@ -84,8 +85,7 @@ mod x86 {
             text.get(at..).and_then(<[u8]>::first_chunk::<16>),
             out.get_mut(filled..).and_then(<[u8]>::first_chunk_mut::<16>),
         ) {
-            let word = u128::from_le_bytes(*piece);
-            let bytes = _mm_set_epi64x((word >> 64) as i64, word as i64);
+            let bytes = load(piece);
             let quotes = mask(_mm_cmpeq_epi8(bytes, quote));
             let slashes = mask(_mm_cmpeq_epi8(bytes, slash));
             let controls = mask(_mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));

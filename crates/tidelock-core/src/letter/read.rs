@@ -180,12 +180,15 @@ pub fn read(text: &str) -> Result<Parcel<'_>, Unreadable> {
 }
 
 /// Reads a pack without looking through its records: whoever applies them does, and megabytes are not read twice. `None` for
-/// all that is not a pack without fault; then why is said elsewhere.
+/// all that is not a pack without fault; then why is said elsewhere. A letter says early that it is none.
 fn pack(text: &str) -> Option<Parcel<'_>> {
     let mut records = None;
     let mut cursor = Cursor::new(text.as_bytes());
     cursor
         .members(|cursor, name| {
+            if name.raw == b"letter_id" {
+                return Err(cursor.malformed("a pack"));
+            }
             if name.raw != b"records" || records.is_some() {
                 return cursor.skip().map(drop);
             }

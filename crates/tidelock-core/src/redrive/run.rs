@@ -28,7 +28,7 @@ const MAX_POINTER: usize = 256 * 1_024;
 
 /// Most messages that a run hides: [SQS](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)
 /// allows 120,000 in flight.
-const MAX_HIDDEN: usize = 100_000;
+pub(super) const MAX_HIDDEN: usize = 100_000;
 
 /// Time that a load may take: less is not begun with.
 const LOAD_TIME: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ pub async fn redrive_messages<T: Store, R: Source, Q: Queue, B: Bucket, S: Strea
     run.redriven.completed = done.iter().filter(|done| **done).count();
     for (index, body) in old {
         let Some(queue) = queue.filter(|_| done.get(index) == Some(&false)) else { continue };
-        match send_anew(queue, outlets.bucket, body, call.deadline).await {
+        match send_anew(queue, outlets.bucket, &body, call.deadline).await {
             Ok(()) => set(&mut done, index, true),
             Err(why) => run.redriven.keep("", format!("it could not be sent anew: {why}")),
         }

@@ -1,6 +1,7 @@
 //! Looking through a queue without changing what it means: counting, listing, sending anew what would expire.
 
 use super::Filter;
+use super::run::MAX_HIDDEN;
 use crate::letter::{Contents, Letter, Parcel, Unreadable, read};
 use crate::queue::{Bucket, Message, Outbox, Queue};
 use std::collections::{BTreeMap, HashSet};
@@ -8,9 +9,6 @@ use std::time::{Duration, Instant};
 
 /// Messages taken at a time.
 const TAKE: usize = 100;
-
-/// Most messages that are hidden at a time.
-const MAX_HIDDEN: usize = 100_000;
 
 /// How long messages stay hidden behind the end of a survey that has died.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -151,7 +149,7 @@ async fn renew<Q: Queue, B: Bucket>(
     parcel: &Result<Parcel<'_>, Unreadable>,
     deadline: Instant,
 ) -> Result<(), String> {
-    send(queue, bucket, message.body.clone(), parcel, deadline).await?;
+    send(queue, bucket, &message.body, parcel, deadline).await?;
     let deleted = queue.delete(std::slice::from_ref(&message.receipt), deadline).await;
     deleted.into_iter().next().unwrap_or_else(|| Err("the queue gave no answer".to_owned()))
 }
@@ -160,17 +158,16 @@ async fn renew<Q: Queue, B: Bucket>(
 pub(super) async fn send_anew<Q: Outbox, B: Bucket>(
     queue: &Q,
     bucket: Option<&B>,
-    body: String,
+    body: &str,
     deadline: Instant,
 ) -> Result<(), String> {
-    let text = body.clone();
-    send(queue, bucket, body, &read(&text), deadline).await
+    send(queue, bucket, body, &read(body), deadline).await
 }
 
 async fn send<Q: Outbox, B: Bucket>(
     queue: &Q,
     bucket: Option<&B>,
-    body: String,
+    body: &str,
     parcel: &Result<Parcel<'_>, Unreadable>,
     deadline: Instant,
 ) -> Result<(), String> {
@@ -187,7 +184,7 @@ async fn send<Q: Outbox, B: Bucket>(
         Ok(parcel) => (parcel.reason.to_string(), parcel.source.to_string()),
         Err(_) => ("unreadable".to_owned(), String::new()),
     };
-    let letter = Letter { reason: reason.into(), source, body };
+    let letter = Letter { reason: reason.into(), source, body: body.to_owned() };
     let sent = queue.send(&[letter], Duration::ZERO, deadline).await;
     sent.into_iter().next().unwrap_or_else(|| Err("the queue gave no answer".to_owned()))
 }

@@ -2,7 +2,7 @@
 //! before the write lands; a change that comes between what a truth reads in the source and in the target.
 
 use super::World;
-use super::function::{Ran, invoke, target, target_under};
+use super::function::{Ran, Target, invoke, target, target_under};
 use super::history::{BEGINNING_MS, LABELS, TABLE, attributes, id, record};
 use super::operator::call;
 use super::redrive::redrive_letter;
@@ -34,18 +34,8 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
     let insert = record("INSERT", LABELS[0], key, "100000000000000000000", at, (None, Some(&image)));
     let remove = record("REMOVE", LABELS[0], key, "200000000000000000000", at, (Some(&image), None));
 
-    let slow = Cell::new(Some(Duration::from_millis(world.between(70_000, 200_000))));
-    let storm = Rc::clone(&world.storm);
-    let target_of_redrive = target_under(
-        world,
-        Rc::new(move |kind| match (kind, slow.take()) {
-            (RequestKind::MultiGet, Some(by)) => Strike::SlowAnswer(by),
-            (_, kept) => {
-                slow.set(kept);
-                Chaos::strike(&*storm, kind)
-            }
-        }),
-    );
+    let slow = Strike::SlowAnswer(Duration::from_millis(world.between(70_000, 200_000)));
+    let target_of_redrive = first_look(world, slow);
     let whole = world.chance(2);
     let redriven = async {
         if !whole {
@@ -66,6 +56,16 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
     if deleted && redriven && world.engine.documents(&place).contains_key(&id(key)) {
         world.complain(format!("{} is there when its delete and the redrive of its insert are both done", id(key)));
     }
+}
+
+/// A target to whose first look this happens.
+fn first_look(world: &World, strike: Strike) -> Target {
+    let (first, storm) = (Cell::new(Some(strike)), Rc::clone(&world.storm));
+    let chaos = move |kind| match (kind == RequestKind::MultiGet).then(|| first.take()).flatten() {
+        Some(strike) => strike,
+        None => Chaos::strike(&*storm, kind),
+    };
+    target_under(world, Rc::new(chaos))
 }
 
 /// Whether a record is applied that the mapping repeats.
@@ -111,18 +111,7 @@ pub(crate) async fn truth_race(world: &Rc<World>, number: usize) {
         return;
     }
     let source = One(RefCell::new(before));
-    let slow = Cell::new(Some(Duration::from_millis(world.between(5_000, 30_000))));
-    let storm = Rc::clone(&world.storm);
-    let slow_target = target_under(
-        world,
-        Rc::new(move |kind| match (kind, slow.take()) {
-            (RequestKind::MultiGet, Some(by)) => Strike::Late(by),
-            (_, kept) => {
-                slow.set(kept);
-                Chaos::strike(&*storm, kind)
-            }
-        }),
-    );
+    let slow_target = first_look(world, Strike::Late(Duration::from_millis(world.between(5_000, 30_000))));
     let settled = async {
         let payload = json!({"Records": [insert]}).to_string();
         let Ok(batch) = decode(payload.as_bytes(), Format::Json) else { return false };
