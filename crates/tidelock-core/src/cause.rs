@@ -66,6 +66,7 @@ causes! {
     ReservedField "reserved_field" Park "the item has a field of a name the target or tidelock needs for itself" "rename the field in the source";
     UnrepresentableValue "unrepresentable_value" Park "the target has no exact form for a value" "store the value in another form, or choose a target that can hold it";
     NestedTooDeeply "nested_too_deeply" Park "the item is nested more deeply than the target or the source allows" "flatten the item";
+    TransformFailed "transform_failed" Park "a step of the route's `transform` cannot be done on this item" "correct the item, or the step (`on_missing`, `on_wrong_type`), then redrive";
     Unmatched "unmatched" Park "no route of the pipeline matches the record's source" "add a route, or set `unmatched: filter`";
     Unroutable "unroutable" Park "the item has no value that its place in the target can be made of" "write the field that the detail names, or give the item a route of its own, then redrive";
     MissingOldImage "missing_old_image" Park "the change may have moved its document, and came without the old image" "set the stream's view type to NEW_AND_OLD_IMAGES and write the item again; a document that it had left meanwhile must be deleted by hand";

@@ -32,4 +32,5 @@ pub mod state;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod transform;
 pub mod version;

@@ -1,7 +1,7 @@
 //! Documents as BSON ([specification](https://bsonspec.org/spec.html)): elements are appended as the values come.
 
 use super::{Fault, Sink, Written, base64_bytes, decimal128};
-use crate::bson::kind::{ARRAY, BINARY, BOOLEAN, DECIMAL128, DOCUMENT, INT32, INT64, NULL, STRING};
+use crate::bson::kind::{ARRAY, BINARY, BOOLEAN, DATE_TIME, DECIMAL128, DOCUMENT, DOUBLE, INT32, INT64, NULL, STRING};
 use crate::cause::Cause;
 use crate::json::{RawStr, unescape_bytes};
 use crate::key::{Key, KeyKind};
@@ -187,6 +187,18 @@ impl Sink for BsonSink {
         let bytes = base64_bytes(base64).ok_or_else(|| Fault::new(Cause::InvalidValue, "binary that is not base64"))?;
         self.element(BINARY);
         push_binary(&mut self.out, &bytes);
+        Ok(())
+    }
+
+    fn date(&mut self, milliseconds: i64) -> Written {
+        self.element(DATE_TIME);
+        self.out.extend_from_slice(&milliseconds.to_le_bytes());
+        Ok(())
+    }
+
+    fn double(&mut self, value: f64) -> Written {
+        self.element(DOUBLE);
+        self.out.extend_from_slice(&value.to_le_bytes());
         Ok(())
     }
 

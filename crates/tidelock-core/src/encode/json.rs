@@ -97,6 +97,22 @@ impl Sink for JsonSink {
         Ok(())
     }
 
+    fn date(&mut self, milliseconds: i64) -> Written {
+        self.separate();
+        self.quoted(crate::letter::timestamp(milliseconds).as_bytes());
+        Ok(())
+    }
+
+    fn double(&mut self, value: f64) -> Written {
+        if !value.is_finite() {
+            return Err(Fault::new(Cause::UnrepresentableValue, "JSON has no number that is not finite"));
+        }
+        self.separate();
+        // The shortest text that is read back as the same double.
+        self.out.extend_from_slice(serde_json::to_string(&value).unwrap_or_default().as_bytes());
+        Ok(())
+    }
+
     #[inline]
     fn boolean(&mut self, value: bool) {
         self.separate();

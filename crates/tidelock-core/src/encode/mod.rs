@@ -99,6 +99,16 @@ pub trait Sink {
     /// # Errors
     /// When it is no base64.
     fn binary(&mut self, base64: &[u8]) -> Written;
+    /// A date, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the format cannot hold it.
+    fn date(&mut self, milliseconds: i64) -> Written;
+    /// A double.
+    ///
+    /// # Errors
+    /// When the format cannot hold it: it is not finite.
+    fn double(&mut self, value: f64) -> Written;
     /// True or false.
     fn boolean(&mut self, value: bool);
     /// Null.

@@ -6,6 +6,7 @@
 use crate::cause::Cause;
 use crate::encode::{Fault, MARK_FIELD, Sink, is_base64};
 use crate::json::{Cursor, Malformed, RawStr, is_number, unescape};
+use crate::transform::{Fields, Touch, Transform, Value, write_fields};
 
 /// DynamoDB allows 32 levels.
 const MAX_LEVELS: u32 = 32;
@@ -73,6 +74,64 @@ pub(super) fn item<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, reserved: Res
             return Ok(());
         }
     }
+}
+
+/// The same, with the steps of a transform carried out: what they do not touch is written as it comes.
+pub(super) fn transformed<S: Sink>(
+    cursor: &mut Cursor<'_>,
+    sink: &mut S,
+    reserved: Reserved,
+    transform: &Transform,
+    hash: &dyn Fn(&Value) -> Option<String>,
+) -> Result<(), Stop> {
+    if cursor.peek() != Some(b'{') {
+        return Err(stop(Cause::MalformedRecord, "the image is not a map of attributes"));
+    }
+    sink.begin_document();
+    let mut fields = Fields::new();
+    cursor.expect(b'{', "an object")?;
+    if !cursor.take(b'}') {
+        loop {
+            let name = cursor.name()?;
+            let unescaped = unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"))?;
+            if unescaped == "_id" && reserved.id_is_key {
+                cursor.skip()?;
+            } else {
+                match transform.touch(&unescaped) {
+                    Touch::Untouched => {
+                        check_name(&unescaped, reserved)?;
+                        sink.name(name)?;
+                        value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.clone().into_owned()))?;
+                    }
+                    Touch::Touched => {
+                        let text = cursor.skip()?;
+                        let taken = Value::attribute(&mut Cursor::new(text));
+                        let taken = taken.ok_or_else(|| {
+                            at(stop(Cause::InvalidValue, "no attribute value"), || unescaped.clone().into_owned())
+                        })?;
+                        fields.push((unescaped.into_owned(), taken));
+                    }
+                    Touch::Dropped => drop(cursor.skip()?),
+                }
+            }
+            if !cursor.more(b'}')? {
+                break;
+            }
+        }
+    }
+    transform.run(&mut fields, hash)?;
+    fields.iter().try_for_each(|(name, _)| check_name(name, reserved))?;
+    Ok(write_fields(sink, &fields)?)
+}
+
+fn check_name(name: &str, reserved: Reserved) -> Result<(), Stop> {
+    if name == MARK_FIELD {
+        return Err(stop(Cause::ReservedField, format!("`{MARK_FIELD}` is the field that tidelock adds")));
+    }
+    if name == "_id" && reserved.id {
+        return Err(stop(Cause::ReservedField, "`_id` is the target's own field and not this item's only key"));
+    }
+    Ok(())
 }
 
 /// Adds a step to the path of a fault on its way out.

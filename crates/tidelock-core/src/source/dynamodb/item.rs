@@ -1,11 +1,12 @@
 //! One item as DynamoDB's API gives it, `{"id":{"N":"1"},…}`: the same grammar and the same rules as a record's image.
 
-use super::attribute::{Reserved, Stop, item, stop};
+use super::attribute::{self, Reserved, Stop, item, stop};
 use super::key::{check_key, key_value};
 use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, unescape};
 use crate::key::{Key, KeyWriter};
+use crate::transform::{Transform, Value};
 
 /// An item that has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,22 @@ fn document<S: Sink>(text: &[u8], key: &[u8], names: &[&str], format: Format, mu
     }
     let reserved = Reserved { id: format == Format::Bson, id_is_key: names == ["_id"] };
     item(&mut Cursor::new(text), &mut sink, reserved)?;
+    Ok(sink.into_bytes())
+}
+
+/// The document that a transform makes of an item.
+///
+/// # Errors
+/// When the item cannot be read, a step cannot be done, or the target cannot hold what comes of it.
+pub(crate) fn transformed<S: Sink>(
+    text: &[u8],
+    transform: &Transform,
+    format: Format,
+    mut sink: S,
+) -> Result<Vec<u8>, Failure> {
+    let reserved = Reserved { id: format == Format::Bson, id_is_key: false };
+    let hash = |_: &Value| None;
+    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform, &hash).map_err(failure)?;
     Ok(sink.into_bytes())
 }
 

@@ -1,0 +1,209 @@
+//! `convert`: a value in another form, exactly or not at all.
+
+use super::value::Value;
+use crate::json::{Number, canonical_text};
+use serde::Deserialize;
+
+/// What the value is taken for; left out, what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum From {
+    /// Seconds since 1970, with or without a fraction of at most three digits.
+    EpochSeconds,
+    /// Milliseconds since 1970.
+    EpochMilliseconds,
+    /// Microseconds since 1970; what is below a millisecond must be zero.
+    EpochMicroseconds,
+    /// RFC 3339, such as `2020-04-29T13:22:08Z`.
+    Rfc3339,
+}
+
+/// What it becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum To {
+    /// A date: BSON's, or RFC 3339 text with milliseconds where the target's documents are JSON.
+    Date,
+    EpochSeconds,
+    EpochMilliseconds,
+    EpochMicroseconds,
+    /// A number as text, every digit of it; also booleans.
+    Text,
+    /// A text as number.
+    Number,
+    /// A double: refused where it would not be exact to 15 digits.
+    Double,
+    /// An integer of 64 bits.
+    Long,
+    /// Base64 text of binary.
+    Base64,
+    /// Hexadecimal text of binary.
+    Hex,
+    /// A text that is true or false, a number that is 1 or 0.
+    Boolean,
+}
+
+/// Why a value cannot be converted: what it is, and the rule.
+pub(crate) type Wrong = String;
+
+/// Converts a value. Dates have milliseconds: what is finer is refused.
+///
+/// # Errors
+/// When it has no exact form, or is of the wrong type.
+pub(crate) fn convert(value: &Value, from: Option<From>, to: To) -> Result<Value, Wrong> {
+    match to {
+        To::Date | To::EpochSeconds | To::EpochMilliseconds | To::EpochMicroseconds => {
+            let milliseconds = milliseconds(value, from)?;
+            Ok(match to {
+                To::Date => Value::Date(milliseconds),
+                To::EpochMilliseconds => Value::Number(milliseconds.to_string()),
+                To::EpochMicroseconds => Value::Number((i128::from(milliseconds) * 1_000).to_string()),
+                _ => Value::Number(scaled(milliseconds, 3)),
+            })
+        }
+        To::Text => match value {
+            Value::Text(text) => Ok(Value::Text(text.clone())),
+            Value::Number(text) => {
+                let plain = canonical_text(text.as_bytes()).ok_or_else(|| format!("`{text}` is out of range"))?;
+                Ok(Value::Text(plain.into_owned()))
+            }
+            Value::Boolean(value) => Ok(Value::Text(value.to_string())),
+            Value::Date(milliseconds) => Ok(Value::Text(crate::letter::timestamp(*milliseconds))),
+            other => Err(format!("{other} has no text")),
+        },
+        To::Number | To::Double | To::Long => {
+            let text = match value {
+                Value::Number(text) | Value::Text(text) => text.trim(),
+                Value::Boolean(value) => return Ok(Value::Number(u8::from(*value).to_string())),
+                other => return Err(format!("{other} is no number")),
+            };
+            let number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
+            let plain = || String::from_utf8(number.plain()).unwrap_or_default();
+            match to {
+                To::Number => Ok(Value::Number(plain())),
+                To::Long => plain()
+                    .parse::<i64>()
+                    .map(|integer| Value::Number(integer.to_string()))
+                    .map_err(|_| format!("`{text}` is no integer of 64 bits")),
+                _ => double(text, &number),
+            }
+        }
+        To::Base64 | To::Hex => match value {
+            Value::Binary(bytes) if to == To::Hex => {
+                Ok(Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+            }
+            Value::Binary(bytes) => Ok(Value::Text(crate::encode::base64_text(bytes))),
+            other => Err(format!("{other} is not binary")),
+        },
+        To::Boolean => match value {
+            Value::Boolean(value) => Ok(Value::Boolean(*value)),
+            Value::Text(text) if text == "true" => Ok(Value::Boolean(true)),
+            Value::Text(text) if text == "false" => Ok(Value::Boolean(false)),
+            Value::Number(text) if text == "1" => Ok(Value::Boolean(true)),
+            Value::Number(text) if text == "0" => Ok(Value::Boolean(false)),
+            other => Err(format!("{other} is neither true nor false")),
+        },
+    }
+}
+
+fn double(text: &str, number: &Number) -> Result<Value, Wrong> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    // Fifteen digits survive the way into a double and back.
+    if !value.is_finite() || number.digits.len() > 15 {
+        return Err(format!("`{text}` is not exact as a double, which holds 15 digits"));
+    }
+    Ok(Value::Double(value))
+}
+
+/// The milliseconds since 1970 that a value stands for.
+fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
+    let (text, from) = match (value, from) {
+        (Value::Date(milliseconds), None) => return Ok(*milliseconds),
+        (Value::Text(text), None | Some(From::Rfc3339)) => {
+            return crate::letter::parse_timestamp(text)
+                .ok_or_else(|| format!("`{text}` is no time of RFC 3339 in UTC, with milliseconds at most"));
+        }
+        (Value::Number(_), None) => return Err("a number is a time only when `from` says which".to_owned()),
+        (Value::Number(text) | Value::Text(text), Some(from)) if from != From::Rfc3339 => (text, from),
+        (other, _) => return Err(format!("{other} is no time")),
+    };
+    let mut number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
+    number.exponent += match from {
+        From::EpochSeconds => 3,
+        From::EpochMicroseconds => -3,
+        From::EpochMilliseconds | From::Rfc3339 => 0,
+    };
+    let plain = String::from_utf8(number.plain()).unwrap_or_default();
+    let milliseconds =
+        plain.parse::<i64>().map_err(|_| format!("`{text}` is finer than a millisecond, or out of range"))?;
+    // The years 0 to 9999, which every target can write.
+    (-62_167_219_200_000..=253_402_300_799_999)
+        .contains(&milliseconds)
+        .then_some(milliseconds)
+        .ok_or_else(|| format!("`{text}` is not in the years 0 to 9999"))
+}
+
+/// `number / 10^places`, exactly.
+fn scaled(number: i64, places: i32) -> String {
+    let parsed = Number::parse(number.to_string().as_bytes());
+    let plain = parsed.map(|mut parsed| {
+        if !parsed.digits.is_empty() {
+            parsed.exponent -= places;
+        }
+        parsed.plain()
+    });
+    plain.and_then(|plain| String::from_utf8(plain).ok()).unwrap_or_else(|| "0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Value {
+        Value::Number(text.to_owned())
+    }
+
+    #[test]
+    fn times_are_exact_or_refused() {
+        let date = |value: &Value, from| convert(value, from, To::Date);
+        assert_eq!(date(&number("1588166528"), Some(From::EpochSeconds)), Ok(Value::Date(1_588_166_528_000)));
+        assert_eq!(date(&number("1588166528.25"), Some(From::EpochSeconds)), Ok(Value::Date(1_588_166_528_250)));
+        assert_eq!(date(&number("-1"), Some(From::EpochSeconds)), Ok(Value::Date(-1_000)));
+        assert_eq!(date(&number("0"), Some(From::EpochSeconds)), Ok(Value::Date(0)));
+        assert_eq!(
+            date(&number("1588166528000000"), Some(From::EpochMicroseconds)),
+            Ok(Value::Date(1_588_166_528_000))
+        );
+        let text = Value::Text("2020-04-29T13:22:08Z".to_owned());
+        assert_eq!(date(&text, None), Ok(Value::Date(1_588_166_528_000)));
+        for (value, from) in [
+            (number("1588166528.0001"), Some(From::EpochSeconds)),
+            (number("1588166528000001"), Some(From::EpochMicroseconds)),
+            (number("1588166528"), None),
+            (number("1e300"), Some(From::EpochSeconds)),
+            (Value::Boolean(true), Some(From::EpochSeconds)),
+            (Value::Text("yesterday".to_owned()), None),
+        ] {
+            assert!(date(&value, from).is_err(), "{value:?}");
+        }
+        assert_eq!(convert(&Value::Date(1_250), None, To::EpochSeconds), Ok(number("1.25")));
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_or_are_refused() {
+        let digits = "12345678901234567890123456789012345678";
+        assert_eq!(convert(&number(digits), None, To::Text), Ok(Value::Text(digits.to_owned())));
+        assert_eq!(convert(&Value::Text("1.50".to_owned()), None, To::Number), Ok(number("1.5")));
+        assert_eq!(convert(&number("0.1"), None, To::Double), Ok(Value::Double(0.1)));
+        assert_eq!(convert(&number("9223372036854775807"), None, To::Long), Ok(number("9223372036854775807")));
+        for (value, to) in [
+            (number(digits), To::Double),
+            (number("9223372036854775808"), To::Long),
+            (number("1.5"), To::Long),
+            (Value::Text("five".to_owned()), To::Number),
+            (Value::Null, To::Text),
+        ] {
+            assert!(convert(&value, None, to).is_err(), "{value:?} {to:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A part of an item, taken apart: only what a transform touches becomes one of these.
+
+use crate::cause::Cause;
+use crate::encode::{Fault, Sink, Written, base64_bytes, base64_text};
+use crate::image::Notation;
+use crate::json::{Cursor, RawStr, is_number, unescape, write_string};
+use std::fmt;
+
+/// A value of an item. Numbers keep every digit.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Boolean(bool),
+    /// As the source writes it, in JSON's grammar.
+    Number(String),
+    /// A number that a `convert` has made a double.
+    Double(f64),
+    Text(String),
+    Binary(Vec<u8>),
+    /// Milliseconds since 1970.
+    Date(i64),
+    List(Vec<Self>),
+    /// In the item's order.
+    Map(Vec<(String, Self)>),
+    /// Nobody has looked into it: its bytes in the source's notation.
+    Raw(Notation, Vec<u8>),
+}
+
+/// The kind of a value, for messages.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Boolean(_) => "a boolean",
+            Self::Number(_) | Self::Double(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::Binary(_) => "binary",
+            Self::Date(_) => "a date",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+            Self::Raw(..) => "a value of the source's own",
+        })
+    }
+}
+
+impl Value {
+    /// Takes an attribute value of DynamoDB apart, `{"S":"text"}`. Sets become lists. `None` where it is none.
+    pub(crate) fn attribute(cursor: &mut Cursor<'_>) -> Option<Self> {
+        cursor.take(b'{').then_some(())?;
+        let tag = cursor.name().ok()?.raw;
+        let value = match tag {
+            b"S" => Self::Text(unescape(cursor.string().ok()?)?.into_owned()),
+            b"N" => Self::Number(number(cursor)?),
+            b"B" => Self::Binary(binary(cursor)?),
+            b"BOOL" => Self::Boolean(cursor.skip().ok()? == b"true"),
+            b"NULL" => {
+                cursor.skip().ok()?;
+                Self::Null
+            }
+            b"M" => {
+                let mut members = Vec::new();
+                let mut whole = true;
+                cursor
+                    .members(|cursor, name| {
+                        let name = unescape(name).map(std::borrow::Cow::into_owned);
+                        match name.zip(Self::attribute(cursor)) {
+                            Some(member) => members.push(member),
+                            None => whole = false,
+                        }
+                        if whole { Ok(()) } else { Err(cursor.malformed("an attribute value")) }
+                    })
+                    .ok()?;
+                Self::Map(members)
+            }
+            b"L" => Self::List(list(cursor, Self::attribute)?),
+            b"SS" => {
+                Self::List(list(cursor, |cursor| Some(Self::Text(unescape(cursor.string().ok()?)?.into_owned())))?)
+            }
+            b"NS" => Self::List(list(cursor, |cursor| number(cursor).map(Self::Number))?),
+            b"BS" => Self::List(list(cursor, |cursor| binary(cursor).map(Self::Binary))?),
+            _ => return None,
+        };
+        cursor.take(b'}').then_some(value)
+    }
+
+    /// What a pipeline's file says: JSON or YAML.
+    pub(crate) fn literal(value: &serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Boolean(*value),
+            serde_json::Value::Number(number) => Self::Number(number.to_string()),
+            serde_json::Value::String(text) => Self::Text(text.clone()),
+            serde_json::Value::Array(items) => Self::List(items.iter().map(Self::literal).collect()),
+            serde_json::Value::Object(members) => {
+                Self::Map(members.iter().map(|(name, value)| (name.clone(), Self::literal(value))).collect())
+            }
+        }
+    }
+
+    /// Tells a sink of it.
+    ///
+    /// # Errors
+    /// When the format has no exact form for it; the path is from here on.
+    pub(crate) fn write<S: Sink>(
+        &self,
+        sink: &mut S,
+        raw: &mut impl FnMut(&mut S, Notation, &[u8]) -> Written,
+    ) -> Written {
+        match self {
+            Self::Null => sink.null(),
+            Self::Boolean(value) => sink.boolean(*value),
+            Self::Number(text) => sink.number(text.as_bytes())?,
+            Self::Double(value) => sink.double(*value)?,
+            Self::Text(text) => write_text(sink, text)?,
+            Self::Binary(bytes) => sink.binary(base64_text(bytes).as_bytes())?,
+            Self::Date(milliseconds) => sink.date(*milliseconds)?,
+            Self::List(items) => {
+                sink.begin_list();
+                for (index, item) in items.iter().enumerate() {
+                    item.write(sink, raw).map_err(|fault| at(fault, &index.to_string()))?;
+                }
+                sink.end_list();
+            }
+            Self::Map(members) => {
+                sink.begin_map();
+                for (name, value) in members {
+                    write_member(sink, name, value, raw)?;
+                }
+                sink.end_map();
+            }
+            Self::Raw(notation, bytes) => raw(sink, *notation, bytes)?,
+        }
+        Ok(())
+    }
+}
+
+/// Tells a sink of a member.
+pub(crate) fn write_member<S: Sink>(
+    sink: &mut S,
+    name: &str,
+    value: &Value,
+    raw: &mut impl FnMut(&mut S, Notation, &[u8]) -> Written,
+) -> Written {
+    let escaped = json_text(name);
+    sink.name(escaped.as_raw())?;
+    value.write(sink, raw).map_err(|fault| at(fault, name))
+}
+
+fn at(mut fault: Box<Fault>, step: &str) -> Box<Fault> {
+    fault.path.push(step.to_owned());
+    fault
+}
+
+/// A text as JSON writes it, without its quotes: what sinks take.
+struct JsonText(Vec<u8>, bool);
+
+impl JsonText {
+    fn as_raw(&self) -> RawStr<'_> {
+        RawStr { raw: &self.0, escaped: self.1 }
+    }
+}
+
+fn json_text(text: &str) -> JsonText {
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    write_string(&mut quoted, text);
+    quoted.pop();
+    quoted.remove(0);
+    let escaped = quoted.contains(&b'\\');
+    JsonText(quoted, escaped)
+}
+
+fn write_text<S: Sink>(sink: &mut S, text: &str) -> Written {
+    sink.text(json_text(text).as_raw())
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Option<String> {
+    let text = cursor.string().ok()?;
+    is_number(text.raw).then(|| String::from_utf8(text.raw.to_vec()).ok())?
+}
+
+fn binary(cursor: &mut Cursor<'_>) -> Option<Vec<u8>> {
+    base64_bytes(unescape(cursor.string().ok()?)?.as_bytes())
+}
+
+fn list<'a, T>(cursor: &mut Cursor<'a>, mut element: impl FnMut(&mut Cursor<'a>) -> Option<T>) -> Option<Vec<T>> {
+    let mut items = Vec::new();
+    cursor
+        .elements(|cursor| match element(cursor) {
+            Some(item) => {
+                items.push(item);
+                Ok(())
+            }
+            None => Err(cursor.malformed("a value of the list's type")),
+        })
+        .ok()?;
+    Some(items)
+}
+
+/// A value that cannot be what a step needs.
+pub(crate) fn wrong(detail: String) -> Box<Fault> {
+    Fault::new(Cause::InvalidValue, detail)
+}
