@@ -78,9 +78,9 @@ impl<'b> Delivery<'b> {
             .slots
             .iter()
             .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.rules.get(origin))) {
-                (_, Some(Rules::Same(Routed::Filtered))) => Fate::Filtered,
+                (_, Some(Rules::Same(Routed::Filtered, _))) => Fate::Filtered,
                 (Content::Failed(failure), _) => Fate::Failed(Failure::clone(failure)),
-                (_, Some(Rules::Same(Routed::Refused(failure)))) => Fate::Failed(failure.clone()),
+                (_, Some(Rules::Same(Routed::Refused(failure), _))) => Fate::Failed(failure.clone()),
                 _ => Fate::Pending,
             })
             .collect();

@@ -132,7 +132,7 @@ impl<'b> Planner<'b, '_> {
         let places: Vec<Option<usize>> = rules
             .iter()
             .map(|rules| match rules {
-                Rules::Same(Routed::To(place)) => Some(self.place(place)),
+                Rules::Same(Routed::To(place), _) => Some(self.place(place)),
                 _ => None,
             })
             .collect();

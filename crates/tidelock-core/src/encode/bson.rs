@@ -190,6 +190,12 @@ impl Sink for BsonSink {
         Ok(())
     }
 
+    fn bson(&mut self, kind: u8, raw: &[u8]) -> Written {
+        self.element(kind);
+        self.out.extend_from_slice(raw);
+        Ok(())
+    }
+
     fn date(&mut self, milliseconds: i64) -> Written {
         self.element(DATE_TIME);
         self.out.extend_from_slice(&milliseconds.to_le_bytes());

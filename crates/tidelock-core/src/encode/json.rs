@@ -97,6 +97,11 @@ impl Sink for JsonSink {
         Ok(())
     }
 
+    fn bson(&mut self, kind: u8, raw: &[u8]) -> Written {
+        self.separate();
+        crate::source::mongodb::write_json(&mut self.out, kind, raw)
+    }
+
     fn date(&mut self, milliseconds: i64) -> Written {
         self.separate();
         self.quoted(crate::letter::timestamp(milliseconds).as_bytes());

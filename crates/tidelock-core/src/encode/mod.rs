@@ -109,6 +109,11 @@ pub trait Sink {
     /// # Errors
     /// When the format cannot hold it: it is not finite.
     fn double(&mut self, value: f64) -> Written;
+    /// A value of BSON: the type's byte and the value's bytes.
+    ///
+    /// # Errors
+    /// When the format has no form for it.
+    fn bson(&mut self, kind: u8, raw: &[u8]) -> Written;
     /// True or false.
     fn boolean(&mut self, value: bool);
     /// Null.

@@ -18,12 +18,14 @@
 
 mod condition;
 mod grammar;
+mod shape;
 mod template;
 
 use crate::cause::{Cause, Failure};
 use crate::encode::MARK_FIELD;
 use crate::image::{Field, Image};
 use crate::target::{Namespaces, Place, ShardValue};
+use crate::transform::{Otherwise, RawStep, Transform};
 use condition::Condition;
 use serde::Deserialize;
 use template::Template;
@@ -40,13 +42,13 @@ pub enum Routed {
 }
 
 /// A validated pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pipeline {
     file: Option<File>,
     namespaces: Namespaces,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct File {
     unmatched: UnmatchedPolicy,
     routes: Vec<Route>,
@@ -69,7 +71,7 @@ impl UnmatchedPolicy {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Route {
     from: String,
     /// None: to a place of the source's own name.
@@ -77,6 +79,7 @@ struct Route {
     condition: Option<Condition>,
     shard_key: Vec<Vec<String>>,
     policy: Policy,
+    transform: Option<Transform>,
 }
 
 /// What a route wants done where a change cannot be applied.
@@ -139,6 +142,10 @@ struct RawRoute {
     on_outage: OnOutage,
     #[serde(default)]
     on_conflict: OnConflict,
+    on_missing: Option<Otherwise>,
+    on_wrong_type: Option<Otherwise>,
+    #[serde(default)]
+    transform: Vec<RawStep>,
 }
 
 impl RawRoute {
@@ -171,7 +178,13 @@ impl RawRoute {
             shard_key.push(path);
         }
         let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
-        Route { from: self.from, to, condition, shard_key, policy }
+        let transform = match self.transform {
+            steps if steps.is_empty() => None,
+            steps => Transform::read(steps, self.on_missing, self.on_wrong_type)
+                .map_err(|found| problems.extend(found.into_iter().map(|problem| format!("routes[{index}].{problem}"))))
+                .ok(),
+        };
+        Route { from: self.from, to, condition, shard_key, policy, transform }
     }
 }
 
@@ -216,16 +229,16 @@ impl Route {
 }
 
 /// The routes that a source's items may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Rules<'p> {
-    /// The same for all of them.
-    Same(Routed),
+    /// The same for all of them; and what becomes of their fields.
+    Same(Routed, Option<&'p Transform>),
     /// It depends on the item.
     ByItem(ItemRules<'p>),
 }
 
 /// See [`Rules::ByItem`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ItemRules<'p> {
     name: String,
     namespaces: &'p Namespaces,
@@ -241,8 +254,22 @@ impl Rules<'_> {
     #[must_use]
     pub fn locate(&self, image: &Image<'_>) -> Routed {
         match self {
-            Self::Same(routed) => routed.clone(),
+            Self::Same(routed, _) => routed.clone(),
             Self::ByItem(rules) => rules.locate(image),
+        }
+    }
+
+    /// What becomes of an item's fields.
+    #[must_use]
+    pub fn transform(&self, image: &Image<'_>) -> Option<&Transform> {
+        match self {
+            Self::Same(_, transform) => *transform,
+            Self::ByItem(rules) => {
+                let takes = |route: &&&Route| {
+                    route.condition.as_ref().is_none_or(|condition| condition.holds(image) == Ok(true))
+                };
+                rules.routes.iter().find(takes).and_then(|route| route.transform.as_ref())
+            }
         }
     }
 }
@@ -365,17 +392,18 @@ impl Pipeline {
     #[must_use]
     pub fn rules(&self, name: &str) -> Rules<'_> {
         let Some(file) = &self.file else {
-            return Rules::Same(Routed::To(Place::new(name.to_owned(), true).within(&self.namespaces)));
+            return Rules::Same(Routed::To(Place::new(name.to_owned(), true).within(&self.namespaces)), None);
         };
         let mut routes: Vec<&Route> = file.routes.iter().filter(|route| matches(&route.from, name)).collect();
         let all = routes.iter().position(|route| route.condition.is_none());
         routes.truncate(all.map_or(routes.len(), |all| all + 1));
         if routes.is_empty() {
-            return Rules::Same(file.unmatched.routed(name));
+            return Rules::Same(file.unmatched.routed(name), None);
         }
         let takes_all = matches!(routes.as_slice(), [only] if only.condition.is_none());
+        let transform = routes.first().and_then(|route| route.transform.as_ref());
         match (fixed_places(&routes, name, &self.namespaces), takes_all) {
-            (Some(mut places), true) => Rules::Same(places.pop().map_or(Routed::Filtered, Routed::To)),
+            (Some(mut places), true) => Rules::Same(places.pop().map_or(Routed::Filtered, Routed::To), transform),
             (places, _) => Rules::ByItem(ItemRules {
                 name: name.to_owned(),
                 namespaces: &self.namespaces,
@@ -440,7 +468,7 @@ mod tests {
 
     fn same(pipeline: &Pipeline, name: &str) -> Routed {
         match pipeline.rules(name) {
-            Rules::Same(routed) => routed,
+            Rules::Same(routed, _) => routed,
             Rules::ByItem(rules) => panic!("{rules:?}"),
         }
     }
@@ -498,7 +526,7 @@ routes:
                 Rules::ByItem(rules) => {
                     rules.places().map(|places| places.iter().map(|place| place.name.clone()).collect())
                 }
-                Rules::Same(routed) => panic!("{routed:?}"),
+                Rules::Same(routed, _) => panic!("{routed:?}"),
             }
         };
         let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());

@@ -25,7 +25,9 @@ impl Pipeline {
         let notation = batch.notation;
         let Batch { slots, documents, keys, .. } = batch;
         for slot in slots {
-            let (Content::Upsert(_), Some(range), Some(origin)) = (&slot.content, &slot.image, slot.origin) else { continue };
+            let (Content::Upsert(_), Some(range), Some(origin)) = (&slot.content, &slot.image, slot.origin) else {
+                continue;
+            };
             let image = Image { notation, bytes: payload.get(range.clone()).unwrap_or_default() };
             let Some(transform) = rules.get(origin).and_then(|rules| rules.transform(&image)) else { continue };
             let key = slot.key.clone().and_then(|range| keys.get(range)).map(crate::key::Key::from_bytes);
@@ -46,11 +48,20 @@ impl Pipeline {
 ///
 /// # Errors
 /// When a step cannot be done, or the target cannot hold what comes of it.
-pub(crate) fn document(image: &Image<'_>, transform: &Transform, format: Format, id_is_key: bool) -> Result<Vec<u8>, Failure> {
+pub(crate) fn document(
+    image: &Image<'_>,
+    transform: &Transform,
+    format: Format,
+    id_is_key: bool,
+) -> Result<Vec<u8>, Failure> {
     let (text, capacity) = (image.bytes, image.bytes.len());
     match (image.notation, format) {
-        (Notation::DynamoDb, Format::Json) => transformed(text, transform, format, id_is_key, JsonSink::with_capacity(capacity)),
-        (Notation::DynamoDb, Format::Bson) => transformed(text, transform, format, id_is_key, BsonSink::with_capacity(capacity)),
+        (Notation::DynamoDb, Format::Json) => {
+            transformed(text, transform, format, id_is_key, JsonSink::with_capacity(capacity))
+        }
+        (Notation::DynamoDb, Format::Bson) => {
+            transformed(text, transform, format, id_is_key, BsonSink::with_capacity(capacity))
+        }
         (Notation::Bson, _) => crate::source::mongodb::transformed(text, transform, format),
     }
 }

@@ -18,11 +18,10 @@ mod value;
 
 use crate::cause::Cause;
 use crate::encode::{Fault, Sink, Written};
-use crate::image::Notation;
 use std::collections::BTreeSet;
-use step::{Otherwise, RawStep, Step};
+use step::Step;
 
-pub(crate) use step::Fields;
+pub(crate) use step::{Fields, Otherwise, RawStep};
 pub(crate) use value::Value;
 
 /// The steps of a route, checked.
@@ -108,8 +107,7 @@ impl Transform {
 /// # Errors
 /// When the format has no exact form for one of them.
 pub(crate) fn write_fields<S: Sink>(sink: &mut S, fields: &Fields) -> Written {
-    let mut raw = |_: &mut S, _: Notation, _: &[u8]| Ok(());
-    fields.iter().try_for_each(|(name, value)| value::write_member(sink, name, value, &mut raw))
+    fields.iter().try_for_each(|(name, value)| value::write_member(sink, name, value))
 }
 
 #[cfg(test)]

@@ -116,6 +116,7 @@ pub(crate) fn visit<E>(
     let Some((first, rest)) = path.split_first() else {
         return visit_one(value).map(|()| 1);
     };
+    value.open();
     match (first, value) {
         (Part::Name(name), Value::Map(members)) => match members.iter_mut().find(|(own, _)| own == name) {
             Some((_, value)) => visit(value, rest, visit_one),

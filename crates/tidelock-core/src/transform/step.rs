@@ -231,7 +231,7 @@ fn acyclic(pairs: Vec<(Path, Path)>) -> Result<Vec<(Path, Path)>, String> {
     for (from, to) in &pairs {
         let mut reached = vec![to];
         let mut at = 0;
-        while let Some(place) = reached.get(at) {
+        while let Some(place) = reached.get(at).copied() {
             if below(place, from) || below(from, place) {
                 return Err(format!("copy: `{from}` would be copied into itself"));
             }
@@ -271,6 +271,7 @@ fn take(fields: &mut Fields, path: &Path) -> Option<Value> {
         (Some(holder), name) => {
             let mut taken = None;
             let _ = visit_path::<()>(fields, &holder, &mut |value| {
+                value.open();
                 if let Value::Map(members) = value
                     && let Some(at) = members.iter().position(|(own, _)| own == name)
                 {
@@ -299,6 +300,7 @@ fn put(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
             *place = value;
             return Ok(());
         };
+        place.open();
         match (first, place) {
             (Part::Name(name), Value::Map(members)) => {
                 let at = members.iter().position(|(own, _)| own == name).unwrap_or_else(|| {
@@ -332,6 +334,7 @@ fn keep_within(value: &mut Value, wanted: &[&[Part]]) {
     if wanted.iter().any(|rest| rest.is_empty()) {
         return;
     }
+    value.open();
     match value {
         Value::Map(members) => members.retain_mut(|(name, value)| {
             let below: Vec<&[Part]> = wanted
@@ -417,13 +420,13 @@ impl Step {
             }
             Self::Convert { fields: paths, from, to, default, missing, wrong } => {
                 for path in paths {
-                    let found = visit_path(fields, path, &mut |value| match convert(value, *from, *to) {
+                    let found = visit_path(fields, path, &mut |value| match convert(&value.opened(), *from, *to) {
                         Ok(converted) => {
                             *value = converted;
                             Ok(())
                         }
                         // What is not there in other systems is null here.
-                        Err(_) if *value == Value::Null => Ok(()),
+                        Err(_) if value.opened() == Value::Null => Ok(()),
                         Err(words) => otherwise(*wrong, value, default, words),
                     });
                     if found.map_err(|words| refused(path, words))? == 0 && !path.is_many() {
@@ -454,7 +457,7 @@ impl Step {
                 }
             }
             Self::Flatten { field, separator } => {
-                let Some(Value::Map(members)) = get(fields, field) else { return Ok(()) };
+                let Some(Value::Map(members)) = get(fields, field).map(|value| value.opened()) else { return Ok(()) };
                 take(fields, field);
                 let mut flat = Vec::new();
                 flatten(&mut flat, last_name(field), members, separator);
@@ -475,7 +478,7 @@ impl Step {
                     }
                 }
             }
-            Self::Split { field, separator, to, wrong } => match get(fields, field) {
+            Self::Split { field, separator, to, wrong } => match get(fields, field).map(|value| value.opened()) {
                 None | Some(Value::Null) => {}
                 Some(Value::Text(text)) => {
                     let parts = text.split(separator.as_str()).map(|part| Value::Text(part.to_owned())).collect();
@@ -487,9 +490,11 @@ impl Step {
             Self::Join { fields: paths, separator, to, wrong } => {
                 let mut parts = Vec::new();
                 for path in paths {
-                    visit_path(fields, path, &mut |value| match value {
+                    visit_path(fields, path, &mut |value| match &value.opened() {
                         Value::Null => Ok(()),
-                        Value::List(items) => items.iter().try_for_each(|item| text(item).map(|text| parts.push(text))),
+                        Value::List(items) => {
+                            items.iter().try_for_each(|item| text(&item.opened()).map(|text| parts.push(text)))
+                        }
                         other => text(other).map(|text| parts.push(text)),
                     })
                     .or_else(|words| if *wrong == Otherwise::Skip { Ok(0) } else { Err(refused(path, words)) })?;
@@ -500,7 +505,7 @@ impl Step {
             }
             Self::Mask { fields: paths, keep_last, with, wrong } => {
                 for path in paths {
-                    visit_path(fields, path, &mut |value| match value {
+                    visit_path(fields, path, &mut |value| match value.opened() {
                         Value::Null => Ok(()),
                         Value::Text(text) | Value::Number(text) => {
                             let hidden = text.chars().count().saturating_sub(*keep_last);
@@ -509,19 +514,19 @@ impl Step {
                             Ok(())
                         }
                         // What cannot be masked must not be shown.
-                        other => otherwise(*wrong, other, &Value::Null, format!("{other} cannot be masked")),
+                        other => otherwise(*wrong, value, &Value::Null, format!("{other} cannot be masked")),
                     })
                     .map_err(|words| refused(path, words))?;
                 }
             }
             Self::Hash { fields: paths } => {
                 for path in paths {
-                    visit_path(fields, path, &mut |value| match hash(value) {
+                    visit_path(fields, path, &mut |value| match hash(&value.opened()) {
                         Some(hash) => {
                             *value = Value::Text(hash);
                             Ok(())
                         }
-                        None if *value == Value::Null => Ok(()),
+                        None if value.opened() == Value::Null => Ok(()),
                         None => Err(format!("{value} cannot be hashed: only text, number, boolean and binary can")),
                     })
                     .map_err(|words| refused(path, words))?;
@@ -558,6 +563,7 @@ fn drop_all(fields: &mut Fields, path: &Path) {
         None => fields.retain(|(own, _)| own != name),
         Some(holder) => {
             let _ = visit_path::<()>(fields, &holder, &mut |value| {
+                value.open();
                 if let Value::Map(members) = value {
                     members.retain(|(own, _)| own != name);
                 }
@@ -585,7 +591,7 @@ fn beside(path: &Path, name: String) -> Path {
 fn flatten(out: &mut Fields, prefix: &str, members: Vec<(String, Value)>, separator: &str) {
     for (name, value) in members {
         let name = format!("{prefix}{separator}{name}");
-        match value {
+        match if matches!(value.opened(), Value::Map(_)) { value.opened() } else { value } {
             Value::Map(inner) if !inner.is_empty() => flatten(out, &name, inner, separator),
             value => out.push((name, value)),
         }

@@ -14,7 +14,7 @@ fn transform(steps: &Json) -> Result<Transform, Vec<String>> {
 fn made(steps: Json, item: Json) -> Result<Json, String> {
     let transform = transform(&steps).expect("steps");
     let text = item.to_string();
-    let document = transformed(text.as_bytes(), &transform, Format::Json, JsonSink::default());
+    let document = transformed(text.as_bytes(), &transform, Format::Json, false, JsonSink::default());
     let mut document = document.map_err(|failure| failure.to_string())?;
     document.push(b'}');
     Ok(serde_json::from_slice(&document).expect("JSON"))
@@ -114,7 +114,8 @@ fn numbers_and_untouched_fields_keep_every_digit() {
     let digits = "12345678901234567890123456789012345678";
     let transform = transform(&json!([{"rename": {"a": "b"}}])).expect("steps");
     let item = format!(r#"{{"a":{{"N":"{digits}"}},"c":{{"N":"{digits}"}},"d":{{"S":"\u00fc\n"}}}}"#);
-    let document = transformed(item.as_bytes(), &transform, Format::Json, JsonSink::default()).expect("a document");
+    let document =
+        transformed(item.as_bytes(), &transform, Format::Json, false, JsonSink::default()).expect("a document");
     let text = String::from_utf8(document).expect("UTF-8");
     assert_eq!(text, format!(r#"{{"c":{digits},"d":"\u00fc\n","b":{digits}"#));
 }

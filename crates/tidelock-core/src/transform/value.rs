@@ -1,8 +1,7 @@
 //! A part of an item, taken apart: only what a transform touches becomes one of these.
 
-use crate::cause::Cause;
+use crate::bson;
 use crate::encode::{Fault, Sink, Written, base64_bytes, base64_text};
-use crate::image::Notation;
 use crate::json::{Cursor, RawStr, is_number, unescape, write_string};
 use std::fmt;
 
@@ -22,8 +21,8 @@ pub(crate) enum Value {
     List(Vec<Self>),
     /// In the item's order.
     Map(Vec<(String, Self)>),
-    /// Nobody has looked into it: its bytes in the source's notation.
-    Raw(Notation, Vec<u8>),
+    /// BSON that nobody has looked into: the type's byte and the value's bytes.
+    Raw(u8, Vec<u8>),
 }
 
 /// The kind of a value, for messages.
@@ -83,6 +82,54 @@ impl Value {
         cursor.take(b'}').then_some(value)
     }
 
+    /// An element of BSON, not looked into.
+    pub(crate) fn element(element: &bson::Element<'_>) -> Self {
+        Self::Raw(element.kind, element.raw.to_vec())
+    }
+
+    /// Looks into what nobody has looked into; what has no form here stays as it is.
+    pub(crate) fn open(&mut self) {
+        let Self::Raw(kind, bytes) = self else { return };
+        let Ok(value) = bson::value(*kind, bytes) else { return };
+        let opened = match value {
+            bson::Value::Null => Self::Null,
+            bson::Value::Boolean(value) => Self::Boolean(value),
+            bson::Value::Int32(number) => Self::Number(number.to_string()),
+            bson::Value::Int64(number) => Self::Number(number.to_string()),
+            bson::Value::Double(number) if number.is_finite() => Self::Double(number),
+            bson::Value::Decimal128(_) => match bson::plain(value) {
+                bson::Plain::Number(text) => Self::Number(text),
+                _ => return,
+            },
+            bson::Value::String(text) => Self::Text(text.to_owned()),
+            bson::Value::DateTime(milliseconds) => Self::Date(milliseconds),
+            bson::Value::Binary { subtype: 0, bytes } => Self::Binary(bytes.to_vec()),
+            bson::Value::Document(elements) => {
+                let members =
+                    elements.map(|element| element.map(|element| (element.name.to_owned(), Self::element(&element))));
+                match members.collect() {
+                    Ok(members) => Self::Map(members),
+                    Err(_) => return,
+                }
+            }
+            bson::Value::Array(elements) => {
+                match elements.map(|element| element.map(|element| Self::element(&element))).collect() {
+                    Ok(items) => Self::List(items),
+                    Err(_) => return,
+                }
+            }
+            _ => return,
+        };
+        *self = opened;
+    }
+
+    /// The value, looked into.
+    pub(crate) fn opened(&self) -> Self {
+        let mut value = self.clone();
+        value.open();
+        value
+    }
+
     /// What a pipeline's file says: JSON or YAML.
     pub(crate) fn literal(value: &serde_json::Value) -> Self {
         match value {
@@ -101,11 +148,7 @@ impl Value {
     ///
     /// # Errors
     /// When the format has no exact form for it; the path is from here on.
-    pub(crate) fn write<S: Sink>(
-        &self,
-        sink: &mut S,
-        raw: &mut impl FnMut(&mut S, Notation, &[u8]) -> Written,
-    ) -> Written {
+    pub(crate) fn write<S: Sink>(&self, sink: &mut S) -> Written {
         match self {
             Self::Null => sink.null(),
             Self::Boolean(value) => sink.boolean(*value),
@@ -117,33 +160,28 @@ impl Value {
             Self::List(items) => {
                 sink.begin_list();
                 for (index, item) in items.iter().enumerate() {
-                    item.write(sink, raw).map_err(|fault| at(fault, &index.to_string()))?;
+                    item.write(sink).map_err(|fault| at(fault, &index.to_string()))?;
                 }
                 sink.end_list();
             }
             Self::Map(members) => {
                 sink.begin_map();
                 for (name, value) in members {
-                    write_member(sink, name, value, raw)?;
+                    write_member(sink, name, value)?;
                 }
                 sink.end_map();
             }
-            Self::Raw(notation, bytes) => raw(sink, *notation, bytes)?,
+            Self::Raw(kind, bytes) => sink.bson(*kind, bytes)?,
         }
         Ok(())
     }
 }
 
 /// Tells a sink of a member.
-pub(crate) fn write_member<S: Sink>(
-    sink: &mut S,
-    name: &str,
-    value: &Value,
-    raw: &mut impl FnMut(&mut S, Notation, &[u8]) -> Written,
-) -> Written {
+pub(crate) fn write_member<S: Sink>(sink: &mut S, name: &str, value: &Value) -> Written {
     let escaped = json_text(name);
     sink.name(escaped.as_raw())?;
-    value.write(sink, raw).map_err(|fault| at(fault, name))
+    value.write(sink).map_err(|fault| at(fault, name))
 }
 
 fn at(mut fault: Box<Fault>, step: &str) -> Box<Fault> {
@@ -194,9 +232,4 @@ fn list<'a, T>(cursor: &mut Cursor<'a>, mut element: impl FnMut(&mut Cursor<'a>)
         })
         .ok()?;
     Some(items)
-}
-
-/// A value that cannot be what a step needs.
-pub(crate) fn wrong(detail: String) -> Box<Fault> {
-    Fault::new(Cause::InvalidValue, detail)
 }

@@ -92,9 +92,10 @@ pub(crate) fn transformed<S: Sink>(
     text: &[u8],
     transform: &Transform,
     format: Format,
+    id_is_key: bool,
     mut sink: S,
 ) -> Result<Vec<u8>, Failure> {
-    let reserved = Reserved { id: format == Format::Bson, id_is_key: false };
+    let reserved = Reserved { id: format == Format::Bson, id_is_key };
     let hash = |_: &Value| None;
     attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform, &hash).map_err(failure)?;
     Ok(sink.into_bytes())

@@ -3,8 +3,9 @@
 use super::ID_FIELD;
 use crate::bson::{Element, Elements, MAX_LEVELS, Malformed, Plain, Value, plain};
 use crate::cause::{Cause, Failure};
-use crate::encode::{Fault, Format, MARK_FIELD, Written, base64_text};
+use crate::encode::{BsonSink, Fault, Format, JsonSink, MARK_FIELD, Sink, Written, base64_text};
 use crate::json::write_string;
+use crate::transform::{Fields, Touch, Transform, Value as TransformValue, write_fields};
 use std::io::Write as _;
 
 /// The document as the format's [sink](crate::encode::Sink) writes one; `bson` is the whole document.
@@ -15,6 +16,52 @@ pub fn document(bson: &[u8], format: Format) -> Result<Vec<u8>, Failure> {
     let mut out = Vec::with_capacity(bson.len());
     write(&mut out, bson, format).map_err(|fault| fault.into_failure())?;
     Ok(out)
+}
+
+/// A value as JSON.
+///
+/// # Errors
+/// When JSON has no form for it.
+pub(crate) fn write_json(out: &mut Vec<u8>, kind: u8, raw: &[u8]) -> Written {
+    value(out, crate::bson::value(kind, raw).map_err(malformed)?, 1)
+}
+
+/// The document that a transform makes of a document; `bson` is the whole of it.
+///
+/// # Errors
+/// When it is no BSON, a step cannot be done, or the target cannot hold what comes of it.
+pub(crate) fn transformed(bson: &[u8], transform: &Transform, format: Format) -> Result<Vec<u8>, Failure> {
+    let capacity = bson.len();
+    let written = match format {
+        Format::Json => transform_into(JsonSink::with_capacity(capacity), bson, transform),
+        Format::Bson => transform_into(BsonSink::with_capacity(capacity), bson, transform),
+    };
+    written.map_err(|fault| fault.into_failure())
+}
+
+fn transform_into<S: Sink>(mut sink: S, bson: &[u8], transform: &Transform) -> Result<Vec<u8>, Box<Fault>> {
+    sink.begin_document();
+    let mut fields = Fields::new();
+    for element in Elements::new(bson).map_err(malformed)? {
+        let element = element.map_err(malformed)?;
+        if element.name == ID_FIELD {
+            continue;
+        }
+        check(element.value, 1).map_err(|fault| at(fault, element.name))?;
+        match transform.touch(element.name) {
+            Touch::Dropped => {}
+            // Written at the end, where they come in their own order.
+            Touch::Untouched | Touch::Touched => {
+                fields.push((element.name.to_owned(), TransformValue::element(&element)))
+            }
+        }
+    }
+    transform.run(&mut fields, &|_| None)?;
+    if let Some((name, _)) = fields.iter().find(|(name, _)| name == ID_FIELD || name == MARK_FIELD) {
+        return Err(Fault::new(Cause::ReservedField, format!("`{name}` is the target's own field, or tidelock's")));
+    }
+    write_fields(&mut sink, &fields)?;
+    Ok(sink.into_bytes())
 }
 
 fn write(out: &mut Vec<u8>, bson: &[u8], format: Format) -> Written {

@@ -26,6 +26,7 @@ mod document;
 mod key;
 
 pub use document::document;
+pub(crate) use document::{transformed, write_json};
 pub use key::DocumentKey;
 
 /// The field that is a document's key.
