@@ -24,4 +24,5 @@ mod start;
 mod stream;
 mod templates;
 mod tidy;
+mod transform;
 mod walls;

@@ -18,7 +18,7 @@ use crate::encode::Format;
 use crate::fence::overtakes;
 use crate::image::{Image, Notation};
 use crate::key::Key;
-use crate::pipeline::{Routed, Rules};
+use crate::pipeline::{Routed, Rules, document};
 use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Salvage, Store, Write};
 use crate::version::{Mark, Version};
 use std::cmp::Ordering;
@@ -95,7 +95,7 @@ struct Belongs {
 }
 
 impl Wish<'_> {
-    fn belongs(&self, item: Option<Item>) -> Result<Belongs, Failure> {
+    fn belongs(&self, item: Option<Item>, format: Format) -> Result<Belongs, Failure> {
         let Some(item) = item else { return Ok(Belongs::default()) };
         if let Rules::ByItem(rules) = self.rules {
             match rules.locate(&item.image()) {
@@ -104,7 +104,11 @@ impl Wish<'_> {
                 Routed::Refused(failure) => return Ok(Belongs { document: None, nowhere: Some(failure) }),
             }
         }
-        Ok(Belongs { document: Some(item.document?), nowhere: None })
+        let made = match self.rules.transform(&item.image()) {
+            Some(transform) => document(&item.image(), transform, format, self.key)?,
+            None => item.document?,
+        };
+        Ok(Belongs { document: Some(made), nowhere: None })
     }
 }
 
@@ -284,7 +288,7 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let items = read(source, &asked, store.format(), call.deadline).await;
         let mut ready = Vec::new();
         for (((&index, wish), found), item) in open.iter().zip(&asked).zip(looked).zip(items) {
-            let belongs = item.and_then(|item| wish.belongs(item));
+            let belongs = item.and_then(|item| wish.belongs(item, store.format()));
             match found.and_then(|found| Ok((found, belongs?))) {
                 Ok((found, item)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
                 Err(failure) => set(&mut outcomes, index, Err(failure)),

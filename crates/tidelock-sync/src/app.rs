@@ -100,8 +100,9 @@ impl<R: Open> App<R> {
         decode: impl Fn(&[u8], Format) -> Result<Batch, EnvelopeError>,
     ) -> Result<BatchResponse, Fatal> {
         let started = Instant::now();
-        let batch =
-            decode(payload, self.target.format()).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
+        let format = self.target.format();
+        let mut batch = decode(payload, format).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
+        self.pipeline.shape(payload, &mut batch, format);
         let decoded = started.elapsed();
         let now_ms = now_ms();
         let at = Circumstances {

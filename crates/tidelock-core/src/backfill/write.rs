@@ -5,11 +5,12 @@ use crate::cause::{Cause, Disposition, Failure};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::{History, Letter, Post, post, scanned_letter};
-use crate::pipeline::{OnConflict, Pipeline, Routed, Rules};
+use crate::pipeline::{OnConflict, Pipeline, Routed, Rules, document};
 use crate::queue::{Bucket, Outbox};
 use crate::salvage::Salvaging;
 use crate::slow::{Source, Wish, backfill};
 use crate::target::{Call, Done, Place, Salvage, Store};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -102,23 +103,28 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             written.again = Some(failure);
             return refused;
         };
-        let (mut wishes, mut documents, mut items) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wishes, mut documents, mut items) = (Vec::new(), Vec::<Cow<'_, [u8]>>::new(), Vec::new());
         for going in &going {
-            match &going.item.item.document {
+            let (image, key) = (going.item.item.image(), Key::from_bytes(&going.item.key));
+            let made = match rules.transform(&image) {
+                Some(transform) => document(&image, transform, self.target.format(), key).map(Cow::Owned),
+                None => going.item.item.document.as_deref().map(Cow::Borrowed).map_err(Failure::clone),
+            };
+            match made {
                 Ok(document) => {
-                    let key = Key::from_bytes(&going.item.key);
                     let policy = self.pipeline.policy(self.origin, [going.item.item.image()]);
                     let salvage = match policy.on_conflict {
                         OnConflict::Salvage => Salvage::Allowed,
                         OnConflict::Park => Salvage::Never,
                     };
                     wishes.push(Wish { origin: self.origin, rules, into: &going.place, key, version, salvage });
-                    documents.push(document.as_slice());
+                    documents.push(document);
                     items.push(going);
                 }
-                Err(failure) => refused.push((failure.clone(), going.item, going.place.clone())),
+                Err(failure) => refused.push((failure, going.item, going.place.clone())),
             }
         }
+        let documents: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
         let target = Salvaging::new(self.target);
         let told = backfill(&target, self.source, &wishes, &documents, call).await;
         for (going, (wish, told)) in items.into_iter().zip(wishes.iter().zip(told)) {

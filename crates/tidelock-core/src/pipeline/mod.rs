@@ -28,6 +28,7 @@ use crate::target::{Namespaces, Place, ShardValue};
 use crate::transform::{Otherwise, RawStep, Transform};
 use condition::Condition;
 use serde::Deserialize;
+pub(crate) use shape::document;
 use template::Template;
 
 /// What follows from an item, or from its source's name.

@@ -177,7 +177,9 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
             ends.push(payload.len());
         }
         payload.push_str("]}");
-        let batch = (self.decode)(payload.as_bytes(), self.target.format()).map_err(|error| error.message)?;
+        let format = self.target.format();
+        let mut batch = (self.decode)(payload.as_bytes(), format).map_err(|error| error.message)?;
+        self.pipeline.shape(payload.as_bytes(), &mut batch, format);
         let mut slots = Vec::with_capacity(ends.len());
         let mut from = 0;
         for end in ends {
