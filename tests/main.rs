@@ -19,6 +19,7 @@ mod dead_letters;
 mod faults;
 mod opensearch;
 mod redrive;
+mod routes;
 mod salvage;
 mod start;
 mod stream;

@@ -164,3 +164,12 @@ async fn a_batch_that_only_the_whole_can_bring_back_fails_as_a_whole() {
     assert!(message.contains("the whole batch must come again"), "{message}");
     assert!(index.get("2").await.is_some(), "its neighbour is written all the same");
 }
+
+#[tokio::test]
+async fn what_only_one_kind_of_target_knows_is_refused_for_others() {
+    let sharded = r#"{"version": 1, "routes": [{"from": "t", "shard_key": ["a"]}]}"#;
+    refused(&[("TIDELOCK_PIPELINE", sharded)], &["`shard_key` is for MongoDB alone"]).await;
+    let routed = r#"{"version": 1, "routes": [{"from": "t", "to": "c", "routing": "{id}"}]}"#;
+    let other = [("TIDELOCK_TARGET", "mongodb://127.0.0.1:1/db"), ("TIDELOCK_PIPELINE", routed)];
+    refused(&other, &["`routing` and `ingest_pipeline` are for OpenSearch alone"]).await;
+}

@@ -1,6 +1,6 @@
 //! A source's item in the source's own notation, and the fields that routes look for in it.
 
-use crate::bson::{Elements, Plain, plain};
+use crate::bson::{Elements, Plain, Value, plain, value as bson_value};
 use crate::json::{Cursor, Malformed, canonical_text, unescape};
 use std::borrow::Cow;
 
@@ -50,6 +50,43 @@ impl<'a> Image<'a> {
     }
 }
 
+impl<'a> Image<'a> {
+    /// The value at a path of a BSON document: its type's byte, and its bytes.
+    pub(crate) fn element(&self, path: &[String]) -> Option<(u8, &'a [u8])> {
+        let (last, containers) = path.split_last()?;
+        let mut elements = Elements::new(self.bytes).ok()?;
+        let named = |elements: Elements<'a>, name: &String| elements.flatten().find(|element| element.name == name);
+        for name in containers {
+            match plain(named(elements, name)?.value) {
+                Plain::Map(inner) => elements = inner,
+                _ => return None,
+            }
+        }
+        named(elements, last).map(|element| (element.kind, element.raw))
+    }
+}
+
+impl<'a> Field<'a> {
+    /// What a value of BSON is to routes.
+    pub(crate) fn of_bson(value: Value<'a>) -> Self {
+        match plain(value) {
+            Plain::Null => Self::Null,
+            Plain::Boolean(value) => Self::Boolean(value),
+            Plain::Number(text) => match canonical_text(text.as_bytes()) {
+                Some(text) => Self::Number(Cow::Owned(text.into_owned())),
+                None => Self::Missing,
+            },
+            Plain::Text(text) => Self::Text(text),
+            Plain::Binary(_) => Self::Other("binary"),
+            Plain::Map(_) => Self::Other("a map"),
+            Plain::List(_) => Self::Other("a list"),
+            Plain::Timestamp { .. } => Self::Other("a timestamp"),
+            Plain::CodeWithScope { .. } => Self::Other("JavaScript with scope"),
+            Plain::Nothing(what) => Self::Other(what),
+        }
+    }
+}
+
 /// The attribute at a path. What is not well-formed is not there: the decoder has refused the record for it.
 fn attribute<'a>(item: &'a [u8], path: &[String]) -> Result<Field<'a>, Malformed> {
     let mut cursor = Cursor::new(item);
@@ -67,27 +104,8 @@ fn attribute<'a>(item: &'a [u8], path: &[String]) -> Result<Field<'a>, Malformed
 
 /// The element at a path of a document; what JSON writes as text is a text.
 fn element<'a>(document: &'a [u8], path: &[String]) -> Option<Field<'a>> {
-    let (last, containers) = path.split_last()?;
-    let mut elements = Elements::new(document).ok()?;
-    let named = |elements: Elements<'a>, name: &String| elements.flatten().find(|element| element.name == name);
-    for name in containers {
-        match plain(named(elements, name)?.value) {
-            Plain::Map(inner) => elements = inner,
-            _ => return None,
-        }
-    }
-    Some(match plain(named(elements, last)?.value) {
-        Plain::Null => Field::Null,
-        Plain::Boolean(value) => Field::Boolean(value),
-        Plain::Number(text) => Field::Number(Cow::Owned(canonical_text(text.as_bytes())?.into_owned())),
-        Plain::Text(text) => Field::Text(text),
-        Plain::Binary(_) => Field::Other("binary"),
-        Plain::Map(_) => Field::Other("a map"),
-        Plain::List(_) => Field::Other("a list"),
-        Plain::Timestamp { .. } => Field::Other("a timestamp"),
-        Plain::CodeWithScope { .. } => Field::Other("JavaScript with scope"),
-        Plain::Nothing(what) => Field::Other(what),
-    })
+    let (kind, raw) = Image { notation: Notation::Bson, bytes: document }.element(path)?;
+    bson_value(kind, raw).ok().map(Field::of_bson)
 }
 
 /// Moves to the value of a member of the object that comes next; `false` when it has none of the name.

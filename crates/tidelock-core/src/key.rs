@@ -52,7 +52,7 @@ pub struct Key<'a>(&'a [u8]);
 impl<'a> Key<'a> {
     /// The key in bytes that [`KeyWriter`] wrote.
     #[must_use]
-    pub(crate) fn from_bytes(bytes: &'a [u8]) -> Self {
+    pub fn from_bytes(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 

@@ -10,8 +10,10 @@
 //!   a clock's, so that every later change still passes.
 
 mod drain;
+mod merge;
 
 pub use drain::{drain, foretell};
+pub(crate) use merge::softened_new;
 
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
@@ -19,8 +21,8 @@ use crate::fence::overtakes;
 use crate::image::{Image, Notation};
 use crate::key::Key;
 use crate::pipeline::{Routed, Rules, document};
-use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Salvage, Store, Write};
-use crate::version::{Mark, Version};
+use crate::target::{Call, Deletes, Done, Found, Manner, Operation, Outcome, Place, Put, Salvage, Store, Write};
+use crate::version::{Judgement, Mark, Version};
 use std::cmp::Ordering;
 use std::time::Instant;
 
@@ -84,32 +86,45 @@ pub struct Wish<'a> {
     pub version: Version<'a>,
     /// See [`Operation::salvage`].
     pub salvage: Salvage,
+    /// See [`Operation::manner`].
+    pub manner: Option<&'a Manner>,
 }
 
 /// What of an item belongs to a place.
 #[derive(Debug, Default)]
 struct Belongs {
     document: Option<Vec<u8>>,
+    /// The source holds no such item.
+    gone: bool,
     /// The item belongs nowhere, because no place can be made of it: that is to be told when nothing of it is left here.
     nowhere: Option<Failure>,
 }
 
 impl Wish<'_> {
     fn belongs(&self, item: Option<Item>, format: Format) -> Result<Belongs, Failure> {
-        let Some(item) = item else { return Ok(Belongs::default()) };
+        let Some(item) = item else { return Ok(Belongs { gone: true, ..Belongs::default() }) };
         if let Rules::ByItem(rules) = self.rules {
-            match rules.locate(&item.image()) {
+            match rules.locate(&item.image(), self.key) {
                 Routed::To(place) if place == *self.into => {}
                 Routed::To(_) | Routed::Filtered => return Ok(Belongs::default()),
-                Routed::Refused(failure) => return Ok(Belongs { document: None, nowhere: Some(failure) }),
+                Routed::Refused(failure) => return Ok(Belongs { nowhere: Some(failure), ..Belongs::default() }),
             }
         }
         let made = match self.rules.transform(&item.image()) {
             Some(transform) => document(&item.image(), transform, format, self.key)?,
             None => item.document?,
         };
-        Ok(Belongs { document: Some(made), nowhere: None })
+        Ok(Belongs { document: Some(made), ..Belongs::default() })
     }
+}
+
+/// Whether operations are news of a live stream, not what may be old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    No,
+    Yes,
+    /// And there is no source that could be read.
+    AndAll,
 }
 
 /// What a look says about a change.
@@ -124,7 +139,7 @@ enum Step<W> {
 }
 
 /// Compares a change with what is stored, which may be what we have just `written`.
-fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool) -> Step<W> {
+fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, news: News) -> Step<W> {
     let (version, write) = (&operation.version, operation.write);
     let order = |mark: &Mark| mark.compare(&version.mark());
     if let Some(fence) = &found.fence
@@ -146,6 +161,13 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool) ->
     let Some(stored) = &found.document else { return Step::Write(None) };
     let over = || Step::Write(Some(stored.witness.clone()));
     match stored.mark.as_ref().and_then(order) {
+        Some(Ordering::Greater)
+            if news != News::No && version.judge(stored.mark.as_ref()) == Judgement::OrderConflict =>
+        {
+            let known = stored.mark.as_ref().map_or("", |mark| mark.exact.as_str());
+            let detail = format!("version {} is older than the stored {known}, but it happened later", version.exact);
+            Step::Done(Err(Failure::new(Cause::OrderConflict, detail)))
+        }
         Some(Ordering::Greater) => Step::Done(Ok(Done::Stale)),
         Some(Ordering::Less) => over(),
         Some(Ordering::Equal) if write == Write::Delete => over(),
@@ -161,6 +183,8 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool) ->
                 format!("another change of the same version, {}, is stored", version.exact),
             )))
         }
+        // As in the live lane: news take over what nobody else can settle.
+        None if news == News::AndAll => over(),
         None => Step::Done(Err(Failure::new(
             Cause::ForeignDocument,
             match &stored.mark {
@@ -175,6 +199,16 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool) ->
 
 /// Writes what the operations say, each on a key of its own, unless something newer is known. One outcome each, by position.
 pub async fn settle<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+    settle_as(store, operations, call, News::No).await
+}
+
+/// Writes news of a live stream that keep a part of what is stored: looked at and written over as [`settle`] does it, judged as the
+/// live lane does.
+pub async fn merge<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+    settle_as(store, operations, call, if call.truth { News::Yes } else { News::AndAll }).await
+}
+
+async fn settle_as<S: Store>(store: &S, operations: &[Operation<'_>], call: Call, news: News) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; operations.len()];
     let mut open: Vec<usize> = (0..operations.len()).collect();
     // What has been written and is looked at once more.
@@ -187,7 +221,12 @@ pub async fn settle<S: Store>(store: &S, operations: &[Operation<'_>], call: Cal
         let looked = answers(store.look(&asked, call).await, asked.len());
         let mut steps = Vec::new();
         for ((&index, operation), found) in open.iter().zip(&asked).zip(looked) {
-            let outcome = match found.map(|found| step(operation, &found, flag(&written, index))) {
+            let found = found.and_then(|found| Ok((merged(operation, &found, store.format())?, found)));
+            let (content, found) = match found {
+                Ok((content, found)) => (content, Ok(found)),
+                Err(failure) => (None, Err(failure)),
+            };
+            let outcome = match found.map(|found| step(operation, &found, flag(&written, index), news)) {
                 Err(failure) => Err(failure),
                 Ok(Step::Done(outcome)) => {
                     // Looked at once more: it is there, or what is newer is.
@@ -195,11 +234,11 @@ pub async fn settle<S: Store>(store: &S, operations: &[Operation<'_>], call: Cal
                 }
                 Ok(Step::Write(None)) if flag(&written, index) && operation.write == Write::Delete => Ok(Done::Applied),
                 Ok(Step::Write(over)) => {
-                    steps.push((index, *operation, over, None));
+                    steps.push((index, *operation, over, None, content));
                     continue;
                 }
                 Ok(Step::Remove(witness, fence)) => {
-                    steps.push((index, *operation, Some(witness), Some(fence)));
+                    steps.push((index, *operation, Some(witness), Some(fence), None));
                     continue;
                 }
             };
@@ -210,8 +249,17 @@ pub async fn settle<S: Store>(store: &S, operations: &[Operation<'_>], call: Cal
     finish(outcomes)
 }
 
-/// An operation to carry out: its index, what it writes over, and the fence by whose version it removes instead.
-type Pending<'a, W> = (usize, Operation<'a>, Option<W>, Option<Mark>);
+/// The document that an operation makes together with what is stored; `None`: its own.
+fn merged<W>(operation: &Operation<'_>, found: &Found<W>, format: Format) -> Result<Option<Vec<u8>>, Failure> {
+    let (Write::Upsert(document), Some(manner)) = (operation.write, operation.manner) else { return Ok(None) };
+    let Some(stored) = found.document.as_ref().filter(|_| !manner.preserve.is_empty()) else { return Ok(None) };
+    let merged = stored.body.as_ref().and_then(|body| merge::merged(format, document, body, &manner.preserve));
+    merged.map(Some).ok_or_else(|| Failure::new(Cause::UnexpectedAnswer, "the stored document cannot be read"))
+}
+
+/// An operation to carry out: its index, what it writes over, the fence by whose version it removes instead, and its document
+/// where that is not its own.
+type Pending<'a, W> = (usize, Operation<'a>, Option<W>, Option<Mark>, Option<Vec<u8>>);
 
 /// Puts; gives back what is to be looked at again.
 async fn carry_out<S: Store>(
@@ -226,8 +274,11 @@ async fn carry_out<S: Store>(
     }
     let puts: Vec<Put<'_, S::Witness>> = steps
         .iter()
-        .map(|(_, operation, over, fence)| {
+        .map(|(_, operation, over, fence, content)| {
             let mut operation = *operation;
+            if let Some(content) = content {
+                operation.write = Write::Upsert(content);
+            }
             if let Some(version) = fence.as_ref().and_then(Mark::version) {
                 (operation.write, operation.version) = (Write::Delete, version);
             }
@@ -236,7 +287,7 @@ async fn carry_out<S: Store>(
         .collect();
     let results = answers(store.put(&puts, call).await, puts.len());
     let mut open = Vec::new();
-    for ((index, _, _, fence), result) in steps.iter().zip(results) {
+    for ((index, _, _, fence, _), result) in steps.iter().zip(results) {
         match result {
             Ok(true) => {
                 if let Some(flag) = written.get_mut(*index) {
@@ -289,8 +340,14 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
         let mut ready = Vec::new();
         for (((&index, wish), found), item) in open.iter().zip(&asked).zip(looked).zip(items) {
             let belongs = item.and_then(|item| wish.belongs(item, store.format()));
-            match found.and_then(|found| Ok((found, belongs?))) {
-                Ok((found, item)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
+            let both = found.and_then(|found| {
+                let mut item = belongs?;
+                let stays = as_wanted(wish, &found, &mut item, store.format())?;
+                Ok((found, item, stays))
+            });
+            match both {
+                Ok((_, _, true)) => set(&mut outcomes, index, Ok(Done::Stale)),
+                Ok((found, item, false)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
                 Err(failure) => set(&mut outcomes, index, Err(failure)),
             }
         }
@@ -339,8 +396,33 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
     finish(outcomes).into_iter().zip(nowhere).map(|(outcome, nowhere)| Told { outcome, nowhere }).collect()
 }
 
+/// Makes of what belongs there what the route wants written; whether what is stored stays as it is.
+fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs, format: Format) -> Result<bool, Failure> {
+    let Some(manner) = wish.manner else { return Ok(false) };
+    let unreadable = || Failure::new(Cause::UnexpectedAnswer, "the stored document cannot be read");
+    let body = found.document.as_ref().map(|stored| stored.body.as_deref());
+    match (&mut item.document, body, &manner.deletes) {
+        (Some(document), Some(body), _) if !manner.preserve.is_empty() => {
+            let merged = body.and_then(|body| merge::merged(format, document, body, &manner.preserve));
+            *document = merged.ok_or_else(unreadable)?;
+        }
+        (Some(_), ..) => {}
+        (None, _, Deletes::Ignore) if item.gone => return Ok(true),
+        (None, Some(body), deletes @ Deletes::Soft { .. }) if item.gone => {
+            let body = body.ok_or_else(unreadable)?;
+            if merge::is_soft(format, body, deletes) {
+                return Ok(true);
+            }
+            item.document = Some(merge::softened(format, body, deletes, wish.version.at).ok_or_else(unreadable)?);
+        }
+        (None, ..) => {}
+    }
+    Ok(false)
+}
+
 fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Operation<'a> {
-    Operation { into: wish.into, key: wish.key, write, version, salvage: wish.salvage }
+    let (key, salvage, manner) = (wish.into.key(wish.key), wish.salvage, wish.manner);
+    Operation { into: wish.into, key, write, version, salvage, manner }
 }
 
 /// The version to write what the source says now with: the newest of the change's own and what the target knows.
@@ -476,13 +558,14 @@ mod tests {
             write: Write::Upsert(b"{}"),
             version,
             salvage: Salvage::Allowed,
+            manner: None,
         };
         let stored = |part: bool| {
             let mark = Mark { part, ..version.mark() };
-            Found { document: Some(Stored { witness: 7, mark: Some(mark) }), fence: None }
+            Found { document: Some(Stored { witness: 7, mark: Some(mark), body: None }), fence: None }
         };
-        assert_eq!(step(&operation, &stored(true), false), Step::Write(Some(7)));
-        assert_eq!(step(&operation, &stored(true), true), Step::Done(Ok(Done::Applied)));
-        assert_eq!(step(&operation, &stored(false), false), Step::Done(Ok(Done::Applied)));
+        assert_eq!(step(&operation, &stored(true), false, News::No), Step::Write(Some(7)));
+        assert_eq!(step(&operation, &stored(true), true, News::No), Step::Done(Ok(Done::Applied)));
+        assert_eq!(step(&operation, &stored(false), false, News::No), Step::Done(Ok(Done::Applied)));
     }
 }

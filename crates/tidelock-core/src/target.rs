@@ -25,6 +25,47 @@ pub struct Place {
     pub literal: bool,
     /// Fields of a sharded collection's key and their values, in the key's order; empty elsewhere.
     pub shard_key: Vec<(String, ShardValue)>,
+    /// OpenSearch: what decides the shard; `None`: the id. It is a part of the id, or of the source's key, so that one id never has
+    /// two of them.
+    pub routing: Option<String>,
+    /// The document's id where it is not the source's key, in the form of a [`Key`].
+    pub id: Option<Vec<u8>>,
+}
+
+/// How a route wants documents written, beside where.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// OpenSearch: the [ingest pipeline](https://docs.opensearch.org/latest/ingest-pipelines/) that documents go through.
+    pub ingest_pipeline: Option<String>,
+    /// Fields at the top of the stored document that belong to the target's users: they are kept as they are.
+    pub preserve: Vec<String>,
+    /// What becomes of deletes.
+    pub deletes: Deletes,
+}
+
+/// See [`Manner::deletes`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Deletes {
+    /// The document goes.
+    #[default]
+    Hard,
+    /// The document stays and says that it is deleted: in the field `flag`, and, in the field `at`, since when.
+    Soft {
+        /// True in deleted documents.
+        flag: String,
+        /// The source's time of the delete; empty: it is not told.
+        at: String,
+    },
+    /// The document stays as it is.
+    Ignore,
+}
+
+impl Manner {
+    /// What is stored has to be read before it is written over.
+    #[must_use]
+    pub fn needs_stored(&self) -> bool {
+        !self.preserve.is_empty() || matches!(self.deletes, Deletes::Soft { .. })
+    }
 }
 
 /// How a target reads the names of places.
@@ -58,13 +99,19 @@ impl Place {
     pub fn new(name: String, literal: bool) -> Self {
         // One place has one form: where there is no dot, nothing can be separated.
         let literal = literal && name.contains('.');
-        Self { name, literal, shard_key: Vec::new() }
+        Self { name, literal, shard_key: Vec::new(), routing: None, id: None }
+    }
+
+    /// The key that gives the id of a document here; `source` is the source's.
+    #[must_use]
+    pub fn key<'a>(&'a self, source: Key<'a>) -> Key<'a> {
+        self.id.as_deref().map_or(source, Key::from_bytes)
     }
 
     /// The form that all names of one place have in a target.
     #[must_use]
     pub fn within(self, namespaces: &Namespaces) -> Self {
-        let shard_key = self.shard_key;
+        let (shard_key, routing, id) = (self.shard_key, self.routing, self.id);
         let place = match namespaces {
             Namespaces::AsWritten => Self::new(self.name, self.literal),
             Namespaces::Single => Self::new(self.name, true),
@@ -73,7 +120,7 @@ impl Place {
             }
             Namespaces::Databases(_) => Self::new(self.name, self.literal),
         };
-        Self { shard_key, ..place }
+        Self { shard_key, routing, id, ..place }
     }
 
     /// Database and collection, with `default` where the name gives no database; `None` when there is neither.
@@ -91,7 +138,7 @@ impl Place {
 pub struct Operation<'a> {
     /// Where the document goes.
     pub into: &'a Place,
-    /// The source's key, which gives the id.
+    /// What gives the id: the source's key, or [the place's own](Place::key).
     pub key: Key<'a>,
     /// What to write.
     pub write: Write<'a>,
@@ -99,6 +146,8 @@ pub struct Operation<'a> {
     pub version: Version<'a>,
     /// What may become of fields that the target has no place for.
     pub salvage: Salvage,
+    /// How the route wants it written; `None`: plainly.
+    pub manner: Option<&'a Manner>,
 }
 
 /// Whether fields of a document are [set aside](crate::salvage).
@@ -173,6 +222,8 @@ pub struct Stored<W> {
     pub witness: W,
     /// The version that wrote it; `None` when it has none that can be read.
     pub mark: Option<Mark>,
+    /// All of it, in the target's format, where the operation's manner [needs it](Manner::needs_stored).
+    pub body: Option<Vec<u8>>,
 }
 
 /// A write by compare-and-set.
@@ -190,7 +241,8 @@ pub trait Store: Target {
     /// What proves that a document has not changed.
     type Witness: Clone + std::fmt::Debug;
 
-    /// Reads document and fence of each operation's location, by position.
+    /// Reads document and fence of each operation's location, by position; the whole document where the operation's manner needs
+    /// what is stored. The witness proves of what the manner preserves that it has not changed, either.
     async fn look(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Found<Self::Witness>, Failure>>;
 
     /// Reads the fence of each operation's location alone, by position.

@@ -196,6 +196,12 @@ impl<'a, C: Credentials> Run<'a, C> {
         chunks
     }
 
+    /// A part of the stored document belongs to the target's users.
+    fn preserves(&self, operation: usize) -> bool {
+        let manner = self.operations.get(operation).and_then(|operation| operation.manner);
+        manner.is_some_and(|manner| !manner.preserve.is_empty())
+    }
+
     /// The condition that an operation is sent with at first.
     pub(crate) fn guard(&self, kind: Kind, operation: usize) -> Condition {
         match self.mode {
@@ -205,6 +211,7 @@ impl<'a, C: Credentials> Run<'a, C> {
             Mode::Live { truth: false } => Condition::Older,
             Mode::Live { truth: true } => Condition::OwnOlder,
             Mode::Put(puts) => match puts.get(operation).and_then(|put| put.over.as_ref()) {
+                Some(unchanged) if self.preserves(operation) => Condition::StoredWith(unchanged.clone()),
                 Some(unchanged) => Condition::Stored(unchanged.clone()),
                 None => Condition::OwnOlder,
             },
@@ -374,7 +381,8 @@ mod tests {
         for (digits, held) in [(1, true), (34, true), (35, false), (38, false)] {
             let mut into = Place::new("c".to_owned(), false);
             into.shard_key = vec![("zip".to_owned(), ShardValue::Number("7".repeat(digits)))];
-            let operation = Operation { into: &into, key, write: Write::Delete, version, salvage: Salvage::Never };
+            let operation =
+                Operation { into: &into, key, write: Write::Delete, version, salvage: Salvage::Never, manner: None };
             let checked = check_shard_key(&operation).map_err(|failure| failure.cause);
             assert_eq!(checked, if held { Ok(()) } else { Err(Cause::InvalidId) }, "{digits}");
         }

@@ -144,15 +144,23 @@ impl<'r, 'a, C: Credentials> Caller<'r, 'a, C> {
         }
     }
 
-    /// What is stored at these spots.
-    pub(crate) async fn find(&mut self, database: &str, collection: &str, spots: &[Spot]) -> Result<Found, Stop> {
+    /// What is stored at these spots: marks, or `whole` documents.
+    pub(crate) async fn find(
+        &mut self,
+        database: &str,
+        collection: &str,
+        spots: &[Spot],
+        whole: bool,
+    ) -> Result<Found, Stop> {
         let mut found = Found::with_capacity(spots.len());
         for spots in portions(spots, IDS_PER_QUERY, |spot| id_bytes(&spot.id)) {
             let mut fields: Vec<Vec<String>> = spots.iter().map(Spot::fields).collect();
             fields.sort_unstable();
             fields.dedup();
             let query = Query::of(spots, &fields);
-            self.query(database, collection, query, |document| lookup::note(&mut found, &fields, document)).await?;
+            let query = Query { projection: query.projection.filter(|_| !whole), ..query };
+            let each = |document: &RawDocument| lookup::note(&mut found, &fields, document, whole);
+            self.query(database, collection, query, each).await?;
         }
         Ok(found)
     }

@@ -7,6 +7,7 @@ use crate::fence::Fence;
 use crate::lookup::Unchanged;
 use crate::spot::push_shard_key;
 use std::io::Write as _;
+use tidelock_core::bson::Elements;
 use tidelock_core::encode::{MARK_FIELD, write_bson_key, write_bson_mark};
 use tidelock_core::key::Key;
 use tidelock_core::target::{Operation, Write};
@@ -57,12 +58,14 @@ pub(crate) enum Condition {
     Always,
     /// The document is there, and its `_tidelock` is what was read.
     Stored(Unchanged),
+    /// And so are the fields that the operation preserves, which stand in its document.
+    StoredWith(Unchanged),
 }
 
 impl Condition {
     /// Compare-and-set, which inserts nothing.
     pub(crate) fn compares(&self) -> bool {
-        matches!(self, Self::Stored(_))
+        matches!(self, Self::Stored(_) | Self::StoredWith(_))
     }
 }
 
@@ -142,7 +145,12 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
                 write_bson_key(out, "_id", *key);
                 push_shard_key(out, operation.into);
             };
-            push_filter(out, id, condition, version);
+            let preserved = |out: &mut Vec<u8>| {
+                if let (Write::Upsert(elements), Some(manner)) = (write, operation.manner) {
+                    push_preserved(out, elements, &manner.preserve);
+                }
+            };
+            push_filter(out, id, condition, version, preserved);
             match write {
                 Write::Upsert(elements) => {
                     push_replacement(out, condition, |out| push_document(out, *key, elements, version));
@@ -155,7 +163,7 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
         }
         Statement::Fence(fence) => {
             let id = fence.id();
-            push_filter(out, |out| string(out, "_id", &id), condition, &fence.version);
+            push_filter(out, |out| string(out, "_id", &id), condition, &fence.version, |_| {});
             push_replacement(out, condition, |out| {
                 string(out, "_id", &id);
                 fence.push_elements(out);
@@ -165,15 +173,42 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
     close(out, whole);
 }
 
-fn push_filter(out: &mut Vec<u8>, id: impl Fn(&mut Vec<u8>), condition: &Condition, version: &Version<'_>) {
+/// That the fields which belong to the target's users are as the document that is to be written has them.
+fn push_preserved(out: &mut Vec<u8>, elements: &[u8], preserve: &[String]) {
+    let length = i32::try_from(elements.len() + 5).unwrap_or(i32::MAX).to_le_bytes();
+    let document = [&length[..], elements, b"\0"].concat();
+    let elements: Vec<_> = Elements::new(&document).into_iter().flatten().flatten().collect();
+    for field in preserve {
+        let expression = begin(out, DOCUMENT, field);
+        match elements.iter().find(|element| element.name == field) {
+            Some(element) => {
+                name(out, element.kind, "$eq");
+                out.extend_from_slice(element.raw);
+            }
+            None => boolean(out, "$exists", false),
+        }
+        close(out, expression);
+    }
+}
+
+fn push_filter(
+    out: &mut Vec<u8>,
+    id: impl Fn(&mut Vec<u8>),
+    condition: &Condition,
+    version: &Version<'_>,
+    preserved: impl Fn(&mut Vec<u8>),
+) {
     let filter = begin(out, DOCUMENT, "q");
     id(out);
     match condition {
         Condition::Older | Condition::OwnOlder => push_guard(out, version),
         Condition::Always => {}
-        Condition::Stored(Unchanged(expression)) => {
+        Condition::Stored(Unchanged(expression)) | Condition::StoredWith(Unchanged(expression)) => {
             name(out, DOCUMENT, MARK_FIELD);
             out.extend_from_slice(expression);
+            if matches!(condition, Condition::StoredWith(_)) {
+                preserved(out);
+            }
         }
     }
     close(out, filter);

@@ -354,7 +354,7 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
 
     async fn look_up(&mut self, group: &Group<'a>, items: &[(Item, Option<String>)]) -> Result<Found, Stop> {
         let spots = items.iter().map(|(item, _)| self.spot(group.kind, item)).collect::<Result<Vec<_>, _>>()?;
-        self.caller.find(group.database, group.collection, &spots).await
+        self.caller.find(group.database, group.collection, &spots, false).await
     }
 
     /// Where an item writes.
@@ -420,7 +420,7 @@ mod tests {
             at,
             part: false,
         });
-        Stored { mark, unchanged: Unchanged(vec![7]) }
+        Stored { mark, unchanged: Unchanged(vec![7]), body: None }
     }
 
     fn judged(kind: Kind, tried: &Condition, duplicate: bool, stored: Option<&Stored>) -> Verdict {

@@ -23,6 +23,8 @@ pub(crate) struct Stored {
     pub(crate) mark: Option<Mark>,
     /// Proves that it is still what was read.
     pub(crate) unchanged: Unchanged,
+    /// All of it, where all was read.
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 /// What is stored, by [identity](Spot::identity).
@@ -157,10 +159,16 @@ pub(crate) fn is_of_read_concern(error: &Error) -> bool {
 }
 
 /// Keeps what was read, under each way to tell documents apart.
-pub(crate) fn note(found: &mut Found, fields: &[Vec<String>], document: &RawDocument) -> Result<(), BsonError> {
+pub(crate) fn note(
+    found: &mut Found,
+    fields: &[Vec<String>],
+    document: &RawDocument,
+    whole: bool,
+) -> Result<(), BsonError> {
     for fields in fields {
         if let Some(identity) = identity_in(document, fields)? {
-            found.insert(identity, stored(document)?);
+            let body = whole.then(|| document.as_bytes().to_vec());
+            found.insert(identity, Stored { body, ..stored(document)? });
         }
     }
     Ok(())
@@ -171,12 +179,12 @@ pub(crate) fn stored(document: &RawDocument) -> Result<Stored, BsonError> {
     let Some(value) = document.get(MARK_FIELD)? else {
         let mut missing = RawDocumentBuf::new();
         missing.append(cstr!("$exists"), false);
-        return Ok(Stored { mark: None, unchanged: Unchanged(missing.into_bytes()) });
+        return Ok(Stored { mark: None, unchanged: Unchanged(missing.into_bytes()), body: None });
     };
     // `$eq` takes any value for what it is, be it a pattern or a document with operators in it.
     let mut unchanged = RawDocumentBuf::new();
     unchanged.append(cstr!("$eq"), RawBson::from(value));
-    Ok(Stored { mark: value.as_document().and_then(mark), unchanged: Unchanged(unchanged.into_bytes()) })
+    Ok(Stored { mark: value.as_document().and_then(mark), unchanged: Unchanged(unchanged.into_bytes()), body: None })
 }
 
 fn mark(document: &RawDocument) -> Option<Mark> {

@@ -12,7 +12,7 @@ use crate::spot::Spot;
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::fence::FENCE_COLLECTION;
-use tidelock_core::target::{self, Call, Done, Found, Operation, Put};
+use tidelock_core::target::{self, Call, Done, Found, Manner, Operation, Put};
 use tidelock_core::version::{Mark, Version};
 
 /// Where something is stored: database, collection and spot.
@@ -27,10 +27,12 @@ pub(crate) async fn look<C: Credentials>(
     let shared = Shared::new(&target.connector, call.deadline);
     let mut caller = Caller::new(&shared);
     let spots: Vec<_> = operations.iter().map(|operation| spot(target, operation)).collect();
-    let documents = read(&mut caller, &spots).await;
+    let whole = operations.iter().any(|operation| operation.manner.is_some_and(Manner::needs_stored));
+    let documents = read(&mut caller, &spots, whole).await;
     let fences = read_fences(target, &mut caller, operations).await;
     let found = |(document, fence): (Result<Option<Stored>, Failure>, Result<Option<Mark>, Failure>)| {
-        let document = document?.map(|stored| target::Stored { witness: stored.unchanged, mark: stored.mark });
+        let document =
+            document?.map(|stored| target::Stored { witness: stored.unchanged, mark: stored.mark, body: stored.body });
         Ok(Found { document, fence: fence? })
     };
     documents.into_iter().zip(fences).map(found).collect()
@@ -52,7 +54,7 @@ async fn read_fences<C: Credentials>(
     operations: &[Operation<'_>],
 ) -> Vec<Result<Option<Mark>, Failure>> {
     let spots: Vec<_> = operations.iter().map(|operation| fence_spot(target, operation)).collect();
-    let fences = read(caller, &spots).await;
+    let fences = read(caller, &spots, false).await;
     let mark = |(operation, fence): (&Operation<'_>, Result<Option<Stored>, Failure>)| {
         fence.map_err(unwritten)?.map(|stored| stored.mark.ok_or_else(|| unreadable(operation))).transpose()
     };
@@ -82,6 +84,7 @@ fn unreadable(operation: &Operation<'_>) -> Failure {
 async fn read<C: Credentials>(
     caller: &mut Caller<'_, '_, C>,
     spots: &[Result<Location<'_>, Failure>],
+    whole: bool,
 ) -> Vec<Result<Option<Stored>, Failure>> {
     let mut by_collection: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     let mut stored = Vec::with_capacity(spots.len());
@@ -94,7 +97,7 @@ async fn read<C: Credentials>(
     for ((database, collection), members) in by_collection {
         let spot = |index: usize| spots.get(index)?.as_ref().ok().map(|(_, _, spot)| spot.clone());
         let wanted: Vec<Spot> = members.iter().filter_map(|&index| spot(index)).collect();
-        let found = caller.patiently(async |caller| caller.find(database, collection, &wanted).await).await;
+        let found = caller.patiently(async |caller| caller.find(database, collection, &wanted, whole).await).await;
         for (&index, spot) in members.iter().zip(&wanted) {
             let one = match (&found, spot.identity()) {
                 (Ok(found), Ok(identity)) => Ok(found.get(&identity).cloned()),
@@ -144,7 +147,9 @@ pub(crate) fn verdict(
             if duplicate { Verdict::UniqueConflict } else { Verdict::Again(tried.clone()) }
         }
         // An attempt whose answer was lost has succeeded.
-        Condition::Stored(_) if kind == Kind::Upsert && stored.mark.as_ref() == Some(&version.mark()) => {
+        Condition::Stored(_) | Condition::StoredWith(_)
+            if kind == Kind::Upsert && stored.mark.as_ref() == Some(&version.mark()) =>
+        {
             Verdict::Done(Done::Applied)
         }
         _ => Verdict::Done(Done::Stale),
@@ -160,7 +165,7 @@ mod tests {
 
     fn stored(exact: &str, unchanged: u8) -> Stored {
         let mark = Mark { exact: exact.to_owned(), ..VERSION.mark() };
-        Stored { mark: Some(mark), unchanged: Unchanged(vec![unchanged]) }
+        Stored { mark: Some(mark), unchanged: Unchanged(vec![unchanged]), body: None }
     }
 
     #[test]

@@ -250,7 +250,8 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
     ) -> Result<(Vec<(&'f Spot, &'f Mark)>, Vec<Document>), Failure> {
         let database = self.database;
         let spots: Vec<Spot> = fences.iter().map(|(spot, _)| (*spot).clone()).collect();
-        let found = self.caller.patiently(async |caller| caller.find(database, collection, &spots).await).await?;
+        let found =
+            self.caller.patiently(async |caller| caller.find(database, collection, &spots, false).await).await?;
         let (mut open, mut doomed) = (Vec::new(), Vec::new());
         for (spot, mark) in fences {
             let stored = spot.identity().ok().and_then(|identity| found.get(&identity));

@@ -33,6 +33,16 @@ pub(crate) fn push_action(body: &mut Vec<u8>, operation: &Operation<'_>, id: &st
         Write::Delete => b"{\"delete\":{\"_id\":",
     });
     write_string(body, id);
+    if let Some(routing) = &operation.into.routing {
+        body.extend_from_slice(b",\"routing\":");
+        write_string(body, routing);
+    }
+    if let (Write::Upsert(_), Some(name)) =
+        (operation.write, operation.manner.and_then(|manner| manner.ingest_pipeline.as_ref()))
+    {
+        body.extend_from_slice(b",\"pipeline\":");
+        write_string(body, name);
+    }
     push_guard(body, operation, guard);
     if let Write::Upsert(document) = operation.write {
         body.extend_from_slice(document);
@@ -71,6 +81,10 @@ pub(crate) fn push_fence(
     write_string(body, &format!("{TEXT}{}", operation.into.name));
     body.extend_from_slice(b",\"id\":");
     write_string(body, &format!("{TEXT}{id}"));
+    if let Some(routing) = &operation.into.routing {
+        body.extend_from_slice(b",\"routing\":");
+        write_string(body, &format!("{TEXT}{routing}"));
+    }
     body.extend_from_slice(b",\"key\":");
     let mut key = Vec::with_capacity(64);
     operation.key.write_json(&mut key);
@@ -107,12 +121,15 @@ fn push_guard(body: &mut Vec<u8>, operation: &Operation<'_>, guard: Guard) {
 pub(crate) fn action_size(operation: &Operation<'_>, id: &str) -> usize {
     let version = &operation.version;
     let mark = version.space.len() + version.label.len() + version.exact.len() + version.token.len() + 100;
+    let pipeline =
+        operation.manner.and_then(|manner| manner.ingest_pipeline.as_ref()).map_or(0, |name| name.len() * 2 + 16);
+    let routing = operation.into.routing.as_ref().map_or(0, |routing| routing.len() * 4 + 32);
     let content = match operation.write {
         Write::Upsert(document) => document.len() + mark,
         Write::Delete => 160 + operation.into.name.len() * 2 + id.len() * 2 + operation.key.as_bytes().len() * 3 + mark,
     };
     // An id may double by escaping in the common case; control characters, which take six bytes, are rare enough to ignore.
-    content + id.len() * 2 + 112
+    content + pipeline + routing + id.len() * 2 + 112
 }
 
 fn push_integer(body: &mut Vec<u8>, number: i64) {
@@ -161,6 +178,7 @@ mod tests {
     use super::*;
     use tidelock_core::encode::Format;
     use tidelock_core::pipeline::Pipeline;
+    use tidelock_core::target::{Manner, Place};
 
     #[test]
     fn lines_the_engine_reads() {
@@ -209,6 +227,19 @@ mod tests {
             (&"=t".into(), &"=c".into(), &r#"{"k":{"S":"c"}}"#.into(), &99.into())
         );
         assert_eq!(fence[1]["_tidelock"]["exact"], format!("{:040}", 6));
+        let into = Place { routing: Some("r\"1".to_owned()), ..operations[0].into.clone() };
+        let manner = Manner { ingest_pipeline: Some("enrich".to_owned()), ..Manner::default() };
+        let routed = Operation { into: &into, manner: Some(&manner), ..operations[0] };
+        let mut own = Vec::new();
+        push_action(&mut own, &routed, "a", Guard::Off);
+        assert!(own.starts_with(br#"{"index":{"_id":"a","routing":"r\"1","pipeline":"enrich"}}"#));
+        own.clear();
+        // What is deleted goes through no pipeline.
+        push_action(&mut own, &Operation { write: Write::Delete, ..routed }, "a", Guard::Off);
+        assert_eq!(own, b"{\"delete\":{\"_id\":\"a\",\"routing\":\"r\\\"1\"}}\n");
+        own.clear();
+        push_fence(&mut own, &Operation { write: Write::Delete, ..routed }, "a", "f", Guard::Off, 9);
+        assert!(String::from_utf8_lossy(&own).contains(r#""routing":"=r\"1""#));
         let bound: usize = operations.iter().map(|operation| action_size(operation, &operation.key.text_id())).sum();
         assert!(body.len() <= bound, "{} <= {bound}", body.len());
     }

@@ -2,7 +2,7 @@
 
 use crate::bulk::{Guard, TEXT};
 use crate::error::by_status;
-use crate::judge::{Seen, Stored};
+use crate::judge::{Asked, Seen, Stored};
 use crate::pace::now;
 use crate::target::OpenSearchTarget;
 use crate::{Request, Response, Transport};
@@ -60,6 +60,7 @@ struct Hit {
 struct Fence {
     index: String,
     id: String,
+    routing: Option<String>,
     #[serde(rename = "_tidelock")]
     mark: Mark,
 }
@@ -71,6 +72,11 @@ impl Fence {
 
     fn id(&self) -> &str {
         self.id.strip_prefix(TEXT).unwrap_or(&self.id)
+    }
+
+    /// What decides the document's shard, where that is not its id.
+    fn routing(&self) -> Option<&str> {
+        self.routing.as_deref().map(|routing| routing.strip_prefix(TEXT).unwrap_or(routing))
     }
 }
 
@@ -117,6 +123,7 @@ fn passes(kind: &str) -> bool {
 struct Doomed<'a> {
     index: &'a str,
     id: &'a str,
+    routing: Option<&'a str>,
     seen: Seen,
 }
 
@@ -174,6 +181,7 @@ impl<T: Transport> OpenSearchTarget<T> {
                 .map(|hit| Doomed {
                     index: FENCE_INDEX,
                     id: &hit.id,
+                    routing: None,
                     seen: Seen { seq_no: hit.seq_no, primary_term: hit.primary_term, version: 0 },
                 })
                 .collect();
@@ -196,14 +204,17 @@ impl<T: Transport> OpenSearchTarget<T> {
             if open.is_empty() {
                 return Ok(());
             }
-            let places = open.iter().map(|hit| (hit.source.index(), hit.source.id()));
+            let places = open
+                .iter()
+                .map(|hit| Asked { routing: hit.source.routing(), ..Asked::new(hit.source.index(), hit.source.id()) });
             let stored = self.read(FENCE_INDEX, places, call.deadline).await?;
             let mut doomed = Vec::new();
             let mut of = Vec::new();
             for (hit, stored) in open.iter().zip(stored) {
                 match stored {
                     Stored::Document(seen, mark) if overtakes(&hit.source.mark, mark.as_ref()) => {
-                        doomed.push(Doomed { index: hit.source.index(), id: hit.source.id(), seen });
+                        let (index, id, routing) = (hit.source.index(), hit.source.id(), hit.source.routing());
+                        doomed.push(Doomed { index, id, routing, seen });
                         of.push(*hit);
                     }
                     Stored::Document(..) | Stored::Nothing => {}
@@ -239,7 +250,7 @@ impl<T: Transport> OpenSearchTarget<T> {
     async fn page(&self, from: i64, until: i64, after: Option<(i64, i64)>, call: Call) -> Result<Vec<Hit>, Failure> {
         let after = after.map_or(String::new(), |(written, seq_no)| format!(r#","search_after":[{written},{seq_no}]"#));
         let body = format!(
-            r#"{{"size":{PAGE},"seq_no_primary_term":true,"_source":["index","id","_tidelock"],"query":{{"range":{{"written":{{"gte":{from},"lt":{until}}}}}}},"sort":[{{"written":"asc"}},{{"_seq_no":"asc"}}]{after}}}"#
+            r#"{{"size":{PAGE},"seq_no_primary_term":true,"_source":["index","id","routing","_tidelock"],"query":{{"range":{{"written":{{"gte":{from},"lt":{until}}}}}}},"sort":[{{"written":"asc"}},{{"_seq_no":"asc"}}]{after}}}"#
         );
         let path = format!("/{FENCE_INDEX}/_search?allow_partial_search_results=false");
         let answer = self.ask("POST", path, body.into_bytes(), call).await?;
@@ -253,11 +264,15 @@ impl<T: Transport> OpenSearchTarget<T> {
             return Ok(Vec::new());
         }
         let mut body = Vec::new();
-        for Doomed { index, id, seen } in doomed {
+        for Doomed { index, id, routing, seen } in doomed {
             body.extend_from_slice(b"{\"delete\":{\"_index\":");
             write_string(&mut body, index);
             body.extend_from_slice(b",\"_id\":");
             write_string(&mut body, id);
+            if let Some(routing) = routing {
+                body.extend_from_slice(b",\"routing\":");
+                write_string(&mut body, routing);
+            }
             body.extend_from_slice(
                 format!(",\"if_seq_no\":{},\"if_primary_term\":{}}}}}\n", seen.seq_no, seen.primary_term).as_bytes(),
             );

@@ -1,6 +1,7 @@
 //! Judging refused writes: what is stored, and what that means for the change.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tidelock_core::json::write_string;
 use tidelock_core::version::Mark;
 
@@ -29,6 +30,24 @@ struct Answer {
     docs: Vec<Doc>,
 }
 
+/// A document to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    pub(crate) index: &'a str,
+    pub(crate) id: &'a str,
+    /// What decides its shard, where that is not the id.
+    pub(crate) routing: Option<&'a str>,
+    /// All of it, not its mark alone.
+    pub(crate) whole: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// The mark of a document that is routed by its id.
+    pub(crate) fn new(index: &'a str, id: &'a str) -> Self {
+        Self { index, id, routing: None, whole: false }
+    }
+}
+
 #[derive(Deserialize)]
 struct Doc {
     #[serde(default)]
@@ -40,7 +59,7 @@ struct Doc {
     #[serde(rename = "_version", default)]
     version: i64,
     #[serde(rename = "_source")]
-    source: Option<serde_json::Value>,
+    source: Option<Box<RawValue>>,
     error: Option<Error>,
 }
 
@@ -57,11 +76,11 @@ pub(crate) const FILTER: &str = "_source_includes=_tidelock&filter_path=docs.fou
 
 /// Body of the `_mget` that reads the stored versions of (index, id); `index` is the one in the path. The read is realtime: it
 /// sees unrefreshed writes.
-pub(crate) fn request<'a>(index: &str, places: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Vec<u8> {
+pub(crate) fn request<'a>(index: &str, places: impl Iterator<Item = Asked<'a>> + Clone) -> Vec<u8> {
     let mut body = Vec::with_capacity(70 * places.size_hint().0 + 16);
-    let alone = places.clone().all(|(name, _)| name == index);
+    let alone = places.clone().all(|place| place == Asked::new(index, place.id));
     body.extend_from_slice(if alone { b"{\"ids\":[" } else { b"{\"docs\":[" });
-    for (position, (name, id)) in places.enumerate() {
+    for (position, Asked { index: name, id, routing, whole }) in places.enumerate() {
         if position > 0 {
             body.push(b',');
         }
@@ -75,19 +94,50 @@ pub(crate) fn request<'a>(index: &str, places: impl Iterator<Item = (&'a str, &'
             body.extend_from_slice(b",\"_index\":");
             write_string(&mut body, name);
         }
-        body.push(b'}');
+        if let Some(routing) = routing {
+            body.extend_from_slice(b",\"routing\":");
+            write_string(&mut body, routing);
+        }
+        body.extend_from_slice(if whole { b",\"_source\":true}" } else { b"}" });
     }
     body.extend_from_slice(b"]}");
     body
 }
 
+/// What an answer says of each place, beside the documents as far as they were asked for; `None` when it is none, or of another
+/// length.
+pub(crate) fn read_whole(body: &[u8], expected: usize) -> Option<Vec<(Stored, Option<Vec<u8>>)>> {
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let both = |mut doc: Doc| {
+        let source = doc.source.take();
+        let mark = source.as_ref().and_then(|source| mark(source));
+        (stored(doc, mark), source.map(|source| source.get().as_bytes().to_vec()))
+    };
+    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(both).collect())
+}
+
 /// What the `_mget` found, by position; `None` when the body does not answer for `expected` ids.
 pub(crate) fn read(body: &[u8], expected: usize) -> Option<Vec<Stored>> {
     let answer: Answer = serde_json::from_slice(body).ok()?;
-    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(stored).collect())
+    let without = |doc: Doc| {
+        let mark = doc.source.as_ref().and_then(|source| mark(source));
+        stored(doc, mark)
+    };
+    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(without).collect())
 }
 
-fn stored(doc: Doc) -> Stored {
+/// A mark of another form than ours is as good as none: the live change takes the document over.
+fn mark(source: &RawValue) -> Option<Mark> {
+    #[derive(Deserialize)]
+    struct Source<'a> {
+        #[serde(rename = "_tidelock", borrow)]
+        mark: Option<&'a RawValue>,
+    }
+    let source: Source<'_> = serde_json::from_str(source.get()).ok()?;
+    serde_json::from_str(source.mark?.get()).ok()
+}
+
+fn stored(doc: Doc, mark: Option<Mark>) -> Stored {
     if let Some(error) = doc.error {
         if error.kind == "index_not_found_exception" {
             return Stored::Nothing;
@@ -97,9 +147,6 @@ fn stored(doc: Doc) -> Stored {
     match (doc.found, doc.seq_no, doc.primary_term) {
         (false, ..) => Stored::Nothing,
         (true, Some(seq_no), Some(primary_term)) => {
-            // A mark of another form than ours is as good as none: the live change takes the document over.
-            let mark =
-                doc.source.and_then(|mut source| serde_json::from_value(source.get_mut("_tidelock")?.take()).ok());
             Stored::Document(Seen { seq_no, primary_term, version: doc.version }, mark)
         }
         (true, ..) => Stored::Unknown("unexpected_answer".to_owned(), "a document without _seq_no".to_owned()),
@@ -113,10 +160,14 @@ mod tests {
     #[test]
     fn asks_for_no_more_than_is_needed() {
         let asked = |places: &[(&'static str, &'static str)]| {
-            String::from_utf8(request("i", places.iter().copied())).expect("UTF-8")
+            let places = places.iter().map(|(index, id)| Asked::new(index, id));
+            String::from_utf8(request("i", places)).expect("UTF-8")
         };
         assert_eq!(asked(&[("i", "a\"b"), ("i", "c")]), r#"{"ids":["a\"b","c"]}"#);
         assert_eq!(asked(&[("i", "a"), ("f", "b")]), r#"{"docs":[{"_id":"a"},{"_id":"b","_index":"f"}]}"#);
+        let routed = Asked { routing: Some("r"), whole: true, ..Asked::new("i", "a") };
+        let body = String::from_utf8(request("i", [routed].into_iter())).expect("UTF-8");
+        assert_eq!(body, r#"{"docs":[{"_id":"a","routing":"r","_source":true}]}"#);
     }
 
     #[test]

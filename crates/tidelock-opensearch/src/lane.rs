@@ -4,7 +4,7 @@ use crate::answer::{Item, items, whole_error};
 use crate::bulk::{Guard, Part, action_size, push_action, push_fence};
 use crate::error::{by_status, classify};
 use crate::index::path_segment;
-use crate::judge::{self, Stored};
+use crate::judge::{self, Asked, Stored};
 use crate::pace::{Reception, pause};
 use crate::target::OpenSearchTarget;
 use crate::{Request, Response, Transport};
@@ -87,11 +87,14 @@ impl Work<'_> {
         operation.map_or(0, |operation| action_size(operation, self.id(pending.index)))
     }
 
-    /// Index and id of what an action writes.
-    fn place<'a>(&'a self, index: &'a str, pending: &Pending) -> (&'a str, &'a str) {
+    /// Where an action writes.
+    fn place<'a>(&'a self, index: &'a str, pending: &Pending) -> Asked<'a> {
         match pending.part {
-            Part::Document => (index, self.id(pending.index)),
-            Part::Fence => (FENCE_INDEX, self.fence(pending.index)),
+            Part::Document => {
+                let routing = self.operations.get(pending.index).and_then(|one| one.into.routing.as_deref());
+                Asked { routing, ..Asked::new(index, self.id(pending.index)) }
+            }
+            Part::Fence => Asked::new(FENCE_INDEX, self.fence(pending.index)),
         }
     }
 }
@@ -322,9 +325,20 @@ impl<T: Transport> OpenSearchTarget<T> {
     pub(crate) async fn read<'a>(
         &self,
         index: &str,
-        places: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
+        places: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
         deadline: Instant,
     ) -> Result<Vec<Stored>, Failure> {
+        self.read_as(index, places, deadline, judge::read).await
+    }
+
+    /// [`Self::read`], the answer read as `parse` does it.
+    pub(crate) async fn read_as<'a, A>(
+        &self,
+        index: &str,
+        places: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
+        deadline: Instant,
+        parse: fn(&[u8], usize) -> Option<A>,
+    ) -> Result<A, Failure> {
         let expected = places.len();
         let request = Request {
             method: "POST",
@@ -334,7 +348,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         };
         let response = self.transport.send(request, deadline).await?;
         if response.status == 200 {
-            return judge::read(&response.body, expected).ok_or_else(|| {
+            return parse(&response.body, expected).ok_or_else(|| {
                 let place = self.transport.place();
                 Failure::new(Cause::UnexpectedAnswer, format!("{place}: the _mget answer cannot be read"))
             });
@@ -443,7 +457,7 @@ impl<T: Transport> OpenSearchTarget<T> {
     ) {
         let fences: Vec<String> =
             refused.iter().map(|pending| crate::fence::id(index, work.id(pending.index))).collect();
-        let places = fences.iter().map(|fence| (FENCE_INDEX, fence.as_str()));
+        let places = fences.iter().map(|fence| Asked::new(FENCE_INDEX, fence));
         let stored = match self.read(index, places, work.call.deadline).await {
             Ok(stored) => stored,
             Err(failure) => {

@@ -1,7 +1,7 @@
 //! The target as slow lanes see it: look, then write over what was seen.
 
 use crate::fence;
-use crate::judge::{Seen, Stored as Read};
+use crate::judge::{self, Asked, Seen, Stored as Read};
 use crate::lane::{Ended, Judging};
 use crate::target::OpenSearchTarget;
 use crate::{Request, Transport};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::time::Instant;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::fence::{FENCE_INDEX, Swept, Window};
-use tidelock_core::target::{Call, Found, Operation, Put, Store, Stored};
+use tidelock_core::target::{Call, Found, Manner, Operation, Put, Store, Stored};
 use tidelock_core::version::Mark;
 
 /// Operations looked at with one request.
@@ -28,20 +28,25 @@ impl<T: Transport> OpenSearchTarget<T> {
                 (id, fence)
             })
             .collect();
-        let places: Vec<(&str, &str)> = operations
+        let document = |operation: &Operation<'_>| operation.manner.is_some_and(Manner::needs_stored);
+        let places: Vec<Asked<'_>> = operations
             .iter()
             .zip(&ids)
             .flat_map(|(operation, (id, fence))| {
-                [(operation.into.name.as_str(), id.as_str()), (FENCE_INDEX, fence.as_str())]
+                let (routing, whole) = (operation.into.routing.as_deref(), document(operation));
+                [Asked { routing, whole, ..Asked::new(&operation.into.name, id) }, Asked::new(FENCE_INDEX, fence)]
             })
             .collect();
         let index = operations.first().map_or(FENCE_INDEX, |operation| operation.into.name.as_str());
-        match self.read(index, places.into_iter(), call.deadline).await {
+        match self.read_as(index, places.into_iter(), call.deadline, judge::read_whole).await {
             Ok(stored) => {
                 let mut stored = stored.into_iter();
                 ids.iter()
-                    .map(|(id, _)| match (stored.next(), stored.next()) {
-                        (Some(document), Some(fence)) => found(document, fence, id),
+                    .zip(operations)
+                    .map(|((id, _), operation)| match (stored.next(), stored.next()) {
+                        (Some((read, body)), Some((fence, _))) => {
+                            found(read, body.filter(|_| document(operation)), fence, id)
+                        }
                         _ => Err(Failure::new(Cause::UnexpectedAnswer, "too few documents in the answer")),
                     })
                     .collect()
@@ -53,7 +58,7 @@ impl<T: Transport> OpenSearchTarget<T> {
     async fn fences_of(&self, operations: &[Operation<'_>], call: Call) -> Vec<Result<Option<Mark>, Failure>> {
         let ids: Vec<String> =
             operations.iter().map(|operation| fence::id(&operation.into.name, &operation.key.text_id())).collect();
-        match self.read(FENCE_INDEX, ids.iter().map(|id| (FENCE_INDEX, id.as_str())), call.deadline).await {
+        match self.read(FENCE_INDEX, ids.iter().map(|id| Asked::new(FENCE_INDEX, id)), call.deadline).await {
             Ok(stored) => operations
                 .iter()
                 .zip(stored)
@@ -68,10 +73,10 @@ fn unknown(kind: &str, reason: &str) -> Failure {
     Failure::new(Cause::Unavailable, format!("{kind}: {reason}"))
 }
 
-fn found(document: Read, fence: Read, id: &str) -> Result<Found<Seen>, Failure> {
+fn found(document: Read, body: Option<Vec<u8>>, fence: Read, id: &str) -> Result<Found<Seen>, Failure> {
     let document = match document {
         Read::Nothing => None,
-        Read::Document(witness, mark) => Some(Stored { witness, mark }),
+        Read::Document(witness, mark) => Some(Stored { witness, mark, body }),
         Read::Unknown(kind, reason) => return Err(unknown(&kind, &reason)),
     };
     Ok(Found { document, fence: fence_of(fence, || id.to_owned())? })

@@ -28,6 +28,8 @@ pub(crate) fn apply(
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) select: String,
+    /// The whole document of an id.
+    pub(crate) select_document: String,
     upsert: String,
     delete: String,
 }
@@ -38,6 +40,7 @@ impl Table {
         Self {
             name: name.to_owned(),
             select: format!("SELECT _tidelock FROM {quoted} WHERE _id = ?1"),
+            select_document: format!("SELECT document FROM {quoted} WHERE _id = ?1"),
             upsert: format!(
                 "INSERT INTO {quoted} (_id, document, _tidelock) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (_id) DO UPDATE SET document = excluded.document, _tidelock = excluded._tidelock"
@@ -193,7 +196,7 @@ mod tests {
             let Content::Upsert(range) = &slot.content else { panic!("not an upsert") };
             let (key, version) = (batch.key(slot).expect("key"), batch.version(slot).expect("version"));
             let write = Write::Upsert(&batch.documents[range.clone()]);
-            operations.push(Operation { into: &into, key, write, version, salvage: Salvage::Never });
+            operations.push(Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None });
         }
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let call = Call { deadline, now_ms: 0, truth: false };

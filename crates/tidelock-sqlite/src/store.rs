@@ -6,12 +6,13 @@ use crate::{fence, transaction};
 use rusqlite::{Connection, Transaction, TransactionBehavior, types::Value};
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::target::{Call, Found, Operation, Put, Stored, Write};
+use tidelock_core::target::{Call, Found, Manner, Operation, Put, Stored, Write};
 use tidelock_core::version::Judgement;
 
-/// A document's `_tidelock` as it was read: it is the same as long as the document is.
+/// A document's `_tidelock` as it was read: it is the same as long as the document is. And the whole document, where its users
+/// own a part of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unchanged(Value);
+pub struct Unchanged(Value, Option<String>);
 
 pub(crate) fn look(
     connection: &Connection,
@@ -21,11 +22,17 @@ pub(crate) fn look(
     transaction::each(connection, TransactionBehavior::Deferred, call.deadline, operations, |transaction, operation| {
         let (table, id) = (operation.into.name.as_str(), operation.key.text_id());
         refuse_reserved(table)?;
-        let stored = match fence::exists(transaction, table)? {
-            true => Table::new(table).stored(transaction, &id)?,
-            false => None,
+        let whole = operation.manner.is_some_and(Manner::needs_stored);
+        let table_of = Table::new(table);
+        let (stored, body) = match fence::exists(transaction, table)? {
+            true => (table_of.stored(transaction, &id)?, if whole { table_of.body(transaction, &id)? } else { None }),
+            false => (None, None),
         };
-        let document = stored.map(|value| Stored { mark: read_mark(&value), witness: Unchanged(value) });
+        let document = stored.map(|value| Stored {
+            mark: read_mark(&value),
+            witness: Unchanged(value, body.clone()),
+            body: body.map(String::into_bytes),
+        });
         Ok(Found { document, fence: fence::read(transaction, table, &id)? })
     })
 }
@@ -60,7 +67,9 @@ fn put_one(
     let stored = table.stored(transaction, &id)?;
     let may_write = match (&put.over, &stored) {
         (_, None) if operation.write == Write::Delete => return Ok(true),
-        (Some(Unchanged(witness)), stored) => stored.as_ref() == Some(witness),
+        (Some(Unchanged(witness, body)), stored) => {
+            stored.as_ref() == Some(witness) && (body.is_none() || *body == table.body(transaction, &id)?)
+        }
         (None, None) => true,
         (None, Some(stored)) => operation.version.judge(read_mark(stored).as_ref()) == Judgement::Newer,
     };
@@ -79,6 +88,15 @@ pub(crate) fn refuse_reserved(table: &str) -> Result<(), Failure> {
 }
 
 impl Table {
+    /// The stored document, if it is there.
+    fn body(&self, transaction: &Transaction<'_>, id: &str) -> Result<Option<String>, Failure> {
+        use rusqlite::OptionalExtension as _;
+        transaction
+            .query_row(&self.select_document, [id], |row| row.get(0))
+            .optional()
+            .map_err(|error| of_table(&self.name, &error))
+    }
+
     /// The stored mark, if the document is there.
     pub(crate) fn stored(&self, transaction: &Transaction<'_>, id: &str) -> Result<Option<Value>, Failure> {
         use rusqlite::OptionalExtension as _;

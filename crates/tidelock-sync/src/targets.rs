@@ -74,6 +74,11 @@ impl AnyTarget {
         if pipeline.has_shard_keys() && !matches!(settings.target, TargetAddress::MongoDb(_)) {
             return Err(refused("TIDELOCK_PIPELINE: `shard_key` is for MongoDB alone; leave it out for this target"));
         }
+        if pipeline.has_search_settings() && !matches!(settings.target, TargetAddress::OpenSearch(_)) {
+            return Err(refused(
+                "TIDELOCK_PIPELINE: `routing` and `ingest_pipeline` are for OpenSearch alone; leave them out for this target",
+            ));
+        }
         match &settings.target {
             #[cfg(feature = "opensearch")]
             TargetAddress::OpenSearch(endpoint) => {
@@ -253,7 +258,11 @@ async fn look<S: Store>(
     wrap: fn(S::Witness) -> AnyWitness,
 ) -> Vec<Result<Found<AnyWitness>, Failure>> {
     let wrapped = |found: Found<S::Witness>| Found {
-        document: found.document.map(|stored| Stored { witness: wrap(stored.witness), mark: stored.mark }),
+        document: found.document.map(|stored| Stored {
+            witness: wrap(stored.witness),
+            mark: stored.mark,
+            body: stored.body,
+        }),
         fence: found.fence,
     };
     store.look(operations, call).await.into_iter().map(|found| found.map(wrapped)).collect()

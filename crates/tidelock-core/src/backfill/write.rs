@@ -60,20 +60,21 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
     pub async fn write(&self, page: &Page, call: Call) -> Written {
         let mut written = Written::default();
         let mut refused: Vec<(Failure, Option<&ScannedItem>, Option<Place>)> = Vec::new();
-        let mut going = Vec::new();
-        let rules = self.pipeline.rules(self.origin);
-        for found in &page.items {
-            match found {
-                Err(failure) => refused.push((failure.clone(), None, None)),
-                Ok(item) => match rules.locate(&item.item.image()) {
+        refused.extend(page.items.iter().filter_map(|found| Some((found.as_ref().err()?.clone(), None, None))));
+        for branch in 0..self.pipeline.branches(self.origin) {
+            let rules = self.pipeline.rules(self.origin, branch);
+            let mut going = Vec::new();
+            for item in page.items.iter().flatten() {
+                match rules.locate(&item.item.image(), Key::from_bytes(&item.key)) {
                     Routed::To(place) => going.push(Going { item, place }),
-                    Routed::Filtered => written.filtered += 1,
+                    // What no further route takes is nobody's loss.
+                    Routed::Filtered => written.filtered += usize::from(branch == 0),
                     Routed::Refused(failure) => refused.push((failure, Some(item), None)),
-                },
+                }
             }
-        }
-        for (failure, item, place) in self.items(&rules, going, &mut written, call).await {
-            refused.push((failure, Some(item), Some(place)));
+            for (failure, item, place) in self.items(&rules, branch, going, &mut written, call).await {
+                refused.push((failure, Some(item), Some(place)));
+            }
         }
         // What comes again is not parked now.
         refused.retain(|(failure, ..)| {
@@ -93,6 +94,7 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
     async fn items<'p>(
         &self,
         rules: &Rules<'_>,
+        branch: usize,
         going: Vec<Going<'p>>,
         written: &mut Written,
         call: Call,
@@ -112,12 +114,13 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             };
             match made {
                 Ok(document) => {
-                    let policy = self.pipeline.policy(self.origin, [going.item.item.image()]);
+                    let policy = self.pipeline.policy(self.origin, branch, [image]);
                     let salvage = match policy.on_conflict {
                         OnConflict::Salvage => Salvage::Allowed,
                         OnConflict::Park => Salvage::Never,
                     };
-                    wishes.push(Wish { origin: self.origin, rules, into: &going.place, key, version, salvage });
+                    let (into, manner) = (&going.place, rules.manner(Some(&image)));
+                    wishes.push(Wish { origin: self.origin, rules, into, key, version, salvage, manner });
                     documents.push(document);
                     items.push(going);
                 }
@@ -128,7 +131,7 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
         let target = Salvaging::new(self.target);
         let told = backfill(&target, self.source, &wishes, &documents, call).await;
         for (going, (wish, told)) in items.into_iter().zip(wishes.iter().zip(told)) {
-            let note = target.note(wish.into, wish.key).filter(|_| told.outcome == Ok(Done::Applied));
+            let note = target.note(wish.into, wish.into.key(wish.key)).filter(|_| told.outcome == Ok(Done::Applied));
             match told.nowhere.or(note).map_or(told.outcome, Err) {
                 Ok(Done::Applied) => written.applied += 1,
                 Ok(Done::Stale) => written.stale += 1,
@@ -152,7 +155,7 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
         let letters: Vec<Letter> = refused
             .iter()
             .map(|(failure, item, place)| {
-                let into = place.as_ref().map(|place| place.name.as_str());
+                let into = place.as_ref();
                 let bytes = item.map_or(&[][..], |item| &item.item.bytes);
                 let notation = item.map_or(Notation::DynamoDb, |item| item.item.notation);
                 let key = item.map(|item| Key::from_bytes(&item.key));

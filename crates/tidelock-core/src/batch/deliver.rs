@@ -195,6 +195,6 @@ async fn park<Q: Outbox, B: Bucket>(
 fn write_letter(payload: &[u8], delivery: &Delivery<'_>, index: usize, at: Circumstances<'_>) -> Option<Letter> {
     let Some(Fate::Failed(failure)) = delivery.fates.get(index) else { return None };
     let slot = delivery.batch.slots.get(index)?;
-    let into = delivery.plan.place_of(index).map(|place| place.name.as_str());
+    let into = delivery.plan.place_of(index);
     Some(letter(payload, delivery.batch, slot, failure, into, at.function, History::first(at.now_ms)))
 }

@@ -4,7 +4,7 @@ use super::{Act, Batch, BatchResponse, Content, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::pipeline::{Routed, Rules};
 use crate::slow::Wish;
-use crate::target::{Done, Operation, Outcome, Salvage, Write};
+use crate::target::{Done, Manner, Operation, Outcome, Salvage, Write};
 use crate::version::Sequence;
 
 /// What became of a slot.
@@ -78,9 +78,9 @@ impl<'b> Delivery<'b> {
             .slots
             .iter()
             .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.rules.get(origin))) {
-                (_, Some(Rules::Same(Routed::Filtered, _))) => Fate::Filtered,
+                (_, Some(Rules::Same(Routed::Filtered, ..))) => Fate::Filtered,
                 (Content::Failed(failure), _) => Fate::Failed(Failure::clone(failure)),
-                (_, Some(Rules::Same(Routed::Refused(failure), _))) => Fate::Failed(failure.clone()),
+                (_, Some(Rules::Same(Routed::Refused(failure), ..))) => Fate::Failed(failure.clone()),
                 _ => Fate::Pending,
             })
             .collect();
@@ -143,9 +143,9 @@ impl<'b> Delivery<'b> {
                     continue;
                 }
             };
-            let (key, version) = (self.batch.key(slot)?, self.batch.version(slot)?);
-            let salvage = self.salvage(act.slot);
-            return Some(Next::Write(Operation { into, key, write, version, salvage }));
+            let (key, version) = (into.key(self.batch.key(slot)?), self.batch.version(slot)?);
+            let (salvage, manner) = (self.salvage(act.slot), self.manner(act));
+            return Some(Next::Write(Operation { into, key, write, version, salvage, manner }));
         }
     }
 
@@ -162,7 +162,13 @@ impl<'b> Delivery<'b> {
             key: self.batch.key(slot)?,
             version: self.batch.version(slot)?,
             salvage: self.salvage(index),
+            manner: self.plan.manners.get(index).copied().flatten(),
         })
+    }
+
+    /// How the route wants it written; a place is left plainly.
+    fn manner(&self, act: Act) -> Option<&'b Manner> {
+        self.plan.manners.get(act.slot).copied().flatten().filter(|_| !act.leaves)
     }
 
     fn salvage(&self, slot: usize) -> Salvage {

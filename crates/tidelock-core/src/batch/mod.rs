@@ -30,6 +30,8 @@ pub struct Origin {
     pub space: String,
     /// When the stream was enabled.
     pub label: StreamLabel,
+    /// Which of the routes that take a change it is for: 0, or one that some `also` names.
+    pub branch: usize,
 }
 
 /// What a record asks for.

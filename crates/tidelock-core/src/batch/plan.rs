@@ -8,8 +8,9 @@ use super::policy::Policies;
 use super::{Batch, Before, Content, Slot};
 use crate::cause::{Cause, Failure};
 use crate::image::Image;
+use crate::key::Key;
 use crate::pipeline::{ItemRules, Pipeline, Routed, Rules};
-use crate::target::Place;
+use crate::target::{Deletes, Manner, Place};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -50,6 +51,8 @@ pub struct Plan<'p> {
     pub buffered: Vec<usize>,
     /// By slot, whether fields that the target has no place for may be [set aside](crate::salvage); none where it is empty.
     pub salvaged: Vec<bool>,
+    /// By slot, how its route wants it written; none where it is empty.
+    pub manners: Vec<Option<&'p Manner>>,
 }
 
 /// Gathers acts.
@@ -80,10 +83,11 @@ impl<'p> Plan<'p> {
     /// [`Plan::new`] for the slots that go to the target now. By slot, `buffered` says which do not; it may be empty.
     #[must_use]
     pub fn without(payload: &[u8], batch: &Batch, pipeline: &'p Pipeline, buffered: &[bool]) -> Self {
-        let rules: Vec<_> = batch.origins.iter().map(|origin| pipeline.rules(&origin.name)).collect();
+        let rules: Vec<_> = batch.origins.iter().map(|origin| pipeline.rules(&origin.name, origin.branch)).collect();
         let first = |space: &str| batch.origins.iter().position(|first| first.space == space).unwrap_or_default();
         let is_buffered = |slot: &usize| buffered.get(*slot) == Some(&true);
         let buffered_slots = (0..buffered.len()).filter(is_buffered).collect();
+        let manners = if pipeline.has_manners() { manners(payload, batch, &rules) } else { Vec::new() };
         let plan = Self {
             acts: Vec::new(),
             groups: Vec::new(),
@@ -92,6 +96,7 @@ impl<'p> Plan<'p> {
             decided: Vec::new(),
             buffered: buffered_slots,
             salvaged: Policies::salvaged(payload, batch, pipeline),
+            manners,
         };
         let mut planner = Planner {
             payload,
@@ -132,7 +137,7 @@ impl<'b> Planner<'b, '_> {
         let places: Vec<Option<usize>> = rules
             .iter()
             .map(|rules| match rules {
-                Rules::Same(Routed::To(place), _) => Some(self.place(place)),
+                Rules::Same(Routed::To(place), ..) => Some(self.place(place)),
                 _ => None,
             })
             .collect();
@@ -143,9 +148,14 @@ impl<'b> Planner<'b, '_> {
             let (Some(key), Some(origin), Some(_)) = (self.batch.key(slot), slot.origin, slot.sequence) else {
                 continue;
             };
+            let manner = self.plan.manners.get(index).copied().flatten();
+            if slot.content == Content::Delete && manner.is_some_and(|manner| manner.deletes == Deletes::Ignore) {
+                self.plan.decided.push((index, Routed::Filtered));
+                continue;
+            }
             match (rules.get(origin), places.get(origin).copied().flatten()) {
                 (_, Some(place)) => self.add(origin, key.as_bytes(), place, Act { slot: index, leaves: false }),
-                (Some(Rules::ByItem(rules)), _) => self.move_of(index, slot, origin, key.as_bytes(), rules),
+                (Some(Rules::ByItem(rules)), _) => self.move_of(index, slot, origin, key, rules),
                 _ => {}
             }
         }
@@ -170,22 +180,22 @@ impl<'b> Planner<'b, '_> {
     }
 
     /// What a change does whose place depends on the item.
-    fn move_of(&mut self, index: usize, slot: &Slot, origin: usize, key: &'b [u8], rules: &ItemRules<'_>) {
+    fn move_of(&mut self, index: usize, slot: &Slot, origin: usize, key: Key<'b>, rules: &ItemRules<'_>) {
         if matches!(&slot.content, Content::Failed(failure) if failure.cause == Cause::UnknownEvent) {
             return;
         }
         let comes_without = slot.image.is_none() && slot.content != Content::Delete;
-        if comes_without && rules.places().is_none() {
+        if comes_without && rules.places(key).is_none() {
             // Where it goes nobody knows, so neither whether it leaves.
             return;
         }
-        let left = match self.left(slot, rules) {
+        let left = match self.left(slot, key, rules) {
             Ok(left) => left,
             Err(failure) => return self.plan.decided.push((index, Routed::Refused(failure))),
         };
         let entered: Vec<usize> = match (&slot.content, &slot.image) {
             (Content::Delete, _) => Vec::new(),
-            (_, Some(range)) => match rules.locate(&self.image(range)) {
+            (_, Some(range)) => match rules.locate(&self.image(range), key) {
                 Routed::To(place) => vec![self.place(&place)],
                 other => {
                     self.plan.decided.push((index, other));
@@ -193,15 +203,15 @@ impl<'b> Planner<'b, '_> {
                 }
             },
             // Without its image it may be anywhere: the source will tell.
-            (_, None) => rules.places().unwrap_or_default().iter().map(|place| self.place(place)).collect(),
+            (_, None) => rules.places(key).unwrap_or_default().iter().map(|place| self.place(place)).collect(),
         };
         for &place in &entered {
-            self.add(origin, key, place, Act { slot: index, leaves: false });
+            self.add(origin, key.as_bytes(), place, Act { slot: index, leaves: false });
         }
         for place in left {
             let place = self.place(&place);
             if !entered.contains(&place) {
-                self.add(origin, key, place, Act { slot: index, leaves: true });
+                self.add(origin, key.as_bytes(), place, Act { slot: index, leaves: true });
             }
         }
         if matches!(slot.content, Content::Delete) && self.members.last().is_none_or(|(_, act)| act.slot != index) {
@@ -210,15 +220,15 @@ impl<'b> Planner<'b, '_> {
     }
 
     /// The places in which the document may have been.
-    fn left(&self, slot: &Slot, rules: &ItemRules<'_>) -> Result<Vec<Place>, Failure> {
+    fn left(&self, slot: &Slot, key: Key<'_>, rules: &ItemRules<'_>) -> Result<Vec<Place>, Failure> {
         match &slot.before {
             Before::Absent => Ok(Vec::new()),
-            Before::Image(range) => Ok(match rules.locate(&self.image(range)) {
+            Before::Image(range) => Ok(match rules.locate(&self.image(range), key) {
                 Routed::To(place) => vec![place],
                 // It never went anywhere.
                 Routed::Filtered | Routed::Refused(_) => Vec::new(),
             }),
-            Before::Unknown => rules.places().map(<[Place]>::to_vec).ok_or_else(|| {
+            Before::Unknown => rules.places(key).ok_or_else(|| {
                 let why = "where the document was depends on its old image, which the record does not carry";
                 Failure::new(
                     Cause::MissingOldImage,
@@ -257,6 +267,23 @@ impl<'p> Planner<'_, 'p> {
         }
         plan
     }
+}
+
+/// By slot, how its route wants it written.
+fn manners<'p>(payload: &[u8], batch: &Batch, rules: &[Rules<'p>]) -> Vec<Option<&'p Manner>> {
+    let of = |slot: &Slot| {
+        let before = match &slot.before {
+            Before::Image(range) => Some(range),
+            Before::Absent | Before::Unknown => None,
+        };
+        let image = slot
+            .image
+            .as_ref()
+            .or(before)
+            .map(|range| Image { notation: batch.notation, bytes: payload.get(range.clone()).unwrap_or_default() });
+        rules.get(slot.origin?)?.manner(image.as_ref())
+    };
+    batch.slots.iter().map(of).collect()
 }
 
 fn version_order(batch: &Batch, slot: usize) -> Option<(&str, crate::version::Sequence)> {

@@ -17,7 +17,7 @@ pub(super) struct Policies<'a> {
 
 impl<'a> Policies<'a> {
     pub(super) fn new(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Self {
-        let common = batch.origins.iter().map(|origin| pipeline.common_policy(&origin.name)).collect();
+        let common = batch.origins.iter().map(|origin| pipeline.common_policy(&origin.name, origin.branch)).collect();
         Self { payload, batch, pipeline, common }
     }
 
@@ -35,8 +35,9 @@ impl<'a> Policies<'a> {
             Before::Image(range) => Some(range),
             _ => None,
         };
-        let name = self.batch.origin(slot).map_or("", |origin| origin.name.as_str());
-        self.pipeline.policy(name, slot.image.iter().chain(before).map(image))
+        let origin = self.batch.origin(slot);
+        let (name, branch) = origin.map_or(("", 0), |origin| (origin.name.as_str(), origin.branch));
+        self.pipeline.policy(name, branch, slot.image.iter().chain(before).map(image))
     }
 
     /// By slot, whether it goes to the fallback queue in any case; empty where none does.

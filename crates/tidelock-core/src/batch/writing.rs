@@ -4,8 +4,8 @@ use super::{Delivery, Round};
 use crate::cause::{Cause, Failure};
 use crate::pipeline::Rules;
 use crate::salvage::Salvaging;
-use crate::slow::{Source, Told, Wish, drain, settle, truth};
-use crate::target::{Call, Done, Outcome, Store, Target as _};
+use crate::slow::{Source, Told, Wish, drain, merge, settle, truth};
+use crate::target::{Call, Done, Manner, Operation, Outcome, Store};
 
 /// How changes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Delivery<'_> {
             if !operations.is_empty() {
                 sent += operations.len();
                 let mut outcomes = match lane {
-                    Lane::Live => target.apply(&operations, std::mem::replace(&mut first, call)).await,
+                    Lane::Live => live(target, &operations, std::mem::replace(&mut first, call)).await,
                     Lane::Drain => drain(target, &operations, call).await,
                     Lane::Slow | Lane::Truth => settle(target, &operations, call).await,
                 };
@@ -74,7 +74,7 @@ impl Delivery<'_> {
                 let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
                 let told = truth(target, source, &wishes, call).await;
                 for ((&group, wish), Told { outcome, nowhere }) in groups.iter().zip(&wishes).zip(told) {
-                    let note = target.note(wish.into, wish.key);
+                    let note = target.note(wish.into, wish.into.key(wish.key));
                     self.settle_noted(group, &outcome, nowhere.or(note));
                 }
             }
@@ -112,9 +112,31 @@ impl Delivery<'_> {
     /// The group's document is about to enter a place that fields of its item have made.
     fn is_made(&self, group: usize) -> bool {
         let origin = self.plan.groups.get(group).and_then(|group| self.plan.rules.get(group.origin));
-        let made = matches!(origin, Some(Rules::ByItem(rules)) if rules.places().is_none());
+        let made = matches!(origin, Some(Rules::ByItem(rules)) if rules.makes_names());
         made && self.member(group).is_some_and(|act| !act.leaves)
     }
+}
+
+/// Writes news. What keeps parts of the document that is stored has to look at it first.
+async fn live<S: Store>(target: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+    let merges = |operation: &Operation<'_>| operation.manner.is_some_and(Manner::needs_stored);
+    if !operations.iter().any(merges) {
+        return target.apply(operations, call).await;
+    }
+    let (merged, plain): (Vec<usize>, Vec<usize>) =
+        (0..operations.len()).partition(|&index| operations.get(index).is_some_and(merges));
+    let some = |indices: &[usize]| -> Vec<Operation<'_>> {
+        indices.iter().filter_map(|&index| operations.get(index).copied()).collect()
+    };
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; operations.len()];
+    let applied = if plain.is_empty() { Vec::new() } else { target.apply(&some(&plain), call).await };
+    let settled = merge(target, &some(&merged), call).await;
+    for (&index, outcome) in plain.iter().zip(applied).chain(merged.iter().zip(settled)) {
+        if let Some(place) = outcomes.get_mut(index) {
+            *place = Some(outcome);
+        }
+    }
+    outcomes.into_iter().map_while(|outcome| outcome).collect()
 }
 
 /// Whether versions cannot settle it: another source's document, or a change that is older by number and newer by time.

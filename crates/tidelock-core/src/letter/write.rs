@@ -6,6 +6,7 @@ use crate::cause::{Cause, Failure};
 use crate::image::Notation;
 use crate::json::write_string;
 use crate::key::Key;
+use crate::target::Place;
 use crate::version::dynamodb::{KIND, oldest};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -85,7 +86,7 @@ pub fn letter(
     batch: &Batch,
     slot: &Slot,
     failure: &Failure,
-    into: Option<&str>,
+    into: Option<&Place>,
     function: &str,
     history: History,
 ) -> Letter {
@@ -115,7 +116,7 @@ pub fn letter(
         records: None,
         attempts: history.attempts,
         first_failed_at: timestamp(history.first_failed_ms),
-        target: into.zip(key).map(|(index, key)| TargetPlace { index, id: key.text_id() }),
+        target: into.zip(key).map(|(place, key)| TargetPlace { index: &place.name, id: place.key(key).text_id() }),
     };
     body.seal()
 }
@@ -268,7 +269,7 @@ pub fn scanned_letter(
     key: Option<Key<'_>>,
     (notation, bytes): (Notation, &[u8]),
     failure: &Failure,
-    into: Option<&str>,
+    into: Option<&Place>,
     function: &str,
     history: History,
 ) -> Letter {
@@ -299,7 +300,7 @@ pub fn scanned_letter(
         records: None,
         attempts: history.attempts,
         first_failed_at: timestamp(history.first_failed_ms),
-        target: into.zip(key).map(|(index, key)| TargetPlace { index, id: key.text_id() }),
+        target: into.zip(key).map(|(place, key)| TargetPlace { index: &place.name, id: place.key(key).text_id() }),
     };
     body.seal()
 }

@@ -1,7 +1,6 @@
-//! The grammar of `where` and of `to`.
+//! The grammar of `where`.
 
 use super::condition::{Comparison, Condition, Operand};
-use super::template::{Piece, Template};
 use crate::json::{RawStr, canonical_text, unescape};
 
 /// Parentheses deeper than this are refused.
@@ -197,36 +196,6 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Reads a template: a name in which `{path}` stands for a field of the item.
-///
-/// # Errors
-/// What is wrong with it.
-pub(super) fn template(text: &str) -> Result<Template, String> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (fixed, tail) = rest.split_at(at);
-        if !fixed.is_empty() {
-            pieces.push(Piece::Fixed(fixed.to_owned()));
-        }
-        let inner = tail.strip_prefix('{').ok_or("a `}` without its `{`")?;
-        let (name, tail) = inner.split_once('}').ok_or("a `{` without its `}`")?;
-        let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-        if path.iter().any(String::is_empty) || name.contains('{') {
-            return Err(format!("`{{{name}}}` is no field: write {{name}} or {{name.inner}}"));
-        }
-        if name.contains([':', '%']) {
-            return Err(format!("`{{{name}}}`: formats of dates are not known yet"));
-        }
-        pieces.push(Piece::Field(path));
-        rest = tail;
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece::Fixed(rest.to_owned()));
-    }
-    Template::new(text, pieces)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,21 +225,5 @@ mod tests {
         }
         let deep = "(".repeat(100_000);
         assert!(condition(&deep).expect_err("too deep").contains("parentheses"));
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_a_template() {
-        for (text, words) in [
-            ("a-{b", "without its `}`"),
-            ("a-b}", "without its `{`"),
-            ("a-{}", "is no field"),
-            ("a-{b..c}", "is no field"),
-            ("a-{at:%Y}", "dates"),
-            ("{db}.orders", "before the dot"),
-            ("", "must not be empty"),
-        ] {
-            let problem = template(text).expect_err(text);
-            assert!(problem.contains(words), "{text}: {problem}");
-        }
     }
 }

@@ -1,38 +1,55 @@
 //! Documents as the transforms of their routes want them.
 
-use super::{Pipeline, Rules};
-use crate::batch::{Batch, Content};
+use super::{Pipeline, Route, Rules};
+use crate::batch::{Batch, Before, Content, Origin, Slot};
 use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink};
 use crate::image::{Image, Notation};
 use crate::key::Key;
+use crate::slow::softened_new;
 use crate::source::dynamodb::transformed;
+use crate::target::Deletes;
 use crate::transform::Transform;
+use std::ops::Range;
 
 impl Pipeline {
-    /// Whether some route has a transform.
-    #[must_use]
-    pub fn has_transforms(&self) -> bool {
-        self.file.iter().flat_map(|file| &file.routes).any(|route| route.transform.is_some())
-    }
-
-    /// Puts what transforms make of the items of a batch in the place of its documents. An item of which one makes nothing
-    /// fails alone. `payload` is what the batch was decoded from.
+    /// Makes of a decoded batch what the pipeline wants of it: a slot for every route that a change takes, and the documents that
+    /// their transforms make of the items. An item of which one makes nothing fails alone. `payload` is what the batch was decoded
+    /// from.
     pub fn shape(&self, payload: &[u8], batch: &mut Batch, format: Format) {
-        if !self.has_transforms() {
+        self.fan_out(batch);
+        let has_work =
+            |route: &Route| route.transform.is_some() || matches!(route.manner.deletes, Deletes::Soft { .. });
+        if !self.file.iter().flat_map(|file| &file.routes).any(has_work) {
             return;
         }
-        let rules: Vec<Rules<'_>> = batch.origins.iter().map(|origin| self.rules(&origin.name)).collect();
+        let rules: Vec<Rules<'_>> =
+            batch.origins.iter().map(|origin| self.rules(&origin.name, origin.branch)).collect();
         let notation = batch.notation;
         let Batch { slots, documents, keys, .. } = batch;
         for slot in slots {
-            let (true, Some(range), Some(origin)) = (has_values(&slot.content), &slot.image, slot.origin) else {
-                continue;
-            };
-            let image = Image { notation, bytes: payload.get(range.clone()).unwrap_or_default() };
-            let Some(transform) = rules.get(origin).and_then(|rules| rules.transform(&image)) else { continue };
+            let Some(rules) = slot.origin.and_then(|origin| rules.get(origin)) else { continue };
             let Some(key) = slot.key.clone().and_then(|range| keys.get(range)).map(Key::from_bytes) else { continue };
-            slot.content = match document(&image, transform, format, key) {
+            let image =
+                |range: &Range<usize>| Image { notation, bytes: payload.get(range.clone()).unwrap_or_default() };
+            let made = match (&slot.content, &slot.image) {
+                (Content::Delete, _) => match soft(slot, rules, &image, format, key) {
+                    None => continue,
+                    // The item is told of as it was.
+                    Some(Ok((old, document))) => {
+                        slot.image = Some(old);
+                        Ok(document)
+                    }
+                    Some(Err(failure)) => Err(failure),
+                },
+                (content, Some(range)) if has_values(content) => {
+                    let image = image(range);
+                    let Some(transform) = rules.transform(&image) else { continue };
+                    document(&image, transform, format, key)
+                }
+                _ => continue,
+            };
+            slot.content = match made {
                 Ok(document) => {
                     let from = documents.len();
                     documents.extend_from_slice(&document);
@@ -42,6 +59,67 @@ impl Pipeline {
             };
         }
     }
+
+    /// Gives a change a slot of its own for each further route that it may take.
+    fn fan_out(&self, batch: &mut Batch) {
+        let branches: Vec<usize> = batch.origins.iter().map(|origin| self.branches(&origin.name)).collect();
+        if branches.iter().all(|branches| *branches == 1) {
+            return;
+        }
+        // The origins of an origin's branches.
+        let mut further: Vec<Vec<usize>> = Vec::new();
+        for (index, branches) in branches.into_iter().enumerate() {
+            let mut own = Vec::new();
+            for branch in 1..branches {
+                let Some(origin) = batch.origins.get(index).cloned() else { continue };
+                own.push(batch.origins.len());
+                batch.origins.push(Origin { branch, ..origin });
+            }
+            further.push(own);
+        }
+        let mut slots = Vec::with_capacity(batch.slots.len() * 2);
+        for slot in batch.slots.drain(..) {
+            let own = slot.origin.and_then(|origin| further.get(origin)).map_or(&[][..], Vec::as_slice);
+            let usable = match &slot.content {
+                Content::Failed(failure) => has_values(&slot.content) || failure.cause == Cause::MissingImage,
+                _ => true,
+            };
+            let own = if usable { own } else { &[] };
+            slots.push(slot.clone());
+            slots.extend(own.iter().map(|&origin| Slot { origin: Some(origin), ..slot.clone() }));
+        }
+        batch.slots = slots;
+    }
+}
+
+/// An old image, and the document that is made of it.
+type Softened = (Range<usize>, Vec<u8>);
+
+/// The document that a delete leaves where its route wants it to, and the old image it is made of; `None` where it is a delete.
+fn soft<'a>(
+    slot: &Slot,
+    rules: &Rules<'_>,
+    image: &impl Fn(&Range<usize>) -> Image<'a>,
+    format: Format,
+    key: Key<'_>,
+) -> Option<Result<Softened, Failure>> {
+    let before = match &slot.before {
+        Before::Image(range) => Some(range),
+        Before::Absent | Before::Unknown => None,
+    };
+    let old = before.map(image);
+    let manner = rules.manner(old.as_ref()).filter(|manner| matches!(manner.deletes, Deletes::Soft { .. }))?;
+    let (Some(range), Some(old)) = (before, old) else {
+        let why = "`deletes: soft` keeps the item as it was, and the record has no old image: the stream's view type must be NEW_AND_OLD_IMAGES, or TIDELOCK_SOURCE be set";
+        return Some(Err(Failure::new(Cause::MissingImage, why)));
+    };
+    let as_it_is = Transform::default();
+    let transform = rules.transform(&old).unwrap_or(&as_it_is);
+    Some(document(&old, transform, format, key).and_then(|document| {
+        let soft = softened_new(format, &document, &manner.deletes, slot.at);
+        let failure = || Failure::new(Cause::InvalidValue, "the item as it was cannot be read");
+        soft.map(|document| (range.clone(), document)).ok_or_else(failure)
+    }))
 }
 
 /// Whether it is an item, although the target may have no form for a value that a transform may change.

@@ -1,13 +1,18 @@
-//! `to`: the name of an index or collection, in which `{field}` stands for a field of the item.
+//! `to` and `routing`: texts in which `{field}` stands for a field of the item, and `{field:%Y.%m}` for a part of its date.
 
+use super::rules::Known;
 use crate::cause::{Cause, Failure};
-use crate::image::{Field, Image};
+use crate::image::Field;
+use crate::json::Number;
+use crate::letter::{parse_timestamp, timestamp};
 use crate::target::Place;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Fixed(String),
     Field(Vec<String>),
+    /// A date in a format of `%Y`, `%m`, `%d`, `%H` and text.
+    Date(Vec<String>, String),
 }
 
 /// A parsed template.
@@ -21,21 +26,58 @@ pub(crate) struct Template {
     literal: bool,
 }
 
+/// Seconds since 1970 below this are seconds; milliseconds are above it. It is the year 5138.
+const MOST_SECONDS: i64 = 100_000_000_000;
+
 impl Template {
-    pub(super) fn new(text: &str, pieces: Vec<Piece>) -> Result<Self, String> {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (fixed, tail) = rest.split_at(at);
+            if !fixed.is_empty() {
+                pieces.push(Piece::Fixed(fixed.to_owned()));
+            }
+            let inner = tail.strip_prefix('{').ok_or("a `}` without its `{`")?;
+            let (inner, tail) = inner.split_once('}').ok_or("a `{` without its `}`")?;
+            let (name, format) = inner.split_once(':').map_or((inner, None), |(name, format)| (name, Some(format)));
+            let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+            if path.iter().any(String::is_empty) || name.contains(['{', '%']) {
+                return Err(format!("`{{{inner}}}` is no field: write {{name}}, {{name.inner}} or {{name:%Y.%m}}"));
+            }
+            pieces.push(match format {
+                None => Piece::Field(path),
+                Some(format) => {
+                    check_format(format).map_err(|problem| format!("`{{{inner}}}`: {problem}"))?;
+                    Piece::Date(path, format.to_owned())
+                }
+            });
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Fixed(rest.to_owned()));
+        }
+        Self::new(text, pieces)
+    }
+
+    fn new(text: &str, pieces: Vec<Piece>) -> Result<Self, String> {
         let begins = match pieces.first() {
             None => return Err("must not be empty".to_owned()),
             Some(Piece::Fixed(begins)) => begins.as_str(),
-            Some(Piece::Field(_)) => "",
+            Some(_) => "",
         };
-        let varies = pieces.iter().any(|piece| matches!(piece, Piece::Field(_)));
+        let varies = pieces.iter().any(|piece| !matches!(piece, Piece::Fixed(_)));
         let dot_later = pieces.iter().skip(1).any(|piece| matches!(piece, Piece::Fixed(text) if text.contains('.')));
         if varies && dot_later && !begins.contains('.') {
             return Err(format!("`{text}`: no field can stand before the dot that ends the database's name"));
         }
         let outline = pieces.iter().map(|piece| match piece {
             Piece::Fixed(text) => text.as_str(),
-            Piece::Field(_) => "*",
+            Piece::Field(_) | Piece::Date(..) => "*",
         });
         Ok(Self { text: text.to_owned(), outline: outline.collect(), literal: varies && !begins.contains('.'), pieces })
     }
@@ -43,6 +85,14 @@ impl Template {
     /// What all its places have in common: `*` stands for every field.
     pub(crate) fn outline(&self) -> &str {
         &self.outline
+    }
+
+    /// The fields that it is made of.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &[String]> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Fixed(_) => None,
+            Piece::Field(path) | Piece::Date(path, _) => Some(path.as_slice()),
+        })
     }
 
     /// The place, where it is the same for every item.
@@ -53,29 +103,52 @@ impl Template {
         }
     }
 
-    /// The place of an item.
+    /// The place of an item; `None` where it depends on one that is not known.
     ///
     /// # Errors
     /// When a field is missing, or none that a name can be made of.
-    pub(crate) fn place(&self, image: &Image<'_>) -> Result<Place, Failure> {
-        let mut name = String::with_capacity(self.text.len() + 16);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Fixed(text) => name.push_str(text),
-                Piece::Field(path) => name.push_str(&part(image, path, &self.text)?),
-            }
-        }
+    pub(super) fn place(&self, known: Known<'_>) -> Result<Option<Place>, Failure> {
+        let Some(name) = self.fill(known, "to")? else { return Ok(None) };
         let own = name.split_once('.').filter(|_| !self.literal).map_or(name.as_str(), |(_, own)| own);
         if self.fixed().is_none() && (own.starts_with('.') || own.starts_with("system.")) {
             let detail = format!("`{own}`, which `to: {}` makes of the item, is a name of the target's own", self.text);
             return Err(Failure::new(Cause::Unroutable, detail));
         }
-        Ok(Place::new(name, self.literal))
+        Ok(Some(Place::new(name, self.literal)))
+    }
+
+    /// The text for an item; `None` where it depends on one that is not known. `setting` is the template's name, for messages.
+    ///
+    /// # Errors
+    /// When a field is missing, or none that a text can be made of.
+    pub(super) fn fill(&self, known: Known<'_>, setting: &str) -> Result<Option<String>, Failure> {
+        let mut text = String::with_capacity(self.text.len() + 16);
+        for piece in &self.pieces {
+            let (path, format) = match piece {
+                Piece::Fixed(fixed) => {
+                    text.push_str(fixed);
+                    continue;
+                }
+                Piece::Field(path) => (path, None),
+                Piece::Date(path, format) => (path, Some(format)),
+            };
+            let Some(field) = known.field(path) else { return Ok(None) };
+            let part = match format {
+                None => part(field),
+                Some(format) => date(field, format),
+            };
+            let part = part.map_err(|words| {
+                let field = path.join(".");
+                Failure::new(Cause::Unroutable, format!("field `{field}` is {words} of `{setting}: {}`", self.text))
+            })?;
+            text.push_str(&part);
+        }
+        Ok(Some(text))
     }
 }
 
-fn part(image: &Image<'_>, path: &[String], template: &str) -> Result<String, Failure> {
-    let kind = match image.field(path) {
+fn part(field: Field<'_>) -> Result<String, String> {
+    let kind = match field {
         Field::Text(text) if text.is_empty() => "an empty text",
         Field::Text(text) | Field::Number(text) => return Ok(text.into_owned()),
         Field::Boolean(value) => return Ok(value.to_string()),
@@ -83,22 +156,66 @@ fn part(image: &Image<'_>, path: &[String], template: &str) -> Result<String, Fa
         Field::Null => "null",
         Field::Other(kind) => kind,
     };
-    let field = path.join(".");
-    Err(Failure::new(
-        Cause::Unroutable,
-        format!("field `{field}` is {kind}; `to: {template}` needs a text or a number"),
-    ))
+    Err(format!("{kind}, not the text or number"))
+}
+
+fn check_format(format: &str) -> Result<(), String> {
+    let mut characters = format.chars();
+    let mut some = false;
+    while let Some(c) = characters.next() {
+        if c != '%' {
+            continue;
+        }
+        match characters.next() {
+            Some('Y' | 'm' | 'd' | 'H') => some = true,
+            Some(other) => return Err(format!("`%{other}` is not known: there are %Y, %m, %d and %H")),
+            None => return Err("a `%` at the end".to_owned()),
+        }
+    }
+    if some { Ok(()) } else { Err("a date's format has %Y, %m, %d or %H".to_owned()) }
+}
+
+/// A part of a date in UTC: of a time of RFC 3339, or of a number of seconds or milliseconds since 1970.
+fn date(field: Field<'_>, format: &str) -> Result<String, String> {
+    let no_time = |what: &str| format!("{what}, not the time (RFC 3339, or seconds or milliseconds since 1970)");
+    let milliseconds = match field {
+        Field::Text(text) => parse_timestamp(&text).ok_or_else(|| no_time(&format!("`{text}`")))?,
+        Field::Number(text) => {
+            let whole = Number::parse(text.as_bytes()).map(|number| number.plain());
+            let whole = whole.and_then(|plain| {
+                let text = String::from_utf8(plain).ok()?;
+                text.split('.').next().and_then(|whole| whole.parse::<i64>().ok())
+            });
+            match whole {
+                Some(seconds @ 0..MOST_SECONDS) => seconds * 1_000,
+                Some(milliseconds @ MOST_SECONDS..100_000_000_000_000) => milliseconds,
+                _ => return Err(no_time(&format!("`{text}`"))),
+            }
+        }
+        Field::Missing => return Err(no_time("missing")),
+        Field::Null => return Err(no_time("null")),
+        Field::Boolean(_) => return Err(no_time("a boolean")),
+        Field::Other(kind) => return Err(no_time(kind)),
+    };
+    let text = timestamp(milliseconds);
+    let parts = (text.get(0..4), text.get(5..7), text.get(8..10), text.get(11..13));
+    let (Some(year), Some(month), Some(day), Some(hour)) = parts else { return Err(no_time("out of range")) };
+    if text.len() != 24 {
+        return Err(no_time("a time outside of the years 0 to 9999"));
+    }
+    Ok(format.replace("%Y", year).replace("%m", month).replace("%d", day).replace("%H", hour))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::grammar::template;
     use super::*;
-    use crate::image::Notation;
+    use crate::image::{Image, Notation};
+    use crate::key::Key;
 
     fn place(text: &str, item: &str) -> Result<Place, Failure> {
         let image = Image { notation: Notation::DynamoDb, bytes: item.as_bytes() };
-        template(text).expect(text).place(&image)
+        let known = Known { image: Some(image), key: Key::from_bytes(b"") };
+        Template::parse(text).expect(text).place(known).map(|place| place.expect("nothing is unknown"))
     }
 
     #[test]
@@ -112,8 +229,45 @@ mod tests {
             ("shop.{c}.x", "shop.at.x.x", false),
             ("{n}-{m.i}{b}", "7-intrue", true),
         ] {
-            assert!(!template(text).expect(text).outline().contains(['{', '}']));
+            assert!(!Template::parse(text).expect(text).outline().contains(['{', '}']));
             assert_eq!(place(text, item), Ok(Place::new(name.to_owned(), literal)), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_give_names_by_their_parts() {
+        let item = r#"{"t":{"S":"2020-04-29T13:22:08Z"},"s":{"N":"1588166528"},"ms":{"N":"1588166528123"},"f":{"N":"1588166528.9"},"x":{"S":"soon"},"neg":{"N":"-1"}}"#;
+        for (text, name) in [
+            ("o-{t:%Y.%m}", "o-2020.04"),
+            ("o-{s:%Y-%m-%d}", "o-2020-04-29"),
+            ("o-{ms:%Y.%m.%d-%H}", "o-2020.04.29-13"),
+            ("o-{f:%d}", "o-29"),
+        ] {
+            assert_eq!(place(text, item).map(|place| place.name), Ok(name.to_owned()), "{text}");
+        }
+        for (text, words) in
+            [("o-{x:%Y}", "field `x` is `soon`, not the time"), ("o-{neg:%Y}", "`-1`"), ("o-{no:%Y}", "missing")]
+        {
+            let failure = place(text, item).expect_err(text);
+            assert!(failure.cause == Cause::Unroutable && failure.detail.contains(words), "{failure}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_template() {
+        for (text, words) in [
+            ("a-{b", "without its `}`"),
+            ("a-b}", "without its `{`"),
+            ("a-{}", "is no field"),
+            ("a-{b..c}", "is no field"),
+            ("a-{at:%y}", "`%y` is not known"),
+            ("a-{at:Y}", "has %Y"),
+            ("a-{at:%}", "at the end"),
+            ("{db}.orders", "before the dot"),
+            ("", "must not be empty"),
+        ] {
+            let problem = Template::parse(text).expect_err(text);
+            assert!(problem.contains(words), "{text}: {problem}");
         }
     }
 

@@ -209,7 +209,7 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
                 Fate::Done(Done::Stale) => settled.stale += 1,
                 Fate::Filtered => settled.filtered += 1,
                 Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park => {
-                    let into = plan.place_of(index).map(|place| place.name.as_str());
+                    let into = plan.place_of(index);
                     settled.refused.push(letter(payload, batch, slot, failure, into, self.function, history));
                 }
                 Fate::Failed(failure) => held.push(Held { slot: index, failure }),

@@ -1,9 +1,9 @@
 //! News that has waited: written as the live lane writes, between two looks at the fences.
 
-use super::{answers, finish, set, settle};
+use super::{News, Step, answers, finish, set, settle, step};
 use crate::cause::{Cause, Failure};
 use crate::fence::overtakes;
-use crate::target::{Call, Done, Found, Operation, Outcome, Store, Write};
+use crate::target::{Call, Done, Found, Manner, Operation, Outcome, Store, Write};
 use crate::version::Mark;
 use std::cmp::Ordering;
 
@@ -20,7 +20,7 @@ pub async fn drain<S: Store>(store: &S, operations: &[Operation<'_>], call: Call
     let fences = answers(store.fences(operations, call).await, operations.len());
     for (index, (operation, fence)) in operations.iter().zip(fences).enumerate() {
         match fence {
-            Ok(fence) if is_newer(operation, fence.as_ref()) => plain.push((index, *operation)),
+            Ok(fence) if is_newer(operation, fence.as_ref()) && !merges(operation) => plain.push((index, *operation)),
             Ok(_) => careful.push(index),
             Err(failure) => set(&mut outcomes, index, Err(failure)),
         }
@@ -55,6 +55,11 @@ pub async fn drain<S: Store>(store: &S, operations: &[Operation<'_>], call: Call
     finish(outcomes)
 }
 
+/// What is stored must be looked at, too.
+fn merges(operation: &Operation<'_>) -> bool {
+    operation.manner.is_some_and(Manner::needs_stored)
+}
+
 /// Nothing that is known of deletes speaks against the change.
 fn is_newer(operation: &Operation<'_>, fence: Option<&Mark>) -> bool {
     let order = fence.and_then(|fence| fence.compare(&operation.version.mark()));
@@ -76,12 +81,15 @@ async fn apply<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) ->
 /// What would become of operations if they were written now; nothing is.
 pub async fn foretell<S: Store>(store: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
     let looked = answers(store.look(operations, call).await, operations.len());
-    let foretold = |(operation, found): (&Operation<'_>, Result<Found<S::Witness>, Failure>)| match super::step(
-        operation, &found?, true,
+    let foretold = |(operation, found): (&Operation<'_>, Result<Found<S::Witness>, Failure>)| match step(
+        operation,
+        &found?,
+        true,
+        News::No,
     ) {
-        super::Step::Done(outcome) => outcome,
-        super::Step::Write(_) => Ok(Done::Applied),
-        super::Step::Remove(..) => Ok(Done::Stale),
+        Step::Done(outcome) => outcome,
+        Step::Write(_) => Ok(Done::Applied),
+        Step::Remove(..) => Ok(Done::Stale),
     };
     operations.iter().zip(looked).map(foretold).collect()
 }

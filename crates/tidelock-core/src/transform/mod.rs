@@ -45,6 +45,13 @@ pub(crate) enum Touch {
     Dropped,
 }
 
+/// One that leaves items as they are.
+impl Default for Transform {
+    fn default() -> Self {
+        Self { steps: Vec::new(), names: Some(BTreeSet::new()), keeps: false }
+    }
+}
+
 impl Transform {
     /// Checks steps as they are written.
     ///

@@ -72,7 +72,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Failed(failure) => panic!("{failure}"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        operations.push(Operation { into, key, write, version, salvage: Salvage::Never });
+        operations.push(Operation { into, key, write, version, salvage: Salvage::Never, manner: None });
     }
     operations
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidelock_core::cause::Disposition;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{FENCE_INDEX, FENCE_LIFE_MS, Window};
+use tidelock_core::key::Key;
 use tidelock_core::pipeline::Routed;
 use tidelock_core::redrive::Renewal;
 use tidelock_core::slow::{Wish, backfill};
@@ -115,12 +116,13 @@ async fn scan(world: &Rc<World>) {
     let from = usize::try_from(world.between(0, 90)).unwrap_or_default();
     let keys: Vec<usize> = (from..from + 25).filter(|&key| key < world.history.keys).collect();
     let read_at = world.since();
-    let rules = world.pipeline.rules(TABLE);
+    let rules = world.pipeline.rules(TABLE, 0);
     let found: Vec<(usize, Place, Vec<u8>)> = keys
         .into_iter()
         .filter_map(|key| {
             let item = world.table.item(key, read_at)?;
-            let Routed::To(place) = rules.locate(&item.image()) else { return None };
+            // No id here is made of the key.
+            let Routed::To(place) = rules.locate(&item.image(), Key::from_bytes(b"")) else { return None };
             Some((key, place, item.document.ok()?))
         })
         .collect();
@@ -141,6 +143,7 @@ async fn scan(world: &Rc<World>) {
                 key: batch.key(slot)?,
                 version: oldest(SPACE),
                 salvage: Salvage::Never,
+                manner: None,
             })
         })
         .collect();

@@ -102,7 +102,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Delete => Write::Delete,
             Content::Failed(failure) => panic!("{failure}"),
         };
-        Operation { into, key, write, version, salvage: Salvage::Never }
+        Operation { into, key, write, version, salvage: Salvage::Never, manner: None }
     };
     batch.slots.iter().map(operation).collect()
 }

@@ -92,6 +92,7 @@ fn origin(arn: &str) -> Option<Origin> {
         return None;
     }
     Some(Origin {
+        branch: 0,
         name: table.to_owned(),
         arn: arn.to_owned(),
         space: format!("dynamodb:{region}:{account}:{table}"),

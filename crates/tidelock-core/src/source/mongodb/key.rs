@@ -28,6 +28,20 @@ impl DocumentKey {
         Self::read(document).map_err(|fault| fault.into_failure())
     }
 
+    /// The key of a document whose `_id` has this type's byte and these bytes.
+    ///
+    /// # Errors
+    /// As of [`DocumentKey::of`].
+    pub(crate) fn of_value(kind: u8, raw: &[u8]) -> Result<Self, Failure> {
+        let mut document = vec![0; 4];
+        document.push(kind);
+        document.extend_from_slice(b"_id\0");
+        document.extend_from_slice(raw);
+        document.push(0);
+        close(&mut document, 0);
+        Self::of(&document)
+    }
+
     fn read(document: &[u8]) -> Result<Self, Box<Fault>> {
         for element in Elements::new(document).map_err(malformed)? {
             let element = element.map_err(malformed)?;

@@ -1,0 +1,188 @@
+//! A route: which items it takes, and where they go.
+
+use super::Policy;
+use super::condition::Condition;
+use super::id::IdTemplate;
+use super::rules::Known;
+use super::template::Template;
+use crate::cause::{Cause, Failure};
+use crate::fence::fence_id;
+use crate::image::{Field, Image};
+use crate::key::{KeyKind, push_part};
+use crate::target::{Manner, Namespaces, Place, ShardValue};
+use crate::transform::Transform;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Route {
+    pub(super) name: Option<String>,
+    /// None: only by the `also` of others.
+    pub(super) from: Option<String>,
+    /// None: to a place of the source's own name.
+    pub(super) to: Option<Template>,
+    pub(super) id: Option<IdTemplate>,
+    /// An id that is too long becomes its hash.
+    pub(super) hashes_long_ids: bool,
+    pub(super) routing: Option<Template>,
+    pub(super) condition: Option<Condition>,
+    /// Further routes of a change, by index.
+    pub(super) also: Vec<usize>,
+    pub(super) shard_key: Vec<Vec<String>>,
+    pub(super) policy: Policy,
+    pub(super) manner: Manner,
+    pub(super) transform: Option<Transform>,
+}
+
+/// The longest id that OpenSearch takes, in bytes.
+const LONGEST_TEXT_ID: usize = 512;
+
+impl Route {
+    /// Whether it takes an item.
+    ///
+    /// # Errors
+    /// When its condition cannot be evaluated.
+    pub(super) fn holds(&self, image: &Image<'_>) -> Result<bool, Failure> {
+        self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(image))
+    }
+
+    /// How it wants documents written; `None`: plainly.
+    pub(super) fn manner(&self) -> Option<&Manner> {
+        (self.manner != Manner::default()).then_some(&self.manner)
+    }
+
+    /// The place of every item of a source, where they all have the same.
+    pub(super) fn fixed(&self, name: &str, namespaces: &Namespaces) -> Option<Place> {
+        if !self.shard_key.is_empty() || self.id.is_some() || self.routing.is_some() || self.hashes_long_ids {
+            return None;
+        }
+        let place = match &self.to {
+            Some(to) => to.fixed(),
+            None => Some(Place::new(name.to_owned(), true)),
+        };
+        place.map(|place| place.within(namespaces))
+    }
+
+    /// The name of its place is made of the item.
+    pub(super) fn is_named_by_items(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| to.fixed().is_none())
+    }
+
+    /// The place of an item; `None` where it depends on one that is not known.
+    pub(super) fn place(
+        &self,
+        name: &str,
+        known: Known<'_>,
+        namespaces: &Namespaces,
+    ) -> Result<Option<Place>, Failure> {
+        let place = match &self.to {
+            Some(to) => to.place(known)?,
+            None => Some(Place::new(name.to_owned(), true)),
+        };
+        let Some(mut place) = place else { return Ok(None) };
+        if let Some(id) = &self.id {
+            let Some(id) = id.of(known)? else { return Ok(None) };
+            place.id = id;
+        }
+        if let Some(routing) = &self.routing {
+            place.routing = match self.routing(routing, known)? {
+                None => return Ok(None),
+                routing => routing,
+            };
+        }
+        if self.hashes_long_ids && *namespaces == Namespaces::Single {
+            let id = place.key(known.key).text_id();
+            if id.len() > LONGEST_TEXT_ID {
+                let mut hashed = Vec::new();
+                push_part(
+                    &mut hashed,
+                    "id",
+                    KeyKind::Text,
+                    format!("sha256-{}", fence_id(&[id.as_bytes()])).as_bytes(),
+                );
+                place.id = Some(hashed);
+            }
+        }
+        for path in &self.shard_key {
+            match shard_value(path, known)? {
+                Some(value) => place.shard_key.push((path.join("."), value)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(place.within(namespaces)))
+    }
+
+    fn routing(&self, template: &Template, known: Known<'_>) -> Result<Option<String>, Failure> {
+        let in_id = |path: &[String]| self.id.as_ref().is_some_and(|id| id.fields().iter().any(|own| own == path));
+        let in_key = |path: &[String]| known.key.parts().any(|part| *path == [part.name]);
+        if let Some(path) = template.fields().find(|path| !in_id(path) && !in_key(path)) {
+            let field = path.join(".");
+            let detail = format!(
+                "`routing` needs field `{field}`, which is neither of the source's key nor in `id`: an item that changes it would leave a second document on another shard; put `{{{field}}}` into `id`, too"
+            );
+            return Err(Failure::new(Cause::Unroutable, detail));
+        }
+        template.fill(known, "routing")
+    }
+}
+
+/// The value of a field of a shard key; `None` where it depends on an item that is not known.
+fn shard_value(path: &[String], known: Known<'_>) -> Result<Option<ShardValue>, Failure> {
+    let refused = |kind| {
+        let field = path.join(".");
+        let detail = format!("field `{field}` is {kind}; a shard key needs text, number, boolean or null");
+        Failure::new(Cause::Unroutable, detail)
+    };
+    // The server would look into each of the list's items.
+    let inner = |length| path.get(..length).is_some_and(|path| known.field(path) == Some(Field::Other("a list")));
+    if (1..path.len()).any(inner) {
+        return Err(refused("inside a list"));
+    }
+    let Some(field) = known.field(path) else { return Ok(None) };
+    Ok(Some(match field {
+        Field::Missing | Field::Null => ShardValue::Null,
+        Field::Boolean(value) => ShardValue::Boolean(value),
+        Field::Number(text) => ShardValue::Number(text.into_owned()),
+        Field::Text(text) => ShardValue::Text(text.into_owned()),
+        Field::Other(kind) => return Err(refused(kind)),
+    }))
+}
+
+/// Resolves the names in `also`, and adds what is wrong with them to the problems.
+pub(super) fn link(routes: &mut [Route], further: &[Vec<String>], problems: &mut Vec<String>) {
+    let mut linked = Vec::new();
+    for (index, names) in further.iter().enumerate() {
+        let mut also = Vec::new();
+        for (position, name) in names.iter().enumerate() {
+            let mut wrong = |problem: String| problems.push(format!("routes[{index}].also[{position}]: {problem}"));
+            let Some(other) = routes.iter().position(|route| route.name.as_ref() == Some(name)) else {
+                wrong(format!("there is no route with the name `{name}`"));
+                continue;
+            };
+            let (own, next) = (routes.get(index), routes.get(other));
+            let target =
+                |route: Option<&Route>| route.and_then(|route| route.to.as_ref()?.fixed()).map(|place| place.name);
+            if other == index {
+                wrong("a route cannot name itself".to_owned());
+            } else if also.contains(&other) {
+                wrong(format!("`{name}` is there twice"));
+            } else if further.get(other).is_some_and(|names| !names.is_empty()) {
+                wrong(format!("`{name}` has an `also` itself: name all of them here"));
+            } else if target(own).is_some()
+                && target(own) == target(next)
+                && own.map(|route| &route.id) == next.map(|route| &route.id)
+            {
+                wrong(format!("`{name}` leads to the same documents"));
+            } else {
+                also.push(other);
+            }
+        }
+        linked.push(also);
+    }
+    for (index, route) in routes.iter().enumerate() {
+        if route.from.is_none() && !linked.iter().any(|also| also.contains(&index)) {
+            problems.push(format!("routes[{index}].from: is missing, and no `also` names the route"));
+        }
+    }
+    for (route, also) in routes.iter_mut().zip(linked) {
+        route.also = also;
+    }
+}

@@ -1,0 +1,218 @@
+//! What becomes of an item: the route it takes, and where that leads.
+
+use super::{Pipeline, Route, Routed, UnmatchedPolicy, matches};
+use crate::bson;
+use crate::cause::Failure;
+use crate::image::{Field, Image};
+use crate::key::{Key, KeyKind};
+use crate::target::{Manner, Namespaces, Place};
+use crate::transform::Transform;
+
+/// The routes that a source's items may take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rules<'p> {
+    /// The same for all of them; what becomes of their fields, and how they are written.
+    Same(Routed, Option<&'p Transform>, Option<&'p Manner>),
+    /// It depends on the item.
+    ByItem(ItemRules<'p>),
+}
+
+/// See [`Rules::ByItem`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemRules<'p> {
+    name: String,
+    namespaces: &'p Namespaces,
+    /// In order; none behind the first that takes every item.
+    ways: Vec<Way<'p>>,
+    unmatched: Option<UnmatchedPolicy>,
+}
+
+/// What a route means for a [branch](crate::batch::Origin::branch).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Way<'p> {
+    /// The route that takes the item.
+    pub(super) takes: &'p Route,
+    /// The route that says what becomes of it: the same, one of its `also`, or none on this branch.
+    pub(super) leads: Option<&'p Route>,
+}
+
+/// What is known of an item: the whole of it, or its key alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) image: Option<Image<'a>>,
+    pub(super) key: Key<'a>,
+}
+
+impl<'a> Known<'a> {
+    /// The field at a path; `None` where nobody knows.
+    pub(super) fn field(&self, path: &[String]) -> Option<Field<'a>> {
+        match (&self.image, self.key.parts().find(|part| *path == [part.name])) {
+            (Some(image), _) => Some(image.field(path)),
+            (None, Some(part)) => Some(match part.kind {
+                KeyKind::Text => Field::Text(String::from_utf8_lossy(part.value)),
+                KeyKind::Number => Field::Number(String::from_utf8_lossy(part.value)),
+                KeyKind::Binary => Field::Other("binary"),
+                KeyKind::Bson(kind) => bson::value(kind, part.value).map_or(Field::Missing, Field::of_bson),
+            }),
+            (None, None) => None,
+        }
+    }
+}
+
+impl<'p> Rules<'p> {
+    /// Where an item goes.
+    #[must_use]
+    pub fn locate(&self, image: &Image<'_>, key: Key<'_>) -> Routed {
+        match self {
+            Self::Same(routed, ..) => routed.clone(),
+            Self::ByItem(rules) => rules.locate(image, key),
+        }
+    }
+
+    /// What becomes of an item's fields.
+    #[must_use]
+    pub fn transform(&self, image: &Image<'_>) -> Option<&'p Transform> {
+        match self {
+            Self::Same(_, transform, _) => *transform,
+            Self::ByItem(rules) => rules.route(image).ok().flatten().and_then(|route| route.transform.as_ref()),
+        }
+    }
+
+    /// How an item is written; `None`: plainly. Without its image, what all routes want that it may have taken.
+    #[must_use]
+    pub fn manner(&self, image: Option<&Image<'_>>) -> Option<&'p Manner> {
+        match (self, image) {
+            (Self::Same(_, _, manner), _) => *manner,
+            (Self::ByItem(rules), Some(image)) => rules.route(image).ok().flatten().and_then(|route| route.manner()),
+            (Self::ByItem(rules), None) => {
+                let mut manners = rules.ways.iter().filter_map(|way| way.leads).map(Route::manner);
+                let first = manners.next().flatten();
+                manners.all(|manner| manner == first).then_some(first).flatten()
+            }
+        }
+    }
+}
+
+impl<'p> ItemRules<'p> {
+    /// The route that an item takes.
+    ///
+    /// # Errors
+    /// When a condition cannot be evaluated.
+    pub(super) fn route(&self, image: &Image<'_>) -> Result<Option<&'p Route>, Failure> {
+        for way in &self.ways {
+            if !way.takes.holds(image)? {
+                continue;
+            }
+            return match way.leads {
+                Some(route) if std::ptr::eq(route, way.takes) || route.holds(image)? => Ok(Some(route)),
+                _ => Ok(None),
+            };
+        }
+        Ok(None)
+    }
+
+    /// Where an item goes.
+    #[must_use]
+    pub fn locate(&self, image: &Image<'_>, key: Key<'_>) -> Routed {
+        match self.route(image) {
+            Err(failure) => Routed::Refused(failure),
+            Ok(Some(route)) => {
+                match route.place(&self.name, Known { image: Some(*image), key }, self.namespaces) {
+                    Ok(Some(place)) => Routed::To(place),
+                    // With the whole item nothing is unknown.
+                    Ok(None) => Routed::Filtered,
+                    Err(failure) => Routed::Refused(failure),
+                }
+            }
+            Ok(None) if self.ways.iter().any(|way| way.takes.holds(image) == Ok(true)) => Routed::Filtered,
+            Ok(None) => self.unmatched.map_or(Routed::Filtered, |policy| policy.routed(&self.name)),
+        }
+    }
+
+    /// Every place that the item of a key may have; `None` where they depend on fields outside of the key.
+    #[must_use]
+    pub fn places(&self, key: Key<'_>) -> Option<Vec<Place>> {
+        let mut places: Vec<Place> = Vec::new();
+        for route in self.ways.iter().filter_map(|way| way.leads) {
+            match route.place(&self.name, Known { image: None, key }, self.namespaces) {
+                Ok(Some(place)) if places.contains(&place) => {}
+                Ok(Some(place)) => places.push(place),
+                Ok(None) => return None,
+                // No item of this key was ever there.
+                Err(_) => {}
+            }
+        }
+        Some(places)
+    }
+
+    /// Fields of items make the names of places.
+    #[must_use]
+    pub(crate) fn makes_names(&self) -> bool {
+        self.ways.iter().filter_map(|way| way.leads).any(|route| route.is_named_by_items())
+    }
+}
+
+impl Pipeline {
+    /// The routes that items of the source `name` may take, on one of its [branches](Self::branches).
+    #[must_use]
+    pub fn rules(&self, name: &str, branch: usize) -> Rules<'_> {
+        let Some(file) = &self.file else {
+            return Rules::Same(Routed::To(Place::new(name.to_owned(), true).within(&self.namespaces)), None, None);
+        };
+        let ways = self.ways(name, branch);
+        let unmatched = (branch == 0).then_some(file.unmatched);
+        if ways.is_empty() {
+            return Rules::Same(unmatched.map_or(Routed::Filtered, |policy| policy.routed(name)), None, None);
+        }
+        let same = match ways.as_slice() {
+            [Way { takes, leads: Some(route) }] if takes.condition.is_none() && route.condition.is_none() => {
+                route.fixed(name, &self.namespaces).map(|place| (place, *route))
+            }
+            _ => None,
+        };
+        match same {
+            Some((place, route)) => Rules::Same(Routed::To(place), route.transform.as_ref(), route.manner()),
+            None => Rules::ByItem(ItemRules { name: name.to_owned(), namespaces: &self.namespaces, ways, unmatched }),
+        }
+    }
+
+    /// How many routes a change of the source `name` may take at once: one, and each that some `also` names.
+    #[must_use]
+    pub fn branches(&self, name: &str) -> usize {
+        1 + self.further(name).len()
+    }
+
+    /// The routes that are named by `also` of those that items of the source may take, in order.
+    fn further(&self, name: &str) -> Vec<usize> {
+        let mut further: Vec<usize> = Vec::new();
+        for route in self.routes_of(name) {
+            further.extend(route.also.iter().filter(|index| !further.contains(index)).copied().collect::<Vec<_>>());
+        }
+        further
+    }
+
+    /// The routes that match a source's name; none behind the first that takes every item.
+    fn routes_of(&self, name: &str) -> Vec<&Route> {
+        let routes = self.file.iter().flat_map(|file| &file.routes);
+        let mut routes: Vec<&Route> =
+            routes.filter(|route| route.from.as_ref().is_some_and(|from| matches(from, name))).collect();
+        let all = routes.iter().position(|route| route.condition.is_none());
+        routes.truncate(all.map_or(routes.len(), |all| all + 1));
+        routes
+    }
+
+    pub(super) fn ways(&self, name: &str, branch: usize) -> Vec<Way<'_>> {
+        let routes = self.routes_of(name);
+        let Some(also) = branch.checked_sub(1) else {
+            return routes.into_iter().map(|route| Way { takes: route, leads: Some(route) }).collect();
+        };
+        let further = self.further(name).get(also).copied();
+        let further =
+            |route: &Route| further.filter(|index| route.also.contains(index)).and_then(|index| self.route(index));
+        routes.into_iter().map(|route| Way { takes: route, leads: further(route) }).collect()
+    }
+
+    fn route(&self, index: usize) -> Option<&Route> {
+        self.file.as_ref().and_then(|file| file.routes.get(index))
+    }
+}

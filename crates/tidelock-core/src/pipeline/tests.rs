@@ -1,0 +1,132 @@
+//! Routes: what they match, and where they lead.
+
+use super::*;
+use crate::key::Key;
+use crate::target::ShardValue;
+
+#[test]
+fn patterns() {
+    for (pattern, name, expected) in [
+        ("orders", "orders", true),
+        ("orders", "order", false),
+        ("*", "", true),
+        ("o*s", "orders", true),
+        ("o*s*", "orders", true),
+        ("o?ders", "orders", true),
+        ("?", "", false),
+        ("*a*b", "xxaxxab", true),
+        ("*a*b", "xxaxxabc", false),
+    ] {
+        assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+    }
+}
+
+fn to(name: &str, literal: bool) -> Routed {
+    Routed::To(Place::new(name.to_owned(), literal))
+}
+
+fn same(pipeline: &Pipeline, name: &str) -> Routed {
+    match pipeline.rules(name, 0) {
+        Rules::Same(routed, ..) => routed,
+        Rules::ByItem(rules) => panic!("{rules:?}"),
+    }
+}
+
+fn located(rules: &Rules<'_>, item: &str) -> Routed {
+    rules.locate(&Image { notation: crate::image::Notation::DynamoDb, bytes: item.as_bytes() }, Key::from_bytes(b""))
+}
+
+#[test]
+fn first_match_wins_and_the_rest_is_filtered_or_refused() {
+    let text = "version: 1\nroutes:\n  - {name: o, from: 'orders-*', to: orders}\n  - {from: customers}\n";
+    let pipeline = Pipeline::parse(text).expect("valid");
+    assert_eq!(same(&pipeline, "orders-eu"), to("orders", false));
+    assert_eq!(same(&pipeline, "customers"), to("customers", true));
+    assert_eq!(same(&pipeline, "other"), Routed::Filtered);
+    let strict = Pipeline::parse(&format!("unmatched: error\n{text}")).expect("valid");
+    assert!(matches!(same(&strict, "other"), Routed::Refused(_)));
+    assert_eq!(same(&Pipeline::default(), "other"), to("other", true));
+}
+
+#[test]
+fn where_and_fields_decide_item_by_item() {
+    let text = r#"
+version: 1
+routes:
+  - {from: orders, where: .status == "paid", to: "paid-{country}"}
+  - {from: orders, where: .status == "new"}
+  - {from: customers, to: people, shard_key: [country, address.zip]}
+"#;
+    let pipeline = Pipeline::parse(text).expect("valid");
+    let orders = pipeline.rules("orders", 0);
+    assert_eq!(located(&orders, r#"{"status":{"S":"paid"},"country":{"S":"at"}}"#), to("paid-at", true));
+    assert_eq!(located(&orders, r#"{"status":{"S":"new"}}"#), to("orders", true));
+    assert_eq!(located(&orders, "{}"), Routed::Filtered);
+    assert!(
+        matches!(located(&orders, r#"{"status":{"S":"paid"}}"#), Routed::Refused(failure) if failure.cause == Cause::Unroutable)
+    );
+    assert_eq!(located(&orders, r#"{"status":{"S":"paid"},"country":{"S":"at"}}"#), to("paid-at", true));
+    let customers = pipeline.rules("customers", 0);
+    let item = r#"{"country":{"S":"at"},"address":{"M":{"zip":{"N":"1010"}}}}"#;
+    let mut place = Place::new("people".to_owned(), false);
+    place.shard_key = vec![
+        ("country".to_owned(), ShardValue::Text("at".to_owned())),
+        ("address.zip".to_owned(), ShardValue::Number("1010".to_owned())),
+    ];
+    assert_eq!(located(&customers, item), Routed::To(place));
+    assert!(matches!(located(&customers, r#"{"country":{"L":[]}}"#), Routed::Refused(_)));
+}
+
+#[test]
+fn places_are_known_only_where_no_field_makes_them() {
+    let places = |routes: &str| {
+        let pipeline = Pipeline::parse(&format!("version: 1\nroutes: [{routes}]")).expect(routes);
+        match pipeline.rules("t", 0) {
+            Rules::ByItem(rules) => {
+                rules.places(Key::from_bytes(b"")).map(|places| places.iter().map(|place| place.name.clone()).collect())
+            }
+            Rules::Same(routed, ..) => panic!("{routed:?}"),
+        }
+    };
+    let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+    assert_eq!(places("{from: t, where: .a, to: x}, {from: t, where: .b}"), names(&["x", "t"]));
+    assert_eq!(places("{from: t, where: .a, to: x}, {from: '*', to: x}"), names(&["x"]));
+    assert_eq!(places("{from: t, to: 'x-{a}'}"), None);
+    assert_eq!(places("{from: t, to: x, shard_key: [a]}"), None);
+    // Behind a route that takes every item there is none.
+    assert_eq!(places("{from: t, where: .a, to: x}, {from: '*', to: y}"), names(&["x", "y"]));
+}
+
+#[test]
+fn a_route_says_what_becomes_of_what_cannot_be_applied() {
+    let text = r#"
+version: 1
+routes:
+  - {from: orders, where: .status == "paid", to: paid, on_outage: hold, on_conflict: salvage}
+  - {from: orders, to: rest}
+  - {from: far, on_outage: always_hold}
+"#;
+    let pipeline = Pipeline::parse(text).expect("valid");
+    let image = |bytes: &'static str| Image { notation: crate::image::Notation::DynamoDb, bytes: bytes.as_bytes() };
+    let outage = |name, images: &[&'static str]| pipeline.policy(name, 0, images.iter().map(|i| image(i))).on_outage;
+    let (paid, new) = (r#"{"status":{"S":"paid"}}"#, r#"{"status":{"S":"new"}}"#);
+    assert_eq!(pipeline.policy("orders", 0, [image(paid)]).on_conflict, OnConflict::Salvage);
+    assert_eq!(outage("orders", &[paid]), OnOutage::Hold);
+    assert_eq!(outage("orders", &[new, paid]), OnOutage::Retry, "the new image's route");
+    assert_eq!(outage("orders", &[]), OnOutage::Retry, "nobody knows which");
+    assert_eq!(outage("far", &[]), OnOutage::AlwaysHold);
+    assert_eq!(outage("unknown", &[paid]), OnOutage::Retry);
+    assert!(pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) && !Pipeline::default().has(|_| true));
+}
+
+#[test]
+fn says_all_that_is_wrong() {
+    let problems = Pipeline::parse("version: 2\nroutes: [{from: '*'}, {from: a, to: ''}]").expect_err("invalid");
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    let text = "version: 1\nroutes: [{from: a, to: '{x', where: .a =, shard_key: [b, b, '$c']}]";
+    let problems = Pipeline::parse(text).expect_err("invalid");
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert!(problems[1].starts_with("routes[0].where: character 4"), "{problems:?}");
+    let unknown = Pipeline::parse("version: 1\nroutes: [{form: a}]").expect_err("invalid");
+    assert!(unknown[0].contains("form") && unknown[0].contains("line"), "{unknown:?}");
+}
