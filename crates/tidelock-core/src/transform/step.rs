@@ -42,6 +42,7 @@ struct RawConvert {
     field: OneOrMany,
     from: Option<From>,
     to: To,
+    scale: Option<u8>,
     #[serde(default)]
     default: serde_json::Value,
     on_missing: Option<Otherwise>,
@@ -121,16 +122,50 @@ pub(crate) type Fields = Vec<(String, Value)>;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     Default(Vec<(Path, Value)>),
-    Convert { fields: Vec<Path>, from: Option<From>, to: To, default: Value, missing: Otherwise, wrong: Otherwise },
-    Move { pairs: Vec<(Path, Path)>, copy: bool },
+    Convert {
+        fields: Vec<Path>,
+        from: Option<From>,
+        to: To,
+        scale: u8,
+        default: Value,
+        missing: Otherwise,
+        wrong: Otherwise,
+    },
+    Move {
+        pairs: Vec<(Path, Path)>,
+        copy: bool,
+    },
     Keep(Vec<Path>),
     Drop(Vec<Path>),
-    Flatten { field: Path, separator: String },
-    Nest { fields: Vec<Path>, into: Path },
-    Split { field: Path, separator: String, to: Path, wrong: Otherwise },
-    Join { fields: Vec<Path>, separator: String, to: Path, wrong: Otherwise },
-    Mask { fields: Vec<Path>, keep_last: usize, with: String, wrong: Otherwise },
-    Hash { fields: Vec<Path> },
+    Flatten {
+        field: Path,
+        separator: String,
+    },
+    Nest {
+        fields: Vec<Path>,
+        into: Path,
+    },
+    Split {
+        field: Path,
+        separator: String,
+        to: Path,
+        wrong: Otherwise,
+    },
+    Join {
+        fields: Vec<Path>,
+        separator: String,
+        to: Path,
+        wrong: Otherwise,
+    },
+    Mask {
+        fields: Vec<Path>,
+        keep_last: usize,
+        with: String,
+        wrong: Otherwise,
+    },
+    Hash {
+        fields: Vec<Path>,
+    },
 }
 
 /// What is wrong with a value: path and words.
@@ -164,10 +199,18 @@ impl RawStep {
             steps.push(defaults.collect::<Result<_, String>>().map(Step::Default));
         }
         if let Some(raw) = &self.convert {
-            steps.push(paths("convert.field", raw.field.texts()).map(|fields| Step::Convert {
+            let scale = match (raw.to, raw.scale) {
+                (To::Scaled, None) => Err("convert.scale: scaled needs it: 2 makes cents of euros".to_owned()),
+                (To::Scaled, Some(19..)) => Err("convert.scale: 18 at most".to_owned()),
+                (To::Scaled, _) | (_, None) => Ok(()),
+                (_, Some(_)) => Err("convert.scale: is for `to: scaled` alone".to_owned()),
+            };
+            let fields = scale.and_then(|()| paths("convert.field", raw.field.texts()));
+            steps.push(fields.map(|fields| Step::Convert {
                 fields,
                 from: raw.from,
                 to: raw.to,
+                scale: raw.scale.unwrap_or_default(),
                 default: Value::literal(&raw.default),
                 missing: raw.on_missing.unwrap_or(missing),
                 wrong: raw.on_wrong_type.unwrap_or(wrong),
@@ -409,17 +452,18 @@ impl Step {
                     }
                 }
             }
-            Self::Convert { fields: paths, from, to, default, missing, wrong } => {
+            Self::Convert { fields: paths, from, to, scale, default, missing, wrong } => {
                 for path in paths {
-                    let found = visit_path(fields, path, &mut |value| match convert(&value.opened(), *from, *to) {
-                        Ok(converted) => {
-                            *value = converted;
-                            Ok(())
-                        }
-                        // What is not there in other systems is null here.
-                        Err(_) if value.opened() == Value::Null => Ok(()),
-                        Err(words) => otherwise(*wrong, value, default, words),
-                    });
+                    let found =
+                        visit_path(fields, path, &mut |value| match convert(&value.opened(), *from, *to, *scale) {
+                            Ok(converted) => {
+                                *value = converted;
+                                Ok(())
+                            }
+                            // What is not there in other systems is null here.
+                            Err(_) if value.opened() == Value::Null => Ok(()),
+                            Err(words) => otherwise(*wrong, value, default, words),
+                        });
                     if found.map_err(|words| refused(path, words))? == 0 && !path.is_many() {
                         absent(fields, path, *missing, default)?;
                     }
