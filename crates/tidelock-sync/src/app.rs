@@ -7,13 +7,12 @@ use crate::targets::AnyTarget;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
+use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
 use tidelock_core::cause::Cause;
-use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
 use tidelock_core::settings::{PipelineSource, QueueAddress, Settings};
-use tidelock_core::source::EnvelopeError;
+use tidelock_core::source::Reader;
 use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
 
@@ -97,12 +96,12 @@ impl<R: Open> App<R> {
         &self,
         payload: &[u8],
         invocation: &Invocation,
-        decode: impl Fn(&[u8], Format) -> Result<Batch, EnvelopeError>,
+        reader: &Reader,
     ) -> Result<BatchResponse, Fatal> {
         let started = Instant::now();
         let format = self.target.format();
-        let mut batch = decode(payload, format).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
-        self.pipeline.shape(payload, &mut batch, format);
+        let batch = self.pipeline.decode(reader, payload, format);
+        let batch = batch.map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
         let decoded = started.elapsed();
         let now_ms = now_ms();
         let at = Circumstances {

@@ -130,7 +130,7 @@ mod tests {
         let content = match &slot.content {
             Content::Upsert(range) => Ok(batch.documents[range.clone()].to_vec()),
             Content::Failed(failure) => Err((**failure).clone()),
-            Content::Delete => panic!("not a delete"),
+            Content::Delete | Content::Deferred => panic!("not a delete"),
         };
         (batch.key(slot).map(|key| key.as_bytes().to_vec()), content)
     }
