@@ -16,7 +16,10 @@
 //! The first route that matches wins, `where` included. An item that comes to match another route, or whose `to` changes,
 //! leaves its old place. Without a pipeline every source goes to a target of its own name, as it is.
 
+mod check;
 mod condition;
+mod file;
+mod format;
 mod grammar;
 mod shape;
 mod template;
@@ -26,7 +29,12 @@ use crate::encode::MARK_FIELD;
 use crate::image::{Field, Image};
 use crate::target::{Namespaces, Place, ShardValue};
 use crate::transform::{Otherwise, RawStep, Transform};
+pub use check::{Checked, Destination, Refusal};
 use condition::Condition;
+pub(crate) use file::Problems;
+pub use file::{Problem, Severity};
+#[cfg(feature = "reference")]
+pub use format::{reference, schema};
 use serde::Deserialize;
 pub(crate) use shape::document;
 use template::Template;
@@ -116,23 +124,11 @@ pub enum OnConflict {
     Salvage,
 }
 
-/// The file as written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    version: u32,
-    #[serde(default)]
-    unmatched: UnmatchedPolicy,
-    #[serde(default)]
-    routes: Vec<RawRoute>,
-}
-
+/// A route as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRoute {
-    /// For people.
-    #[serde(default, rename = "name")]
-    _name: Option<String>,
+    name: Option<String>,
     from: String,
     to: Option<String>,
     #[serde(rename = "where")]
@@ -151,17 +147,16 @@ struct RawRoute {
 
 impl RawRoute {
     /// Adds what is wrong with it to the problems.
-    fn read(self, index: usize, problems: &mut Vec<String>) -> Route {
-        let mut wrong = |field: &str, problem: String| problems.push(format!("routes[{index}].{field}: {problem}"));
+    fn read(self, index: usize, problems: &mut Problems<'_>) -> Route {
+        let mut wrong = |field: &str, problem: String| problems.wrong(format!("routes[{index}].{field}"), problem);
         if self.from.is_empty() {
             wrong("from", "must not be empty".to_owned());
         }
         let to = self.to.and_then(|to| grammar::template(&to).map_err(|problem| wrong("to", problem)).ok());
-        let condition = self.condition.and_then(|text| {
-            grammar::condition(&text).map_err(|problem| wrong("where", format!("{problem} in `{text}`"))).ok()
-        });
+        let condition =
+            self.condition.and_then(|text| grammar::condition(&text).map_err(|problem| wrong("where", problem)).ok());
         let mut shard_key: Vec<Vec<String>> = Vec::new();
-        for field in self.shard_key {
+        for (at, field) in self.shard_key.into_iter().enumerate() {
             let path: Vec<String> = field.split('.').map(str::to_owned).collect();
             let twice = shard_key.contains(&path);
             // The document's own id stands in every filter anyway.
@@ -174,16 +169,17 @@ impl RawRoute {
                 || twice
             {
                 let why = if twice { "is there twice" } else { "is no field" };
-                wrong("shard_key", format!("`{field}` {why}"));
+                wrong(&format!("shard_key[{at}]"), format!("`{field}` {why}"));
             }
             shard_key.push(path);
         }
         let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
         let transform = match self.transform {
             steps if steps.is_empty() => None,
-            steps => Transform::read(steps, self.on_missing, self.on_wrong_type)
-                .map_err(|found| problems.extend(found.into_iter().map(|problem| format!("routes[{index}].{problem}"))))
-                .ok(),
+            steps => {
+                let list = format!("routes[{index}].transform");
+                Transform::read(steps, self.on_missing, self.on_wrong_type, &list, problems)
+            }
         };
         Route { from: self.from, to, condition, shard_key, policy, transform }
     }
@@ -314,30 +310,9 @@ impl Pipeline {
     /// Reads a pipeline from YAML or JSON text.
     ///
     /// # Errors
-    /// All problems found, each with its place where it has one.
-    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let file: RawFile = serde_norway::from_str(text).map_err(|error| vec![error.to_string()])?;
-        let mut problems = Vec::new();
-        if file.version != 1 {
-            problems.push(format!("version {} is not known; this tidelock reads version 1", file.version));
-        }
-        if file.routes.is_empty() {
-            problems.push("routes: there must be at least one".to_owned());
-        }
-        let routes: Vec<Route> =
-            file.routes.into_iter().enumerate().map(|(index, route)| route.read(index, &mut problems)).collect();
-        for (index, route) in routes.iter().enumerate() {
-            let takes_all = |earlier: &Route| earlier.condition.is_none() && matches(&earlier.from, &route.from);
-            if let Some(first) = routes.iter().take(index).position(takes_all) {
-                problems.push(format!(
-                    "routes[{index}].from: `{}` is never reached: routes[{first}] matches it",
-                    route.from
-                ));
-            }
-        }
-        let file = File { unmatched: file.unmatched, routes };
-        let (file, namespaces) = (Some(file), Namespaces::AsWritten);
-        if problems.is_empty() { Ok(Self { file, namespaces }) } else { Err(problems) }
+    /// All problems found, in the file's order.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::check(text).usable()
     }
 
     /// The pipeline for a target: names that are one place to it become one.
@@ -563,13 +538,21 @@ routes:
 
     #[test]
     fn says_all_that_is_wrong() {
-        let problems = Pipeline::parse("version: 2\nroutes: [{from: '*'}, {from: a, to: ''}]").expect_err("invalid");
-        assert_eq!(problems.len(), 3, "{problems:?}");
-        let text = "version: 1\nroutes: [{from: a, to: '{x', where: .a =, shard_key: [b, b, '$c']}]";
-        let problems = Pipeline::parse(text).expect_err("invalid");
-        assert_eq!(problems.len(), 4, "{problems:?}");
-        assert!(problems[1].starts_with("routes[0].where: character 4"), "{problems:?}");
-        let unknown = Pipeline::parse("version: 1\nroutes: [{form: a}]").expect_err("invalid");
-        assert!(unknown[0].contains("form") && unknown[0].contains("line"), "{unknown:?}");
+        let problems = |text: &str| -> Vec<String> {
+            Pipeline::parse(text).expect_err("invalid").iter().map(ToString::to_string).collect()
+        };
+        let found = problems("version: 2\nroutes: [{from: '*'}, {from: a, to: ''}]");
+        assert_eq!(found.len(), 3, "{found:?}");
+        let found = problems("version: 1\nroutes: [{from: a, to: '{x', where: .a =, shard_key: [b, b, '$c']}]");
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found[1].starts_with("2:40: routes[0].where: expected `and`"), "{found:?}");
+        let found = problems("version: 1\nroutes: [{form: a}]");
+        assert_eq!(
+            found,
+            [
+                "2:11: routes[0].from: is missing",
+                "2:11: routes[0].form: a route has no such field; did you mean `from`?"
+            ]
+        );
     }
 }
