@@ -141,8 +141,9 @@ struct RawRoute {
     on_conflict: OnConflict,
     on_missing: Option<Otherwise>,
     on_wrong_type: Option<Otherwise>,
+    /// Nothing in the place of a step that cannot be used.
     #[serde(default)]
-    transform: Vec<RawStep>,
+    transform: Vec<Option<RawStep>>,
 }
 
 impl RawRoute {
@@ -550,7 +551,7 @@ routes:
         assert_eq!(
             found,
             [
-                "2:11: routes[0].from: is missing",
+                "2:10: routes[0].from: is missing",
                 "2:11: routes[0].form: a route has no such field; did you mean `from`?"
             ]
         );

@@ -91,18 +91,23 @@ fn writes(step: &Step) -> Vec<(String, &Path)> {
     }
 }
 
-/// Tells of all that is odd about the steps of a route. `list` is their path in the file.
-pub(super) fn check(steps: &[Step], list: &str, problems: &mut Problems<'_>) {
+/// Tells of all that is odd about the steps of a route, with nothing in the place of those that are not known. `list` is their path
+/// in the file.
+pub(super) fn check(steps: &[Option<Step>], list: &str, problems: &mut Problems<'_>) {
     let mut events: Vec<Event<'_>> = Vec::new();
     let mut moved: Vec<(&Path, usize)> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
+        let Some(step) = step else {
+            events.push(Event::Anything);
+            continue;
+        };
         let own = format!("{list}[{index}]");
         let (reads, writes) = (reads(step), writes(step));
         for (at, (rest, field)) in reads.iter().enumerate() {
             let place = place(&own, rest, problems);
             let puts_default = writes.iter().any(|(_, written)| written == field);
             if let Some(taken) = gone(&events, field).filter(|_| !puts_default) {
-                let by = steps.get(taken).map_or("", Step::name);
+                let by = steps.get(taken).and_then(Option::as_ref).map_or("", Step::name);
                 let line = problems.line(&format!("{list}[{taken}]"));
                 let words =
                     format!("there is no `{field}` any more: transform[{taken}] ({by}, line {line}) takes it away");

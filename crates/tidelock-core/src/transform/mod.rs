@@ -50,36 +50,32 @@ pub(crate) enum Touch {
 }
 
 impl Transform {
-    /// Checks the steps as they are written; `list` is their path in the file. Everything that is wrong with them is told;
-    /// `None` where a step cannot be used.
+    /// Checks the steps as they are written, with nothing in the place of those that cannot be used; `list` is their path in the
+    /// file. Everything that is wrong with them is told; `None` where not all of them can be used.
     pub(crate) fn read(
-        steps: Vec<RawStep>,
+        steps: Vec<Option<RawStep>>,
         missing: Option<Otherwise>,
         wrong: Option<Otherwise>,
         list: &str,
         problems: &mut Problems<'_>,
     ) -> Option<Self> {
         let (missing, wrong) = (missing.unwrap_or(Otherwise::Skip), wrong.unwrap_or(Otherwise::Park));
-        let count = steps.len();
-        let mut read = Vec::with_capacity(count);
-        for (index, step) in steps.into_iter().enumerate() {
-            match step.read(missing, wrong) {
-                Ok(step) => read.push(step),
-                // Words that begin with a path, as `convert.field: …`, speak of that part of the step.
-                Err(words) => match words.split_once(": ").filter(|(path, _)| !path.contains([' ', '`'])) {
-                    Some((path, words)) => problems.wrong(format!("{list}[{index}].{path}"), words),
-                    None => problems.wrong(format!("{list}[{index}]"), words),
-                },
-            }
-        }
-        if read.len() < count {
-            return None;
-        }
+        let read = steps.into_iter().enumerate().map(|(index, step)| {
+            let step = step?.read(missing, wrong);
+            // Words that begin with a path, as `convert.field: …`, speak of that part of the step.
+            step.map_err(|words| match words.split_once(": ").filter(|(path, _)| !path.contains([' ', '`'])) {
+                Some((path, words)) => problems.wrong(format!("{list}[{index}].{path}"), words),
+                None => problems.wrong(format!("{list}[{index}]"), words),
+            })
+            .ok()
+        });
+        let read: Vec<Option<Step>> = read.collect();
         check::check(&read, list, problems);
-        let names = read.iter().map(Step::names).collect::<Option<Vec<_>>>();
+        let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
+        let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
         let names = names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
-        let keeps = read.iter().any(|step| matches!(step, Step::Keep(_)));
-        Some(Self { steps: read, names, keeps })
+        let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
+        Some(Self { steps, names, keeps })
     }
 
     /// What becomes of a field at the top of an item.

@@ -59,7 +59,7 @@ fn what_is_no_tree_is_told_with_its_place() {
         ("a: !point x", "1:4: tags"),
         ("a: .nan", "1:4: `.nan` is no number"),
         ("- a", "1:1: expected an object with `version` and `routes`, found a list"),
-        ("{---", "1:"),
+        ("{---", "2:1"),
     ] {
         let found = told(text);
         assert!(found.first().is_some_and(|first| first.starts_with(expected)), "{text:?}: {found:?}");

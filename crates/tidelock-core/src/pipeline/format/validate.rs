@@ -6,7 +6,7 @@ use crate::pipeline::file::{Mark, Member, Node, Problem, Value, joined};
 use crate::transform::Path;
 
 /// Takes what has the wrong shape out of a tree, and tells of it. What is left can be looked at for its meaning: objects lack
-/// what was wrong in them, lists of objects have nothing in the place of an object that cannot be used.
+/// what was wrong in them, lists have nothing in the place of an object that cannot be used.
 pub(in crate::pipeline) fn validate(tree: &mut Node, problems: &mut Vec<Problem>) -> bool {
     let mut validator = Validator { path: String::new(), problems };
     validator.object(tree, &FILE)
@@ -106,14 +106,7 @@ impl Validator<'_> {
                 self.wrong(at, words, help)
             }
             (Shape::OneOrMany(of), Value::List(_)) => self.items(node, of),
-            (Shape::OneOrMany(of), _) => {
-                let before = self.problems.len();
-                let fits = self.value(node, of);
-                if let Some(problem) = self.problems.get_mut(before).filter(|_| !fits) {
-                    problem.words = format!("expected {}, found {node}", expected(shape));
-                }
-                fits
-            }
+            (Shape::OneOrMany(of), Value::Text(_)) => self.value(node, of),
             (Shape::List(of), Value::List(_)) => self.items(node, of),
             (Shape::Map { of, paths }, Value::Map(members)) => {
                 let mut sound = true;
@@ -147,8 +140,8 @@ impl Validator<'_> {
 
     fn items(&mut self, node: &mut Node, of: &'static Shape) -> bool {
         let Value::List(items) = &mut node.value else { return false };
-        // The routes of a file are looked at one by one: the wrong ones among them keep their numbers.
-        let apart = self.path == "routes";
+        // Routes and steps are looked at one by one: the others among them keep their numbers.
+        let apart = matches!(of, Shape::Object(_));
         let mut sound = true;
         for (index, item) in items.iter_mut().enumerate() {
             let path = format!("{}[{index}]", self.path);
