@@ -4,8 +4,8 @@
 
 mod address;
 
-use address::{TARGET_FORMS, failures_address, source_address, target_address};
-pub use address::{bucket_address, queue_address, state_address};
+use address::{TARGET_FORMS, failures_address, source_address};
+pub use address::{bucket_address, queue_address, state_address, target_address};
 use std::fmt;
 
 /// One documented setting.

@@ -38,6 +38,29 @@ pub struct Destination<'p> {
     pub to: Option<&'p str>,
 }
 
+impl Destination<'_> {
+    /// The path of its name in the file, or of its route.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let part = if self.to.is_some() { "to" } else { "from" };
+        format!("routes[{}].{part}", self.route)
+    }
+
+    /// A name such as it leads to: with an `x` where fields and any texts stand.
+    #[must_use]
+    pub fn sample(&self) -> String {
+        let Some(to) = self.to else { return self.from.replace(['*', '?'], "x") };
+        let mut name = String::new();
+        let mut rest = to;
+        while let Some((fixed, field)) = rest.split_once('{') {
+            name.push_str(fixed);
+            name.push('x');
+            rest = field.split_once('}').map_or("", |(_, rest)| rest);
+        }
+        name + rest
+    }
+}
+
 impl Checked {
     /// All problems, in the file's order.
     #[must_use]
@@ -91,6 +114,12 @@ impl Pipeline {
         let mut checked = Checked { pipeline, tree, problems };
         checked.order();
         checked
+    }
+
+    /// Whether it has been read from a file; without one, every source goes to a target of its own name.
+    #[must_use]
+    pub fn has_routes(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Where the routes lead, in their order.

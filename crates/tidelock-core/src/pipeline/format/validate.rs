@@ -41,11 +41,13 @@ impl Validator<'_> {
         };
         let mut sound = true;
         let mut used = 0;
+        let (mut seen, mut meant) = (Vec::new(), Vec::new());
         members.retain_mut(|Member { name, mark, node }| {
             let path = joined(&self.path, name);
             self.within(path, |own| match object.fields.iter().find(|field| field.name == name) {
                 Some(field) => {
                     used += 1;
+                    seen.push(field.name);
                     // Nothing is the same as leaving it out, but where nothing is a value.
                     let left_out = node.value == Value::Null && !field.required && !matches!(field.shape, Shape::Json);
                     let left_out = left_out && !object.one;
@@ -55,16 +57,22 @@ impl Validator<'_> {
                 }
                 None => {
                     let help = help(name, object);
+                    meant.extend(nearest(name, object.fields.iter().map(|field| field.name)));
                     sound &= !object.one;
-                    own.wrong(*mark, format!("a {} has no such field", object.name), help)
+                    own.wrong(*mark, format!("{} has no such field", called(object)), help)
                 }
             })
         });
         for field in object.fields.iter().filter(|field| field.required) {
             // One that was there and wrong has been told of.
-            if sound && !members.iter().any(|member| member.name == field.name) {
+            if seen.contains(&field.name) {
+                continue;
+            }
+            sound = false;
+            // So has one whose name is misspelled.
+            if !meant.contains(&field.name) {
                 let path = joined(&self.path, field.name);
-                sound = self.within(path, |own| own.wrong(at, "is missing".to_owned(), None));
+                self.within(path, |own| own.wrong(at, "is missing".to_owned(), None));
             }
         }
         if object.one && used != 1 {
@@ -72,8 +80,8 @@ impl Validator<'_> {
             let words = match used {
                 // What is there was told of.
                 0 if !sound => return false,
-                0 => format!("a {} has one of {kinds}", object.name),
-                _ => format!("a {} does one thing; begin the next with a `-`", object.name),
+                0 => format!("{} has one of {kinds}", called(object)),
+                _ => format!("{} does one thing; begin the next with a `-`", called(object)),
             };
             return self.wrong(at, words, None);
         }
@@ -155,6 +163,15 @@ impl Validator<'_> {
     }
 }
 
+/// What an object is called.
+fn called(object: &Object) -> String {
+    match object.name {
+        "file" => "the file".to_owned(),
+        name @ ("route" | "step") => format!("a {name}"),
+        step => format!("`{step}`"),
+    }
+}
+
 /// What a shape is called.
 fn expected(shape: &Shape) -> &'static str {
     match shape {
@@ -179,7 +196,7 @@ fn help(name: &str, object: &Object) -> Option<String> {
     let elsewhere = objects().into_iter().find(|other| other.fields.iter().any(|field| field.name == name));
     match (nearest(name, known()), elsewhere) {
         (Some(near), _) => Some(format!("did you mean `{near}`?")),
-        (None, Some(other)) => Some(format!("`{name}` is a field of a {}", other.name)),
+        (None, Some(other)) => Some(format!("it is a field of {}", called(other))),
         (None, None) => Some(format!("known are {}", listed(known()).replace(" or ", " and "))),
     }
 }
