@@ -72,12 +72,7 @@ impl OneOrMany {
 #[serde(deny_unknown_fields)]
 struct RawFlatten {
     field: String,
-    #[serde(default = "underscore")]
-    separator: String,
-}
-
-fn underscore() -> String {
-    "_".to_owned()
+    separator: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -195,7 +190,7 @@ impl RawStep {
             steps.push(paths("drop", dropped).map(Step::Drop));
         }
         if let Some(RawFlatten { field, separator }) = &self.flatten {
-            let separator = separator.clone();
+            let separator = separator.clone().unwrap_or_else(|| "_".to_owned());
             steps.push(path("flatten.field", field).map(|field| Step::Flatten { field, separator }));
         }
         if let Some(RawNest { fields, into }) = &self.nest {
@@ -250,17 +245,13 @@ fn acyclic(pairs: Vec<(Path, Path)>) -> Result<Vec<(Path, Path)>, String> {
     Ok(pairs)
 }
 
-fn top<'f>(fields: &'f mut Fields, name: &str) -> Option<&'f mut Value> {
-    fields.iter_mut().find(|(own, _)| own == name).map(|(_, value)| value)
-}
-
 fn visit_path<E>(
     fields: &mut Fields,
     path: &Path,
     each: &mut impl FnMut(&mut Value) -> Result<(), E>,
 ) -> Result<usize, E> {
-    match top(fields, &path.top) {
-        Some(value) => visit(value, &path.rest, each),
+    match fields.iter_mut().find(|(own, _)| *own == path.top) {
+        Some((_, value)) => visit(value, &path.rest, each),
         None => Ok(0),
     }
 }
