@@ -393,11 +393,9 @@ impl Settings {
             None
         });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
-        let pipeline = given.remove("TIDELOCK_PIPELINE").map(|text| {
-            let inline =
-                text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:");
-            if inline { PipelineSource::Text(text) } else { PipelineSource::Path(text) }
-        });
+        let pipeline = given
+            .remove("TIDELOCK_PIPELINE")
+            .map(|text| if is_inline(&text) { PipelineSource::Text(text) } else { PipelineSource::Path(text) });
         match target {
             Some(target) if problems.is_empty() => Ok(Self {
                 target,
@@ -453,6 +451,12 @@ fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String
             Some("this target knows only auto and none".to_owned())
         }
     }
+}
+
+/// Whether `TIDELOCK_PIPELINE` is the pipeline itself, and no path.
+#[must_use]
+pub fn is_inline(text: &str) -> bool {
+    text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:")
 }
 
 /// The known name within a few edits of a wrong one.

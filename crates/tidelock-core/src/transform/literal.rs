@@ -4,11 +4,13 @@ use super::value::Value;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Of anything that JSON or YAML can say. Numbers that no integer of 64 bits holds come as the text of a newtype, every digit of
-/// it, where they come from a file.
+/// The name by which a number is asked for with every digit of it, as the text of a newtype.
+pub(crate) const EXACT: &str = "tidelock::Exact";
+
+/// Of anything that a pipeline's file can say.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Literal)
+        deserializer.deserialize_newtype_struct(EXACT, Literal)
     }
 }
 
@@ -27,18 +29,6 @@ impl<'de> Visitor<'de> for Literal {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
         Ok(Value::Boolean(value))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, number: D) -> Result<Value, D::Error> {

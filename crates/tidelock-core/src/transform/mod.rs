@@ -24,6 +24,7 @@ use crate::pipeline::Problems;
 use std::collections::BTreeSet;
 use step::Step;
 
+pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
 pub(crate) use step::{Fields, Otherwise, RawStep};
 pub(crate) use value::Value;

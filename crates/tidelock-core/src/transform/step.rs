@@ -42,14 +42,10 @@ struct RawConvert {
     field: OneOrMany,
     from: Option<From>,
     to: To,
-    #[serde(default = "null")]
+    #[serde(default)]
     default: Value,
     on_missing: Option<Otherwise>,
     on_wrong_type: Option<Otherwise>,
-}
-
-fn null() -> Value {
-    Value::Null
 }
 
 #[derive(Debug, Clone, Deserialize)]

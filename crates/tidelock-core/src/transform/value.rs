@@ -6,8 +6,9 @@ use crate::json::{Cursor, RawStr, is_number, unescape, write_string};
 use std::fmt;
 
 /// A value of an item. Numbers keep every digit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Value {
+    #[default]
     Null,
     Boolean(bool),
     /// As the source writes it, in JSON's grammar.

@@ -1,8 +1,9 @@
 //! A tree as the structs that serde fills.
 
 use super::node::{Node, Value};
+use crate::transform::EXACT;
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer, StringDeserializer};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 /// Fills a struct.
@@ -31,8 +32,8 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Number(text) => match (text.parse(), text.parse()) {
                 (Ok(number), _) => visitor.visit_u64(number),
                 (_, Ok(number)) => visitor.visit_i64(number),
-                // Every digit of it, for those who can take it.
-                _ => visitor.visit_newtype_struct(StringDeserializer::new(text.clone())),
+                // Whoever needs every digit asks for it.
+                _ => visitor.visit_f64(text.parse().map_err(|_| Error::custom(format!("`{text}` is no number")))?),
             },
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
@@ -40,6 +41,14 @@ impl<'de> Deserializer<'de> for &'de Node {
                 let members = members.iter().map(|member| (member.name.as_str(), &member.node));
                 visitor.visit_map(MapDeserializer::new(members))
             }
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        match &self.value {
+            Value::Number(text) if name == EXACT => visitor.visit_newtype_struct(StringDeserializer::new(text.clone())),
+            _ if name == EXACT => self.deserialize_any(visitor),
+            _ => visitor.visit_newtype_struct(self),
         }
     }
 
@@ -62,7 +71,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
         seq tuple tuple_struct map struct identifier ignored_any
     }
 }

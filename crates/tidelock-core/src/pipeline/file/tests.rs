@@ -46,6 +46,13 @@ fn literals_keep_every_digit() {
 }
 
 #[test]
+fn other_structs_take_numbers_as_serde_has_them() {
+    let (tree, _) = read("{a: 1.5, b: -3, c: 18446744073709551616, d: [null, x]}");
+    let value: serde_json::Value = deserialize(&tree.expect("a tree")).expect("a value");
+    assert_eq!(value, serde_json::json!({"a": 1.5, "b": -3, "c": 18_446_744_073_709_551_616_f64, "d": [null, "x"]}));
+}
+
+#[test]
 fn what_is_no_tree_is_told_with_its_place() {
     for (text, expected) in [
         ("", "1:1: the file is empty"),
