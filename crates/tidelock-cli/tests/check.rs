@@ -68,7 +68,7 @@ fn files_and_targets_are_found_as_functions_find_them() {
     let mut check = tidelock(place.path(), &["check"]);
     let (code, printed, _) = text(&check.env("TIDELOCK_TARGET", "opensearch+http://localhost").output().unwrap());
     assert_eq!(code, Some(1));
-    assert!(printed.starts_with("pipeline.yaml:2:28: error: routes[0].to: `A` cannot be an index"), "{printed}");
+    assert!(printed.starts_with("pipeline.yaml:2:24: error: routes[0].to: `A` cannot be an index"), "{printed}");
     let mut check = tidelock(place.path(), &["check"]);
     let (code, printed, _) = text(&check.env("TIDELOCK_PIPELINE", "version: 1\nroutes:").output().unwrap());
     assert!(code == Some(1) && printed.starts_with("TIDELOCK_PIPELINE:2:8: error: routes: "), "{printed}");

@@ -231,7 +231,7 @@ fn unreachable(routes: &[Option<Route>], problems: &mut Problems<'_>) {
     for (index, route) in routes.iter().enumerate() {
         let Some(route) = route else { continue };
         let takes_all = |earlier: &Route| {
-            (earlier.condition.is_none() || earlier.condition == route.condition) && matches(&earlier.from, &route.from)
+            (earlier.condition.is_none() || earlier.condition == route.condition) && covers(&earlier.from, &route.from)
         };
         let first = routes.iter().take(index).position(|earlier| earlier.as_ref().is_some_and(takes_all));
         if let Some(first) = first {
@@ -240,6 +240,14 @@ fn unreachable(routes: &[Option<Route>], problems: &mut Problems<'_>) {
             problems.wrong(format!("routes[{index}].from"), words);
         }
     }
+}
+
+/// Whether every name that one pattern matches is matched by another.
+fn covers(outer: &str, inner: &str) -> bool {
+    // Letters that stand in no name: `?` stands for one, `*` for none, and for more than `?`s could match.
+    let many = "\u{1}".repeat(outer.chars().count() + 1);
+    let example = |any: &str| inner.replace('?', "\u{1}").replace('*', any);
+    outer == inner || (matches(outer, &example("")) && (!inner.contains('*') || matches(outer, &example(&many))))
 }
 
 impl Mark {

@@ -3,9 +3,9 @@
 use super::convert::{From, To};
 use super::path::{Part, Path};
 use super::step::{Otherwise, Step};
-use super::value::write_member;
 use super::{Transform, Value};
 use crate::encode::{BsonSink, Format, JsonSink, MARK_FIELD, Sink, Written};
+use crate::json::RawStr;
 use crate::pipeline::Problems;
 
 /// What steps have done so far.
@@ -201,7 +201,8 @@ impl Transform {
     pub(crate) fn unwritable(&self, format: Format) -> Vec<(String, String)> {
         fn written<S: Sink>(mut sink: S, value: &Value) -> Written {
             sink.begin_document();
-            write_member(&mut sink, "value", value)
+            sink.name(RawStr { raw: b"value", escaped: false })?;
+            value.write(&mut sink)
         }
         let values = self.steps.iter().enumerate().flat_map(|(index, step)| match step {
             Step::Default(defaults) => defaults

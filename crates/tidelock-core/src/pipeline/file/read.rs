@@ -2,7 +2,7 @@
 //!
 //! Nothing in a text makes the reader take long or take much: size, depth and what aliases repeat are bounded.
 
-use super::node::{Mark, Member, Node, Value};
+use super::node::{Mark, Member, Node, Value, joined};
 use super::problem::Problem;
 use super::scalar;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
@@ -164,8 +164,10 @@ impl Reader<'_> {
         match (&mut holder.value, name.take()) {
             (Value::Map(members), Some((name, mark))) => match members.iter().find(|member| member.name == name) {
                 Some(first) => {
-                    let words = format!("`{name}` stands here for the second time; the first is in {}", first.mark);
-                    problems.push(Problem::error(mark, words));
+                    let words = format!("stands here for the second time; the first is in {}", first.mark);
+                    let path = path(&self.open, &name);
+                    problems.push(Problem { path, ..Problem::error(mark, words) });
+                    return Ok(());
                 }
                 None => members.push(Member { name, mark, node }),
             },
@@ -187,6 +189,16 @@ impl Reader<'_> {
         let at = mark(&span.start);
         is.then_some(Mark { column: at.column + quote, ..at })
     }
+}
+
+/// The path of a name in the innermost of what has begun.
+fn path(open: &[Open], name: &str) -> String {
+    let outer = open.iter().fold(String::new(), |path, open| match (&open.node.value, &open.name) {
+        (Value::List(items), _) => format!("{path}[{}]", items.len()),
+        (_, Some((name, _))) => joined(&path, name),
+        _ => path,
+    });
+    joined(&outer, name)
 }
 
 fn too_many(at: Mark) -> Problem {

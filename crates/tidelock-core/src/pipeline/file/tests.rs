@@ -72,7 +72,7 @@ fn what_is_no_tree_is_told_with_its_place() {
         assert!(found.first().is_some_and(|first| first.starts_with(expected)), "{text:?}: {found:?}");
     }
     let twice = "version: 1\nroutes:\n  - {from: a}\n\"version\": 1\n";
-    assert_eq!(told(twice), ["4:1: `version` stands here for the second time; the first is in line 1, column 1"]);
+    assert_eq!(told(twice), ["4:1: version: stands here for the second time; the first is in line 1, column 1"]);
     let bytes = Checked::of_bytes(b"version: 1\nname: \xff");
     assert_eq!(bytes.problems()[0].to_string(), "2:7: this is no text: the file must be UTF-8");
 }
@@ -162,6 +162,22 @@ fn routes_are_looked_at_together() {
             "6:12: routes[3].from: `c` is never reached: routes[2] (line 5) takes all of it",
         ]
     );
+    for (earlier, later, covers) in [
+        ("o*", "o*", true),
+        ("o*", "o?x*", true),
+        ("*", "?", true),
+        ("o?", "o?", true),
+        ("?*", "a", true),
+        ("o?", "o*", false),
+        ("o??", "o*", false),
+        ("?*", "*", false),
+        ("*a", "*", false),
+        ("a*b", "a*", false),
+        ("oa", "o?", false),
+    ] {
+        let found = told(&format!("version: 1\nroutes: [{{from: '{earlier}'}}, {{from: '{later}'}}]"));
+        assert_eq!(found.len(), usize::from(covers), "{earlier} {later}: {found:?}");
+    }
 }
 
 /// What serde's derived code knows, from the message in which it lists it.

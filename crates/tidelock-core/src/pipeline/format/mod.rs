@@ -11,6 +11,8 @@ mod reference;
 mod schema;
 mod step;
 mod table;
+#[cfg(all(test, feature = "reference"))]
+mod tests;
 mod validate;
 
 #[cfg(feature = "reference")]
