@@ -71,7 +71,7 @@ fn files_and_targets_are_found_as_functions_find_them() {
     assert!(printed.starts_with("pipeline.yaml:2:24: error: routes[0].to: `A` cannot be an index"), "{printed}");
     let mut check = tidelock(place.path(), &["check"]);
     let (code, printed, _) = text(&check.env("TIDELOCK_PIPELINE", "version: 1\nroutes:").output().unwrap());
-    assert!(code == Some(1) && printed.starts_with("TIDELOCK_PIPELINE:2:8: error: routes: "), "{printed}");
+    assert!(code == Some(1) && printed.starts_with("TIDELOCK_PIPELINE:2:7: error: routes: "), "{printed}");
     let (code, _, errors) = run(&["check", "--target", "http://admin:secret@host"]);
     assert!(
         code == Some(2) && errors.starts_with("error: --target: not one of") && !errors.contains("secret"),

@@ -10,6 +10,6 @@ mod tests;
 
 pub(super) use deserialize::deserialize;
 pub(crate) use node::{Mark, Member, Node, Value, joined};
-pub(crate) use problem::Problems;
 pub use problem::{Problem, Severity};
+pub(crate) use problem::{Problems, has_room};
 pub(super) use read::read;

@@ -61,6 +61,15 @@ impl fmt::Display for Problem {
     }
 }
 
+/// More problems than this are not told; one of them is an error where any is.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// Whether another problem is to be told.
+pub(crate) fn has_room(found: &[Problem], severity: Severity) -> bool {
+    found.len() < MAX_PROBLEMS
+        || (severity == Severity::Error && found.iter().all(|problem| problem.severity == Severity::Warning))
+}
+
 /// Problems of a file whose tree is known.
 #[derive(Debug)]
 pub(crate) struct Problems<'n> {
@@ -104,6 +113,9 @@ impl<'n> Problems<'n> {
     }
 
     fn add(&mut self, severity: Severity, path: String, words: String, at_name: bool) {
+        if !has_room(&self.found, severity) {
+            return;
+        }
         let found = self.tree.find(&path);
         let inside = words.strip_prefix("character ").and_then(|rest| rest.split_once(": "));
         let inside = inside.and_then(|(number, rest)| Some((number.parse::<usize>().ok()?, rest.to_owned())));

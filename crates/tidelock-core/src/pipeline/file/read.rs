@@ -13,7 +13,7 @@ pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// Lists and objects in one another.
 const MAX_DEPTH: usize = 64;
 /// Values, those that aliases repeat included.
-const MAX_NODES: usize = 200_000;
+const MAX_NODES: usize = 20_000;
 
 /// Reads a text.
 ///
@@ -67,6 +67,8 @@ struct Open {
     before: usize,
     /// An object's name whose value comes next.
     name: Option<(String, Mark)>,
+    /// The names that an object has.
+    names: HashMap<String, Mark>,
 }
 
 struct Reader<'t> {
@@ -144,7 +146,8 @@ impl Reader<'_> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Problem::error(at, format!("more than {MAX_DEPTH} lists and objects in one another")));
         }
-        self.open.push(Open { node: Node { mark: at, value, spelled: None }, anchor, before: self.nodes, name: None });
+        let node = Node { mark: at, value, spelled: None };
+        self.open.push(Open { node, anchor, before: self.nodes, name: None, names: HashMap::new() });
         Ok(())
     }
 
@@ -157,19 +160,22 @@ impl Reader<'_> {
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), count));
         }
-        let Some(Open { node: holder, name, .. }) = self.open.last_mut() else {
+        let Some(Open { node: holder, name, names, .. }) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
         match (&mut holder.value, name.take()) {
-            (Value::Map(members), Some((name, mark))) => match members.iter().find(|member| member.name == name) {
+            (Value::Map(members), Some((name, mark))) => match names.get(&name) {
                 Some(first) => {
-                    let words = format!("stands here for the second time; the first is in {}", first.mark);
+                    let words = format!("stands here for the second time; the first is in {first}");
                     let path = path(&self.open, &name);
                     problems.push(Problem { path, ..Problem::error(mark, words) });
                     return Ok(());
                 }
-                None => members.push(Member { name, mark, node }),
+                None => {
+                    names.insert(name.clone(), mark);
+                    members.push(Member { name, mark, node });
+                }
             },
             (Value::List(items), _) => items.push(node),
             _ => {}

@@ -2,8 +2,13 @@
 
 use super::nearest::{listed, nearest};
 use super::{FILE, Object, Shape, objects};
-use crate::pipeline::file::{Mark, Member, Node, Problem, Value, joined};
+use crate::pipeline::file::{Mark, Member, Node, Problem, Severity, Value, has_room, joined};
 use crate::transform::Path;
+
+/// Fields that one step may list: what steps mean together takes long to find out.
+const MAX_FIELDS: usize = 1_000;
+/// Fields that one step may move or copy: cycles among them take longest.
+const MAX_PAIRS: usize = 500;
 
 /// Takes what has the wrong shape out of a tree, and tells of it. What is left can be looked at for its meaning: objects lack
 /// what was wrong in them, lists have nothing in the place of an object that cannot be used.
@@ -19,7 +24,9 @@ struct Validator<'p> {
 
 impl Validator<'_> {
     fn wrong(&mut self, mark: Mark, words: String, help: Option<String>) -> bool {
-        self.problems.push(Problem { path: self.path.clone(), help, ..Problem::error(mark, words) });
+        if has_room(self.problems, Severity::Error) {
+            self.problems.push(Problem { path: self.path.clone(), help, ..Problem::error(mark, words) });
+        }
         false
     }
 
@@ -116,6 +123,10 @@ impl Validator<'_> {
             (Shape::OneOrMany(of), Value::List(_)) => self.items(node, of),
             (Shape::OneOrMany(of), Value::Text(_)) => self.value(node, of),
             (Shape::List(of), Value::List(_)) => self.items(node, of),
+            (Shape::Map { paths: true, .. }, Value::Map(members)) if members.len() > MAX_PAIRS => {
+                let words = format!("there are {}; {MAX_PAIRS} are allowed", members.len());
+                self.wrong(at, words, None)
+            }
             (Shape::Map { of, paths }, Value::Map(members)) => {
                 let mut sound = true;
                 for Member { name, node, mark } in members {
@@ -147,7 +158,12 @@ impl Validator<'_> {
     }
 
     fn items(&mut self, node: &mut Node, of: &'static Shape) -> bool {
+        let at = node.mark;
         let Value::List(items) = &mut node.value else { return false };
+        if items.len() > MAX_FIELDS && matches!(of, Shape::Path) {
+            let words = format!("there are {}; {MAX_FIELDS} are allowed", items.len());
+            return self.wrong(at, words, None);
+        }
         // Routes and steps are looked at one by one: the others among them keep their numbers.
         let apart = matches!(of, Shape::Object(_));
         let mut sound = true;
@@ -181,7 +197,8 @@ fn expected(shape: &Shape) -> &'static str {
         Shape::Path => "a field's path",
         Shape::Json => "any value",
         Shape::List(Shape::Path) => "a list of fields' paths",
-        Shape::List(Shape::Object(_)) => "a list of objects",
+        Shape::List(Shape::Object(Object { name: "route", .. })) => "a list of routes",
+        Shape::List(Shape::Object(_)) => "a list of steps",
         Shape::List(_) => "a list of texts",
         Shape::OneOrMany(_) => "a field's path, or a list of them",
         Shape::Map { of: Shape::Path, .. } => "an object of fields' paths, OLD: NEW",
