@@ -46,10 +46,7 @@ fn value(shape: &Shape) -> String {
         Shape::Expression => "condition".to_owned(),
         Shape::Path => "path".to_owned(),
         Shape::Json => "any value".to_owned(),
-        Shape::OneOf(choices) => {
-            let values: Vec<String> = choices.iter().map(|choice| format!("`{}`", choice.value)).collect();
-            values.join(", ")
-        }
+        Shape::OneOf(_) => "one of".to_owned(),
         Shape::List(of) => match of {
             Shape::Object(object) => format!("list of {}s", object.name),
             _ => format!("list of {}s", value(of)),
