@@ -460,7 +460,7 @@ mod tests {
         let refused =
             MongoDbConfig::refusals(&uri, &Pipeline::parse("version: 1\nroutes: [{from: a}]").expect("valid"));
         assert!(refused[0].path == "routes[0].from" && refused[0].words.contains("of no database"), "{refused:?}");
-        assert_eq!(MongoDbConfig::refusals(&uri, &pipeline("db.c-{x.y}")), []);
+        assert_eq!(MongoDbConfig::refusals(&uri, &pipeline("'db.c-{x.y}'")), []);
     }
 
     #[test]

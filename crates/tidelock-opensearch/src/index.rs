@@ -166,4 +166,25 @@ mod tests {
         }
         assert_eq!(path_segment("a+é"), "a%2B%C3%A9");
     }
+    #[test]
+    fn a_pipeline_is_refused_for_names_that_no_index_can_have() {
+        let refused = |route: &str| {
+            let pipeline = Pipeline::parse(&format!("version: 1\nroutes: [{{{route}}}]")).expect("valid");
+            refusals(&pipeline).pop().map(|refusal| format!("{}: {}", refusal.path, refusal.words))
+        };
+        for (route, expected) in [
+            ("from: a", None),
+            ("from: '*'", None),
+            ("from: 'A*', to: '{kind}'", None),
+            ("from: a, to: 'shop.orders-{x}'", None),
+            ("from: 'A*'", Some("routes[0].from: `A*` cannot be an index: it must be lower case; write `to`")),
+            ("from: a, to: '-{x}'", Some("routes[0].to: `-{x}` cannot be an index: it must not begin with _, - or +")),
+            (
+                "from: a, to: tidelock-fences",
+                Some("routes[0].to: `tidelock-fences` cannot be an index: it is Tidelock's own"),
+            ),
+        ] {
+            assert_eq!(refused(route).as_deref(), expected, "{route}");
+        }
+    }
 }
