@@ -1,9 +1,11 @@
 //! The `tidelock` command-line tool. Each subcommand has a file of its own.
 
 mod backfill;
+mod check;
 mod deadletters;
 mod dev;
 mod progress;
+mod schema;
 
 use std::process::ExitCode;
 
@@ -20,14 +22,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Backfill(backfill::Args),
+    Check(check::Args),
     Deadletters(deadletters::Args),
     Dev(Box<dev::Args>),
+    Schema(schema::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Backfill(args) => backfill::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(*args),
+        Command::Schema(args) => schema::run(&args),
     }
 }

@@ -4,5 +4,6 @@
 mod backfill;
 #[path = "../../tidelock-local/tests/bootstrap.rs"]
 mod bootstrap;
+mod check;
 mod deadletters;
 mod dev;

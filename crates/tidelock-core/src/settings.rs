@@ -4,8 +4,8 @@
 
 mod address;
 
-use address::{TARGET_FORMS, failures_address, source_address, target_address};
-pub use address::{bucket_address, queue_address, state_address};
+use address::{TARGET_FORMS, failures_address, source_address};
+pub use address::{bucket_address, queue_address, state_address, target_address};
 use std::fmt;
 
 /// One documented setting.
@@ -393,11 +393,9 @@ impl Settings {
             None
         });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
-        let pipeline = given.remove("TIDELOCK_PIPELINE").map(|text| {
-            let inline =
-                text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:");
-            if inline { PipelineSource::Text(text) } else { PipelineSource::Path(text) }
-        });
+        let pipeline = given
+            .remove("TIDELOCK_PIPELINE")
+            .map(|text| if is_inline(&text) { PipelineSource::Text(text) } else { PipelineSource::Path(text) });
         match target {
             Some(target) if problems.is_empty() => Ok(Self {
                 target,
@@ -455,13 +453,19 @@ fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String
     }
 }
 
+/// Whether `TIDELOCK_PIPELINE` is the pipeline itself, and no path.
+#[must_use]
+pub fn is_inline(text: &str) -> bool {
+    text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:")
+}
+
 /// The known name within a few edits of a wrong one.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known.map(|other| (distance(name, other), other)).filter(|&(edits, _)| edits <= 4).min().map(|(_, other)| other)
 }
 
 /// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().enumerate() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::MARK_FIELD;
 use tidelock_core::fence::FENCE_INDEX;
+use tidelock_core::pipeline::{Pipeline, Refusal};
 use tidelock_core::salvage::REJECTED;
 
 /// A field that is kept in the source alone: neither parsed nor indexed, so it costs next to nothing and cannot conflict.
@@ -21,22 +22,42 @@ const FENCES: &str = concat!(
 /// What is wrong with a name, by the engine's own
 /// [rules](https://docs.opensearch.org/latest/api-reference/index-apis/create-index/#index-naming-restrictions).
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    name_problem(name).map_or(Ok(()), |problem| {
+        let hint = "route the source to another name in TIDELOCK_PIPELINE (routes: from, to)";
+        Err(format!("`{name}` cannot be an index: {problem}; {hint}"))
+    })
+}
+
+/// What OpenSearch refuses of a pipeline: names that no index can have, and Tidelock's own.
+#[must_use]
+pub fn refusals(pipeline: &Pipeline) -> Vec<Refusal> {
+    let refused = pipeline.destinations().filter_map(|destination| {
+        let name = destination.sample();
+        let own = (name == FENCE_INDEX).then_some("it is Tidelock's own");
+        let problem = own.or_else(|| name_problem(&name))?;
+        let (shown, hint) = match destination.to {
+            Some(to) => (to, ""),
+            None => (destination.from, "; write `to`"),
+        };
+        Some(Refusal { path: destination.path(), words: format!("`{shown}` cannot be an index: {problem}{hint}") })
+    });
+    refused.collect()
+}
+
+fn name_problem(name: &str) -> Option<&'static str> {
     let forbidden =
         |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ',' | '#' | ':') || c.is_whitespace();
-    let problem = if name.is_empty() || name.len() > 255 {
-        "it must have 1 to 255 bytes"
+    if name.is_empty() || name.len() > 255 {
+        Some("it must have 1 to 255 bytes")
     } else if name.chars().any(char::is_uppercase) {
-        "it must be lower case"
+        Some("it must be lower case")
     } else if name.starts_with(['_', '-', '+']) || name == "." || name == ".." {
-        "it must not begin with _, - or +"
+        Some("it must not begin with _, - or +")
     } else if name.contains(forbidden) {
-        "it must not contain any of \\ / * ? \" < > | , # : or a blank"
+        Some("it must not contain any of \\ / * ? \" < > | , # : or a blank")
     } else {
-        return Ok(());
-    };
-    Err(format!(
-        "`{name}` cannot be an index: {problem}; route the source to another name in TIDELOCK_PIPELINE (routes: from, to)"
-    ))
+        None
+    }
 }
 
 /// A name as part of a path.
@@ -144,5 +165,26 @@ mod tests {
             assert!(check_name(name).expect_err(name).contains("cannot be an index"), "{name}");
         }
         assert_eq!(path_segment("a+é"), "a%2B%C3%A9");
+    }
+    #[test]
+    fn a_pipeline_is_refused_for_names_that_no_index_can_have() {
+        let refused = |route: &str| {
+            let pipeline = Pipeline::parse(&format!("version: 1\nroutes: [{{{route}}}]")).expect("valid");
+            refusals(&pipeline).pop().map(|refusal| format!("{}: {}", refusal.path, refusal.words))
+        };
+        for (route, expected) in [
+            ("from: a", None),
+            ("from: '*'", None),
+            ("from: 'A*', to: '{kind}'", None),
+            ("from: a, to: 'shop.orders-{x}'", None),
+            ("from: 'A*'", Some("routes[0].from: `A*` cannot be an index: it must be lower case; write `to`")),
+            ("from: a, to: '-{x}'", Some("routes[0].to: `-{x}` cannot be an index: it must not begin with _, - or +")),
+            (
+                "from: a, to: tidelock-fences",
+                Some("routes[0].to: `tidelock-fences` cannot be an index: it is Tidelock's own"),
+            ),
+        ] {
+            assert_eq!(refused(route).as_deref(), expected, "{route}");
+        }
     }
 }

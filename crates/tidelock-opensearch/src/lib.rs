@@ -20,6 +20,7 @@ mod pace;
 mod store;
 mod target;
 
+pub use index::refusals;
 pub use judge::Seen;
 pub use target::{OpenSearchConfig, OpenSearchTarget};
 pub use tidelock_http::{HttpConfig, HttpTransport, Request, Response, Scheme, TlsError, Transport};

@@ -1,6 +1,7 @@
 //! What a sync function holds for the life of its environment.
 
 use crate::authentication::Authentication;
+use crate::check::read_pipeline;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
 use crate::source::{AnySource, Open};
 use crate::targets::AnyTarget;
@@ -11,7 +12,7 @@ use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, 
 use tidelock_core::cause::Cause;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
-use tidelock_core::settings::{PipelineSource, QueueAddress, Settings};
+use tidelock_core::settings::{QueueAddress, Settings};
 use tidelock_core::source::Reader;
 use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
@@ -49,7 +50,7 @@ impl<R: Open> App<R> {
         authentication: &Authentication,
         environment: &Environment,
     ) -> Result<Self, Fatal> {
-        let pipeline = read_pipeline(settings.pipeline.as_ref())?;
+        let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?;
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
         let source = R::open(settings, authentication, environment)?;
@@ -153,16 +154,4 @@ pub(crate) fn read_settings(environment: &Environment) -> Result<Settings, Fatal
 pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     i64::try_from(now).unwrap_or(i64::MAX)
-}
-
-fn read_pipeline(source: Option<&PipelineSource>) -> Result<Pipeline, Fatal> {
-    let problem = |text: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {text}"));
-    let text = match source {
-        None => return Ok(Pipeline::default()),
-        Some(PipelineSource::Text(text)) => text.clone(),
-        Some(PipelineSource::Path(path)) => {
-            std::fs::read_to_string(path).map_err(|error| problem(format!("`{path}` cannot be read: {error}")))?
-        }
-    };
-    Pipeline::parse(&text).map_err(|problems| problem(problems.join("; ")))
 }

@@ -3,6 +3,7 @@
 mod app;
 mod authentication;
 mod backfill;
+mod check;
 mod dynamodb;
 mod folder;
 mod letters;
@@ -18,6 +19,7 @@ mod targets;
 mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
+pub use check::check;
 pub use dynamodb::DynamoDbSync;
 pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};

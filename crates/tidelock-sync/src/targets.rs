@@ -71,14 +71,6 @@ impl AnyTarget {
         if settings.guards != Guards::Full {
             tracing::warn!(guards = ?settings.guards, "TIDELOCK_GUARDS is less than full: older changes may win");
         }
-        if pipeline.has_shard_keys() && !matches!(settings.target, TargetAddress::MongoDb(_)) {
-            return Err(refused("TIDELOCK_PIPELINE: `shard_key` is for MongoDB alone; leave it out for this target"));
-        }
-        if pipeline.has_search_settings() && !matches!(settings.target, TargetAddress::OpenSearch(_)) {
-            return Err(refused(
-                "TIDELOCK_PIPELINE: `routing` and `ingest_pipeline` are for OpenSearch alone; leave them out for this target",
-            ));
-        }
         match &settings.target {
             #[cfg(feature = "opensearch")]
             TargetAddress::OpenSearch(endpoint) => {

@@ -11,16 +11,21 @@
 //! Steps are carried out in order. They are known when the function starts, and so are the fields at the top of an item that they
 //! name: all others go straight from the source's text into the document, as without a transform.
 
+mod check;
 mod convert;
+mod literal;
 mod path;
 mod step;
 mod value;
 
 use crate::cause::Cause;
 use crate::encode::{Fault, Sink, Written};
+use crate::pipeline::Problems;
 use std::collections::BTreeSet;
 use step::Step;
 
+pub(crate) use literal::EXACT;
+pub(crate) use path::{Part, Path};
 pub(crate) use step::{Fields, Otherwise, RawStep};
 pub(crate) use value::Value;
 
@@ -53,31 +58,32 @@ impl Default for Transform {
 }
 
 impl Transform {
-    /// Checks steps as they are written.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them, each with the number of its step.
+    /// Checks the steps as they are written, with nothing in the place of those that cannot be used; `list` is their path in the
+    /// file. Everything that is wrong with them is told; `None` where not all of them can be used.
     pub(crate) fn read(
-        steps: Vec<RawStep>,
+        steps: Vec<Option<RawStep>>,
         missing: Option<Otherwise>,
         wrong: Option<Otherwise>,
-    ) -> Result<Self, Vec<String>> {
+        list: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Self> {
         let (missing, wrong) = (missing.unwrap_or(Otherwise::Skip), wrong.unwrap_or(Otherwise::Park));
-        let mut problems = Vec::new();
-        let mut read = Vec::new();
-        for (index, step) in steps.into_iter().enumerate() {
-            match step.read(missing, wrong) {
-                Ok(step) => read.push(step),
-                Err(problem) => problems.push(format!("transform[{index}]: {problem}")),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let names = read.iter().map(Step::names).collect::<Option<Vec<_>>>();
+        let read = steps.into_iter().enumerate().map(|(index, step)| {
+            let step = step?.read(missing, wrong);
+            // Words that begin with a path, as `convert.field: …`, speak of that part of the step.
+            step.map_err(|words| match words.split_once(": ").filter(|(path, _)| !path.contains([' ', '`'])) {
+                Some((path, words)) => problems.wrong(format!("{list}[{index}].{path}"), words),
+                None => problems.wrong(format!("{list}[{index}]"), words),
+            })
+            .ok()
+        });
+        let read: Vec<Option<Step>> = read.collect();
+        check::check(&read, list, problems);
+        let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
+        let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
         let names = names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
-        let keeps = read.iter().any(|step| matches!(step, Step::Keep(_)));
-        Ok(Self { steps: read, names, keeps })
+        let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
+        Some(Self { steps, names, keeps })
     }
 
     /// What becomes of a field at the top of an item.

@@ -22,7 +22,7 @@ pub(crate) enum Otherwise {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawStep {
-    default: Option<BTreeMap<String, serde_json::Value>>,
+    default: Option<BTreeMap<String, Value>>,
     convert: Option<RawConvert>,
     rename: Option<BTreeMap<String, String>>,
     copy: Option<BTreeMap<String, String>>,
@@ -44,7 +44,7 @@ struct RawConvert {
     to: To,
     scale: Option<u8>,
     #[serde(default)]
-    default: serde_json::Value,
+    default: Value,
     on_missing: Option<Otherwise>,
     on_wrong_type: Option<Otherwise>,
 }
@@ -195,7 +195,7 @@ impl RawStep {
         };
         let mut steps: Vec<Result<Step, String>> = Vec::new();
         if let Some(defaults) = &self.default {
-            let defaults = defaults.iter().map(|(name, value)| Ok((path("default", name)?, Value::literal(value))));
+            let defaults = defaults.iter().map(|(name, value)| Ok((path("default", name)?, value.clone())));
             steps.push(defaults.collect::<Result<_, String>>().map(Step::Default));
         }
         if let Some(raw) = &self.convert {
@@ -211,7 +211,7 @@ impl RawStep {
                 from: raw.from,
                 to: raw.to,
                 scale: raw.scale.unwrap_or_default(),
-                default: Value::literal(&raw.default),
+                default: raw.default.clone(),
                 missing: raw.on_missing.unwrap_or(missing),
                 wrong: raw.on_wrong_type.unwrap_or(wrong),
             }));

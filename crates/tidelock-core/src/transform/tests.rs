@@ -2,12 +2,18 @@
 
 use super::*;
 use crate::encode::{Format, JsonSink};
+use crate::image::{Image, Notation};
+use crate::pipeline::{Pipeline, Problem};
 use crate::source::dynamodb::transformed;
 use serde_json::{Value as Json, json};
 
 fn transform(steps: &Json) -> Result<Transform, Vec<String>> {
-    let steps: Vec<RawStep> = serde_json::from_value(steps.clone()).map_err(|error| vec![error.to_string()])?;
-    Transform::read(steps, None, None)
+    let text = json!({"version": 1, "routes": [{"from": "t", "transform": steps}]}).to_string();
+    let problems = |problems: Vec<Problem>| {
+        problems.iter().map(|problem| problem.message().replace("routes[0].", "")).collect::<Vec<_>>()
+    };
+    let pipeline = Pipeline::parse(&text).map_err(problems)?;
+    Ok(pipeline.rules("t", 0).transform(&Image { notation: Notation::DynamoDb, bytes: b"{}" }).expect("steps").clone())
 }
 
 /// The document that the steps make of an item.
@@ -105,7 +111,7 @@ fn steps_that_make_no_sense_are_refused_at_once() {
     ]);
     let problems = transform(&steps).expect_err("problems");
     assert_eq!(problems.len(), 5, "{problems:?}");
-    assert!(problems[0].starts_with("transform[0]: convert.field: `a[`"), "{problems:?}");
+    assert!(problems[0].starts_with("transform[0].convert.field: `a[`"), "{problems:?}");
     assert!(transform(&json!([{"convrt": {}}])).expect_err("unknown")[0].contains("convrt"));
 }
 
