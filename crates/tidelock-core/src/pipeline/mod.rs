@@ -329,12 +329,6 @@ impl Pipeline {
         (routes.iter().filter_map(|route| route.to.as_ref().map(Template::outline)).collect(), own_name)
     }
 
-    /// Whether some route has a shard key, which only MongoDB knows.
-    #[must_use]
-    pub fn has_shard_keys(&self) -> bool {
-        self.file.iter().flat_map(|file| &file.routes).any(|route| !route.shard_key.is_empty())
-    }
-
     /// Whether some route has a policy that `wanted` finds.
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
