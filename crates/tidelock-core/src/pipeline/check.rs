@@ -63,6 +63,20 @@ impl Destination<'_> {
 }
 
 impl Checked {
+    /// What has come of a file's bytes, which may be no text.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Pipeline::check(text),
+            Err(error) => {
+                let valid = bytes.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok());
+                let mark = end(valid.unwrap_or_default());
+                let problem = Problem::error(mark, "this is no text: the file must be UTF-8".to_owned());
+                Self { pipeline: None, tree: None, problems: vec![problem] }
+            }
+        }
+    }
+
     /// All problems, in the file's order.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -275,28 +289,8 @@ fn covers(outer: &str, inner: &str) -> bool {
     outer == inner || (matches(outer, &example("")) && (!inner.contains('*') || matches(outer, &example(&many))))
 }
 
-impl Mark {
-    /// Where bytes are no UTF-8: behind the valid text before them.
-    fn after(text: &str) -> Self {
-        let line = text.lines().count().max(1);
-        let line = line + usize::from(text.ends_with('\n'));
-        let last = text.rsplit('\n').next().unwrap_or_default();
-        Self { line, column: last.chars().count() + 1 }
-    }
-}
-
-impl Checked {
-    /// What has come of bytes that are no text.
-    #[must_use]
-    pub fn of_bytes(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Pipeline::check(text),
-            Err(error) => {
-                let valid = bytes.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok());
-                let mark = Mark::after(valid.unwrap_or_default());
-                let problem = Problem::error(mark, "this is no text: the file must be UTF-8".to_owned());
-                Self { pipeline: None, tree: None, problems: vec![problem] }
-            }
-        }
-    }
+/// Where a text ends.
+fn end(text: &str) -> Mark {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Mark { line: text.matches('\n').count() + 1, column: last.chars().count() + 1 }
 }
