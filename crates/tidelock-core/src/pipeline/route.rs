@@ -180,7 +180,7 @@ pub(super) fn link(routes: &mut [Option<Route>], further: &[Vec<String>], proble
     }
     for (index, route) in routes.iter().enumerate() {
         let Some(route) = route.as_ref().filter(|route| route.from.is_none()) else { continue };
-        if !linked.iter().any(|also| also.contains(&index)) {
+        if !further.iter().flatten().any(|name| route.name.as_ref() == Some(name)) {
             // It may be there under another name, which has been told of.
             let own = format!("routes[{index}].");
             if problems.found.iter().any(|problem| problem.path.starts_with(&own) && problem.help.is_some()) {

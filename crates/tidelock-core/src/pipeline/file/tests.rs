@@ -257,7 +257,7 @@ fn every_value_of_the_table_is_one_of_the_structs() {
                 let text = match object.name {
                     "file" => format!("{name}: {value}\n{}", route("")),
                     // What needs another field beside it.
-                    "route" if value == "merge" => route("write: merge\n    preserve: [a]"),
+                    "route" if value == "merge" => format!("{}\n    preserve: [a]", route("write: merge").trim_end()),
                     "route" => route(&format!("{name}: {value}")),
                     _ if ["base64", "hex"].contains(&value) && name == "from" => {
                         route(&format!("transform: [{{convert: {{field: a, to: binary, from: {value}}}}}]"))
