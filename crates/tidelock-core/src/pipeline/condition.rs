@@ -10,6 +10,7 @@
 //! length. A path that leads nowhere gives null. Null and false do not hold, all else does.
 
 use crate::cause::{Cause, Failure};
+use crate::expression::{Comparison, Expression};
 use crate::image::{Field, Image};
 use crate::json::Number;
 use std::borrow::Cow;
@@ -33,29 +34,6 @@ pub(crate) enum Operand {
     /// In canonical notation.
     Number(String),
     Text(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
-
-impl Comparison {
-    fn holds(self, order: Ordering) -> bool {
-        match self {
-            Self::Equal => order.is_eq(),
-            Self::NotEqual => order.is_ne(),
-            Self::Less => order.is_lt(),
-            Self::LessOrEqual => order.is_le(),
-            Self::Greater => order.is_gt(),
-            Self::GreaterOrEqual => order.is_ge(),
-        }
-    }
 }
 
 impl Condition {

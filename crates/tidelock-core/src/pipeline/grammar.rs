@@ -1,7 +1,8 @@
 //! The grammar of `where` and of `to`.
 
-use super::condition::{Comparison, Condition, Operand};
+use super::condition::{Condition, Operand};
 use super::template::{Piece, Template};
+use crate::expression::{Comparison, Expression};
 use crate::json::{RawStr, canonical_text, unescape};
 
 /// Parentheses deeper than this are refused.

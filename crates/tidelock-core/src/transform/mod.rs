@@ -21,6 +21,7 @@ use crate::encode::{Fault, Sink, Written};
 use std::collections::BTreeSet;
 use step::Step;
 
+pub(crate) use convert::{From, To, convert};
 pub(crate) use step::{Fields, Otherwise, RawStep};
 pub(crate) use value::Value;
 
