@@ -9,38 +9,54 @@ use crate::transform::Value;
 use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
 use jaq_core::load::parse::{self, BinaryOp, Parser, Pattern as Bound, Term as Read};
 use jaq_core::{ops, path};
+use std::fmt;
 
 /// Bytes of an expression.
 const MAX_LENGTH: usize = 10_000;
 /// Brackets within one another. jaq's reader calls itself for each.
 const MAX_BRACKETS: usize = 40;
 /// Operators and keywords. Each may be one more term within another.
-const MAX_OPERATORS: usize = 200;
+const MAX_OPERATORS: usize = 100;
 
 /// What is wrong, and the text at which it begins.
 type Wrong<'t> = (&'t str, String);
 
+/// Why a text is no expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// The character at which it begins, from 1.
+    pub(crate) place: usize,
+    /// What is wrong.
+    pub(crate) words: String,
+    /// It follows jq's grammar; what it names is not known, or not to be had.
+    pub(crate) is_read: bool,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "character {}: {}", self.place, self.words)
+    }
+}
+
 /// Reads an expression.
 ///
 /// # Errors
-/// What is wrong with it, and at which character.
-pub(super) fn compile(text: &str) -> Result<Term, String> {
-    read(text).map_err(|(at, words)| {
+/// What is wrong with it.
+pub(super) fn compile(text: &str) -> Result<Term, Problem> {
+    let problem = |(at, words): Wrong<'_>, is_read| {
         // What is wrong is a part of the text: where it begins is how far its address is from the text's.
         let offset = (at.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
         let place = offset.and_then(|offset| text.get(..offset)).map_or(0, |before| before.chars().count()) + 1;
-        format!("character {place}: {words}")
-    })
-}
-
-fn read(text: &str) -> Result<Term, Wrong<'_>> {
-    check_brackets(text)?;
-    let tokens = Lexer::new(text).lex().map_err(|problems| unread(text, problems))?;
+        Problem { place, words, is_read }
+    };
+    check_brackets(text).map_err(|wrong| problem(wrong, false))?;
+    let tokens = Lexer::new(text).lex().map_err(|problems| problem(unread(text, problems), false))?;
     if operators(&tokens, false) > MAX_OPERATORS {
-        return Err((text, format!("more than {MAX_OPERATORS} operators")));
+        return Err(problem((text, format!("more than {MAX_OPERATORS} operators")), false));
     }
-    let parsed = Parser::new(&tokens).parse(Parser::term).map_err(|problems| unparsed(text, problems))?;
-    Compiler { variables: Vec::new() }.term(parsed)
+    let read = Parser::new(&tokens).parse(Parser::term);
+    let read = read.map_err(|problems| problem(unparsed(text, problems), false))?;
+    Compiler { variables: Vec::new() }.term(read).map_err(|wrong| problem(wrong, true))
 }
 
 /// Refuses what jaq's reader would have to go too deep for.
@@ -78,9 +94,9 @@ fn check_brackets(text: &str) -> Result<(), Wrong<'_>> {
 
 fn operators(tokens: &[Token<&str>], in_map: bool) -> usize {
     let count = |Token(text, token): &Token<&str>| match token {
-        Tok::Sym => {
-            usize::from(!(text.starts_with('.') || matches!(*text, ":" | ";" | "?") || (in_map && *text == ",")))
-        }
+        Tok::Sym => usize::from(
+            !(text.starts_with('.') || matches!(*text, ":" | ";" | "?" | ")" | "]" | "}") || (in_map && *text == ",")),
+        ),
         Tok::Word => usize::from(KEYWORDS.contains(text)),
         Tok::Block(inner) => operators(inner, text.starts_with('{')),
         Tok::Str(parts) => parts
@@ -109,6 +125,9 @@ fn unread<'t>(text: &'t str, problems: Vec<lex::Error<&'t str>>) -> Wrong<'t> {
                 _ => "names with other characters than letters, digits and _ stand in quotes, `.\"name\"`",
             };
             (rest, format!("`{found}` is not expected here: {why}"))
+        }
+        Some((lex::Expect::Escape | lex::Expect::Unicode, rest)) => {
+            (rest, "expected a text with JSON's escapes".to_owned())
         }
         Some((expected, rest)) => (rest, format!("expected a {}", expected.as_str())),
         None => (text, "no expression".to_owned()),
@@ -244,6 +263,14 @@ impl<'t> Compiler<'t> {
             }
             Read::Path(of, parts) => {
                 let of = self.boxed(*of)?;
+                if let (Term::Constant(Value::Number(_)), Some((path::Part::Index(name), _))) =
+                    (of.as_ref(), parts.0.first())
+                {
+                    return Err((
+                        start(name),
+                        "a number has no fields: is an operator missing before this?".to_owned(),
+                    ));
+                }
                 let parts = parts.0.into_iter().map(|(part, optional)| {
                     let what = match part {
                         path::Part::Index(index) => match self.term(index)? {

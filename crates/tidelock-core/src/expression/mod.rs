@@ -21,6 +21,7 @@ mod update;
 mod value;
 
 use crate::transform::Value;
+pub(crate) use compile::Problem;
 use run::{Halt, Machine, Scope};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -80,8 +81,8 @@ impl Expression {
     /// Reads an expression.
     ///
     /// # Errors
-    /// What is wrong with it, and at which character.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// What is wrong with it, and where.
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         let term = compile::compile(text)?;
         let names = names::names(&term);
         Ok(Self(Arc::new(Program { text: text.to_owned(), term, names })))
@@ -90,6 +91,22 @@ impl Expression {
     /// The fields at the top of an item that it may need; `None`: any.
     pub(crate) fn names(&self) -> Option<&BTreeSet<String>> {
         self.0.names.as_ref()
+    }
+
+    /// Whether it assigns where a condition would compare: `.a = 1`.
+    pub(crate) fn assigns(&self) -> bool {
+        fn assigns(term: &Term) -> bool {
+            match term {
+                Term::Assign(_, term::Assignment::Set, _) => true,
+                Term::Pipe(a, b)
+                | Term::Logic(a, _, b)
+                | Term::Comma(a, b)
+                | Term::Alternative(a, b)
+                | Term::If(_, a, b) => assigns(a) || assigns(b),
+                _ => false,
+            }
+        }
+        assigns(&self.0.term)
     }
 
     /// What it makes of a value; `None` where it gives nothing. The same value always gives the same.

@@ -3,7 +3,6 @@
 //! What runs is bounded by construction: each term, each value that is copied and each text that is made is counted, and a run
 //! that has counted too much ends. Such an end is not an error that `try` could catch.
 
-use super::Comparison;
 use super::number::{Decimal, Math};
 use super::term::{Fold, FoldKind, Part, Pattern, Piece, Term, What};
 use super::value::{bounds, compare, element, is_deeper, member, opened, size, truth, viewed, word};
@@ -14,7 +13,7 @@ use std::cell::Cell;
 /// What a run may count: some 50 ms, and some 64 MB of text.
 pub(super) const MAX_WORK: u64 = 1_000_000;
 /// Terms within one another.
-const MAX_DEPTH: u32 = 500;
+const MAX_DEPTH: u32 = 300;
 /// Levels of lists and maps that a `reduce` may build.
 const MAX_LEVELS: usize = 100;
 
@@ -104,17 +103,22 @@ impl Machine {
         Ok(compare(a, b))
     }
 
-    /// Tells `each` of every result of a term.
-    pub(super) fn run<'v>(&self, term: &Term, scope: &Scope<'_>, input: &'v Value, each: Each<'_, 'v>) -> Run {
+    /// Goes one level deeper.
+    pub(super) fn deeper<T>(&self, inside: impl FnOnce() -> Run<T>) -> Run<T> {
         self.count(1)?;
         let depth = self.depth.get();
         if depth > MAX_DEPTH {
             return Err(Halt::Bound("the expression goes too deep"));
         }
         self.depth.set(depth + 1);
-        let ran = self.run_term(term, scope, input, each);
+        let done = inside();
         self.depth.set(depth);
-        ran
+        done
+    }
+
+    /// Tells `each` of every result of a term.
+    pub(super) fn run<'v>(&self, term: &Term, scope: &Scope<'_>, input: &'v Value, each: Each<'_, 'v>) -> Run {
+        self.deeper(|| self.run_term(term, scope, input, each))
     }
 
     fn run_term<'v>(&self, term: &Term, scope: &Scope<'_>, input: &'v Value, each: Each<'_, 'v>) -> Run {
@@ -160,17 +164,14 @@ impl Machine {
                 self.run(second, scope, input, &mut |value| each(Cow::Owned(Value::Boolean(truth(&value)))))
             }),
             // As in jq, the second operand is the outer loop.
-            Term::Math(first, math, second) => self.run(second, scope, input, &mut |right| {
-                self.run(first, scope, input, &mut |left| {
-                    let left = self.own(left)?;
-                    each(Cow::Owned(self.calculate(*math, left, &right)?))
-                })
+            Term::Math(first, math, second) => self.operands(first, second, scope, input, &mut |left, right| {
+                each(Cow::Owned(self.calculate(*math, self.own(left)?, right)?))
             }),
-            Term::Compare(first, comparison, second) => self.run(second, scope, input, &mut |right| {
-                self.run(first, scope, input, &mut |left| {
-                    each(Cow::Owned(Value::Boolean(self.compares(*comparison, &left, &right)?)))
+            Term::Compare(first, comparison, second) => {
+                self.operands(first, second, scope, input, &mut |left, right| {
+                    each(Cow::Owned(Value::Boolean(comparison.holds(self.compare(&left, right)?))))
                 })
-            }),
+            }
             Term::Assign(..) | Term::Delete(_) => {
                 let input = self.own(Cow::Borrowed(input))?;
                 self.assign(term, scope, input, &mut |value| each(Cow::Owned(value)))
@@ -240,8 +241,20 @@ impl Machine {
         Ok(all)
     }
 
-    pub(super) fn compares(&self, comparison: Comparison, left: &Value, right: &Value) -> Run<bool> {
-        Ok(comparison.holds(self.compare(left, right)?))
+    /// Tells of each pair of operands.
+    fn operands<'v>(
+        &self,
+        first: &Term,
+        second: &Term,
+        scope: &Scope<'_>,
+        input: &'v Value,
+        each: &mut dyn FnMut(Cow<'v, Value>, &Value) -> Run,
+    ) -> Run {
+        match second {
+            Term::Constant(right) => self.run(first, scope, input, &mut |left| each(left, right)),
+            second => self
+                .run(second, scope, input, &mut |right| self.run(first, scope, input, &mut |left| each(left, &right))),
+        }
     }
 
     /// Tells of the value and of all within it.
@@ -357,23 +370,15 @@ impl Machine {
         input: &'v Value,
         each: Each<'_, 'v>,
     ) -> Run {
-        let (mut any, mut outer) = (false, None);
-        let ran = self.run(first, scope, input, &mut |value| {
+        let mut any = false;
+        self.run(first, scope, input, &mut |value| {
             if !truth(&value) {
                 return Ok(());
             }
             any = true;
-            each(value).map_err(|halt| {
-                outer = Some(halt);
-                Halt::Enough
-            })
-        });
-        match (outer, ran) {
-            (Some(halt), _) | (None, Err(halt @ (Halt::Bound(_) | Halt::Enough))) => Err(halt),
-            // As in jq, what goes wrong in the first is as if it were not there.
-            _ if any => Ok(()),
-            _ => self.run(second, scope, input, each),
-        }
+            each(value)
+        })?;
+        if any { Ok(()) } else { self.run(second, scope, input, each) }
     }
 
     /// `try`: catches what goes wrong inside, not what goes wrong with the results elsewhere.
@@ -440,12 +445,25 @@ impl Machine {
         value: Cow<'v, Value>,
         each: Each<'_, 'v>,
     ) -> Run {
+        let (mut value, mut parts) = (value, parts);
+        while let Some((Part { what: What::Name(name), .. }, rest)) = parts.split_first() {
+            (value, parts) = (self.named(value, name)?, rest);
+        }
         let Some((part, rest)) = parts.split_first() else { return each(value) };
+        self.deeper(|| self.walk_part(part, rest, scope, input, value, each))
+    }
+
+    fn walk_part<'v>(
+        &self,
+        part: &Part,
+        rest: &[Part],
+        scope: &Scope<'_>,
+        input: &Value,
+        value: Cow<'v, Value>,
+        each: Each<'_, 'v>,
+    ) -> Run {
         match &part.what {
-            What::Name(name) => {
-                let found = self.named(value, name)?;
-                self.walk(rest, scope, input, found, each)
-            }
+            What::Name(_) => Ok(()),
             What::Each => self.children(value, part.optional, &mut |child| self.walk(rest, scope, input, child, each)),
             What::Index(index) => {
                 for index in &self.all(index, scope, input)? {

@@ -194,8 +194,13 @@ impl Machine {
     }
 
     fn change_at(&self, steps: &[Step], value: Value, delete: bool, change: Change<'_>) -> Run<Value> {
-        let Some((step, rest)) = steps.split_first() else { return change(value) };
-        self.count(1)?;
+        match steps.split_first() {
+            None => change(value),
+            Some((step, rest)) => self.deeper(|| self.change_part(step, rest, value, delete, change)),
+        }
+    }
+
+    fn change_part(&self, step: &Step, rest: &[Step], value: Value, delete: bool, change: Change<'_>) -> Run<Value> {
         let lenient = step.optional || delete;
         let mut value = opened(Cow::Owned(value)).into_owned();
         match &step.place {

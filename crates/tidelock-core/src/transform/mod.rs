@@ -6,6 +6,7 @@
 //!   - convert: {field: created_at, from: epoch_seconds, to: date}
 //!   - rename: {Name: name}
 //!   - drop: [password]
+//!   - set: {full_name: '.first + " " + .last'}
 //! ```
 //!
 //! Steps are carried out in order. They are known when the function starts, and so are the fields at the top of an item that they
@@ -13,6 +14,7 @@
 
 mod convert;
 mod path;
+mod set;
 mod step;
 mod value;
 

@@ -2,6 +2,7 @@
 
 use super::convert::{From, To, convert};
 use super::path::{Part, Path, visit};
+use super::set::Set;
 use super::value::Value;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub(crate) struct RawStep {
     join: Option<RawJoin>,
     mask: Option<RawMask>,
     hash: Option<RawHash>,
+    set: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -136,6 +138,7 @@ pub(crate) enum Step {
     Join { fields: Vec<Path>, separator: String, to: Path, wrong: Otherwise },
     Mask { fields: Vec<Path>, keep_last: usize, with: String, wrong: Otherwise },
     Hash { fields: Vec<Path> },
+    Set(Set),
 }
 
 /// What is wrong with a value: path and words.
@@ -214,10 +217,13 @@ impl RawStep {
         if let Some(RawHash { field }) = &self.hash {
             steps.push(paths("hash.field", field.texts()).map(|fields| Step::Hash { fields }));
         }
+        if let Some(set) = &self.set {
+            steps.push(Set::read(set, missing).map(Step::Set));
+        }
         match steps.len() {
             1 => steps.pop().unwrap_or_else(|| Err(String::new())),
             0 => Err(
-                "a step has one of default, convert, rename, copy, keep, drop, flatten, nest, split, join, mask, hash"
+                "a step has one of default, convert, rename, copy, keep, drop, flatten, nest, split, join, mask, hash, set"
                     .to_owned(),
             ),
             _ => Err("a step does one thing: begin the next with a `-`".to_owned()),
@@ -294,7 +300,7 @@ fn get(fields: &mut Fields, path: &Path) -> Option<Value> {
 }
 
 /// Puts a value at a path of names; maps on the way are made where nothing is.
-fn put(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
+pub(super) fn put(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
     fn below(place: &mut Value, rest: &[Part], value: Value) -> Result<(), String> {
         let Some((first, rest)) = rest.split_first() else {
             *place = value;
@@ -383,6 +389,7 @@ impl Step {
             Self::Nest { fields, into } => tops(fields.iter().chain([into])),
             Self::Split { field, to, .. } => tops([field, to]),
             Self::Join { fields, to, .. } => tops(fields.iter().chain([to])),
+            Self::Set(set) => return set.names(),
         })
     }
 
@@ -401,6 +408,7 @@ impl Step {
             Self::Join { .. } => "join",
             Self::Mask { .. } => "mask",
             Self::Hash { .. } => "hash",
+            Self::Set(_) => "set",
         }
     }
 
@@ -519,6 +527,7 @@ impl Step {
                     .map_err(|words| refused(path, words))?;
                 }
             }
+            Self::Set(set) => set.apply(fields)?,
             Self::Hash { fields: paths } => {
                 for path in paths {
                     visit_path(fields, path, &mut |value| match hash(&value.opened()) {

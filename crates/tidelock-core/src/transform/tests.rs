@@ -119,3 +119,49 @@ fn numbers_and_untouched_fields_keep_every_digit() {
     let text = String::from_utf8(document).expect("UTF-8");
     assert_eq!(text, format!(r#"{{"c":{digits},"d":"\u00fc\n","b":{digits}"#));
 }
+
+#[test]
+fn set_makes_fields_of_the_item_as_it_was() {
+    let item = json!({
+        "first": {"S": "Ada"}, "last": {"S": "Lovelace"}, "n": {"N": "12345678901234567890123456789012345678"},
+        "address": {"M": {"zip": {"N": "1010"}}}, "other": {"S": "x"},
+    });
+    let set = json!([{"set": {
+        "full": ".first + \" \" + .last", "address.zip": ".address.zip | tostring", "first": ".last", "last": ".first", "n": ".n + 1",
+        "gone": ".nothing | select(. != null)",
+    }}]);
+    let expected = json!({
+        "first": "Lovelace", "last": "Ada", "n": 12345678901234567890123456789012345679_f64, "address": {"zip": "1010"},
+        "other": "x", "full": "Ada Lovelace",
+    });
+    assert_eq!(made(set.clone(), item.clone()), Ok(expected));
+    // What it does not name goes straight into the document.
+    let names = |steps: &Json| transform(steps).expect("steps").touch("other");
+    assert_eq!(names(&set), Touch::Untouched);
+    assert_eq!(names(&json!([{"set": {"all": ". | tojson"}}])), Touch::Touched);
+}
+
+#[test]
+fn set_parks_what_an_expression_cannot_do() {
+    let item = json!({"a": {"S": "x"}});
+    let told = made(json!([{"drop": ["b"]}, {"set": {"c.d": ".a + 1"}}]), item.clone()).expect_err("parked");
+    assert!(told.contains("transform[1] (set), field `c.d`: a text and a number cannot be added"), "{told}");
+    let told = made(json!([{"set": {"a.b": "1"}}]), item.clone()).expect_err("parked");
+    assert!(told.contains("field `a.b`: a text stands where a map is needed"), "{told}");
+    let with = |missing| {
+        let steps = serde_json::from_value(json!([{"set": {"c": "empty"}}])).expect("steps");
+        let transform = Transform::read(steps, Some(missing), None).expect("steps");
+        let text = item.to_string();
+        transformed(text.as_bytes(), &transform, Format::Json, false, JsonSink::default())
+            .map(|document| String::from_utf8(document).expect("UTF-8"))
+            .map_err(|failure| failure.to_string())
+    };
+    assert_eq!(with(Otherwise::Skip).as_deref(), Ok(r#"{"a":"x""#));
+    assert_eq!(with(Otherwise::Default).as_deref(), Ok(r#"{"a":"x","c":null"#));
+    assert!(with(Otherwise::Park).expect_err("parked").contains("field `c`: the expression gives nothing"));
+    let problems = transform(&json!([{"set": {"a": ".b |"}}, {"set": {"a[]": "1"}}, {"set": {"b": "lenght"}}]))
+        .expect_err("problems");
+    assert!(problems[0].starts_with("transform[0]: set.a: character 5: expected a path"), "{problems:?}");
+    assert!(problems[0].ends_with("in `.b |`") && problems[1].contains("many places"), "{problems:?}");
+    assert!(problems[2].contains("is `length` meant"), "{problems:?}");
+}
