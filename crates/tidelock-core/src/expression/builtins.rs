@@ -307,12 +307,12 @@ impl Machine {
                 ),
                 other => return Err(no(other, "is no map")),
             },
-            Builtin::FromEntries => self.from_entries(value)?,
+            Builtin::FromEntries => self.made_of_entries(value)?,
             builtin => self.text_of(builtin, value)?,
         })
     }
 
-    fn from_entries(&self, value: &Value) -> Run<Value> {
+    fn made_of_entries(&self, value: &Value) -> Run<Value> {
         let mut members = Vec::new();
         self.children(Cow::Borrowed(value), false, &mut |entry| {
             let part = |names: &[&str]| {

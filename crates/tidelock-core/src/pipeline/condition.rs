@@ -301,6 +301,42 @@ mod tests {
         document.to_vec().expect("BSON")
     }
 
+    /// `cargo test --profile sim -p tidelock-core --lib -- --ignored --nocapture time_per_evaluation`
+    #[test]
+    #[ignore = "measures, and asserts nothing"]
+    fn time_per_evaluation() {
+        let document = document();
+        let images = [
+            Image { notation: Notation::DynamoDb, bytes: ITEM.as_bytes() },
+            Image { notation: Notation::Bson, bytes: &document },
+        ];
+        for (image, text) in images.iter().flat_map(|image| {
+            let texts = [
+                ".status == \"paid\" and .total >= 100",
+                ".customer.vip",
+                ".total * 2 > 100",
+                ".set | any(. == \"a\")",
+                "(.status + \" \" + .customer.\"old name\") == \"paid x\"",
+            ];
+            texts.map(|text| (image, text))
+        }) {
+            let time = |condition: &Condition| {
+                let (begun, times) = (std::time::Instant::now(), 200_000);
+                for _ in 0..times {
+                    assert!(std::hint::black_box(condition).holds(std::hint::black_box(image)).is_ok());
+                }
+                begun.elapsed() / times
+            };
+            let expression =
+                Condition::Expression(Expression::parse(text).map_err(|problem| problem.to_string()).expect(text));
+            let simple = condition(text).expect(text);
+            let simple = matches!(simple, Condition::Expression(_))
+                .then_some("-".to_owned())
+                .unwrap_or_else(|| format!("{:?}", time(&simple)));
+            println!("{:?} {text}: simple {simple}, expression {:?}", image.notation, time(&expression));
+        }
+    }
+
     proptest! {
         #[test]
         fn both_ways_agree(text in simple()) {
