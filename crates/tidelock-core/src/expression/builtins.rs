@@ -437,5 +437,5 @@ fn places(value: &Value) -> Result<u32, String> {
 
 /// Whether a result can be put into a document: no deeper than any item is.
 pub(super) fn is_too_deep(value: &Value) -> bool {
-    is_deeper(value, 100)
+    is_deeper(value, 100, &mut 0)
 }

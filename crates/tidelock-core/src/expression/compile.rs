@@ -585,7 +585,7 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
         ALWAYS,
     ),
     (
-        &["test", "match", "capture", "scan", "splits", "sub", "gsub", "ascii"],
+        &["test", "match", "capture", "scan", "splits", "sub", "gsub"],
         "there are no regular expressions; `split`, `join`, `startswith`, `index` may do",
     ),
     (&["while", "until", "repeat"], "nothing may go on without an end; `reduce`, `foreach` and `range` may do"),
@@ -621,7 +621,8 @@ fn unknown(name: &str, count: usize) -> String {
     let known = || BUILTINS.iter().map(|(name, arity, _)| (*name, *arity)).chain(DISGUISED.iter().copied());
     let arities: Vec<String> = known().filter(|(own, _)| *own == name).map(|(_, arity)| arity.to_string()).collect();
     if !arities.is_empty() {
-        return format!("`{name}` takes {} arguments, not {count}", arities.join(" or "));
+        let plural = if arities == ["1"] { "" } else { "s" };
+        return format!("`{name}` takes {} argument{plural}, not {count}", arities.join(" or "));
     }
     if let Some((_, why)) = LEFT_OUT.iter().find(|(names, _)| names.contains(&name)) {
         return format!("`{name}` is not available here: {why}");

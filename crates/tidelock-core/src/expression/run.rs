@@ -16,6 +16,8 @@ pub(super) const MAX_WORK: u64 = 1_000_000;
 const MAX_DEPTH: u32 = 300;
 /// Levels of lists and maps that a `reduce` may build.
 const MAX_LEVELS: usize = 100;
+/// How many times a `reduce` goes on before its levels are counted again.
+const LEVELS_EVERY: u32 = 16;
 
 /// Why a run does not go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,6 +184,13 @@ impl Machine {
             Term::Try(inside, caught) => self.attempt(inside, caught.as_deref(), scope, input, each),
             Term::Fold(fold) => self.fold(fold, scope, input, each),
             Term::Path(of, parts) => {
+                // A variable's value is copied no further than the path needs.
+                if let Term::Variable(name) = of.as_ref()
+                    && let Some(value) = scope.get(name)
+                {
+                    let mut own = |value: Cow<'_, Value>| each(Cow::Owned(self.own(value)?));
+                    return self.walk(parts, scope, input, Cow::Borrowed(value), &mut own);
+                }
                 self.run(of, scope, input, &mut |value| self.walk(parts, scope, input, value, each))
             }
             Term::Call(builtin, arguments) => self.call(*builtin, arguments, scope, input, each),
@@ -410,14 +419,15 @@ impl Machine {
     /// As in jq, what goes on is the update's last result; where there is none, null is what remains.
     fn fold<'v>(&self, fold: &Fold, scope: &Scope<'_>, input: &'v Value, each: Each<'_, 'v>) -> Run {
         for start in self.all(&fold.start, scope, input)? {
-            let mut state = Some(start);
+            let (mut state, mut times) = (Some(start), 0);
             self.run(&fold.of, scope, input, &mut |value| {
                 self.bind(&[(&fold.pattern, &value)], scope, input, &mut |scope| {
                     let Some(own) = state.take() else { return Ok(()) };
                     let mut next = None;
                     self.run_owned(&fold.update, scope, own, &mut |value| {
-                        if is_deeper(&value, MAX_LEVELS) {
-                            return Err(Halt::Bound("the expression nests too many lists and maps"));
+                        times += 1;
+                        if times % LEVELS_EVERY == 0 {
+                            self.check_levels(&value)?;
                         }
                         if let FoldKind::Foreach(extract) = &fold.kind {
                             self.run(extract, scope, &value, &mut |value| each(Cow::Owned(self.own(value)?)))?;
@@ -434,6 +444,13 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    fn check_levels(&self, value: &Value) -> Run {
+        let mut visited = 0;
+        let deeper = is_deeper(value, MAX_LEVELS, &mut visited);
+        self.count(visited / 64)?;
+        if deeper { Err(Halt::Bound("the expression nests too many lists and maps")) } else { Ok(()) }
     }
 
     /// Follows a path. Indices are run on the term's input, not on what the path has reached.

@@ -193,9 +193,10 @@ pub(super) fn size(value: &Value) -> u64 {
     }
 }
 
-/// Whether lists and maps are nested deeper than so many levels.
-pub(super) fn is_deeper(value: &Value, levels: usize) -> bool {
-    let inside = |value: &Value| levels.checked_sub(1).is_none_or(|levels| is_deeper(value, levels));
+/// Whether lists and maps are nested deeper than so many levels; adds how many values have been looked at.
+pub(super) fn is_deeper(value: &Value, levels: usize, visited: &mut u64) -> bool {
+    *visited += 1;
+    let mut inside = |value: &Value| levels.checked_sub(1).is_none_or(|levels| is_deeper(value, levels, visited));
     match value {
         Value::List(items) => levels == 0 || items.iter().any(inside),
         Value::Map(members) => levels == 0 || members.iter().any(|(_, value)| inside(value)),

@@ -82,7 +82,7 @@ fn says_where_an_expression_is_wrong() {
         ("[recurse(.a)]", "`recurse` takes 0 arguments, not 1"),
         ("def f: f; f", "character 5: functions of one's own (`def`) are not available"),
         ("label $x | break $x", "`label` and `break` are not available"),
-        ("split(\"a\"; \"b\")", "`split` takes 1 arguments, not 2"),
+        ("split(\"a\"; \"b\")", "`split` takes 1 argument, not 2"),
         ("@html", "there is no function `@html`"),
         ("@sh \"x\\(1)\"", "there is no function `@sh`"),
         ("1 = 2", "what stands left of an assignment must be a path"),
