@@ -10,10 +10,13 @@
 //! numbers are exact at any step, dates and binary are values of their own, and no expression runs without an end.
 //! `docs/expressions.md` has the language and the reasons.
 
+mod access;
 mod builtins;
 mod compile;
+mod functions;
 mod names;
 mod number;
+mod read;
 mod run;
 mod term;
 mod text;
@@ -21,7 +24,7 @@ mod update;
 mod value;
 
 use crate::transform::Value;
-pub(crate) use compile::Problem;
+pub(crate) use read::Problem;
 use run::{Halt, Machine, Scope};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -83,7 +86,7 @@ impl Expression {
     /// # Errors
     /// What is wrong with it, and where.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        let term = compile::compile(text)?;
+        let term = read::read(text)?;
         let names = names::names(&term);
         Ok(Self(Arc::new(Program { text: text.to_owned(), term, names })))
     }
