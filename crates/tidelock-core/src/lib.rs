@@ -16,6 +16,7 @@ pub mod bson;
 pub mod cause;
 pub mod credentials;
 pub mod encode;
+mod expression;
 pub mod fence;
 pub mod image;
 pub mod json;

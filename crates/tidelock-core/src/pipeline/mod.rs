@@ -317,6 +317,21 @@ impl Pipeline {
         (routes.iter().filter_map(|route| route.to.as_ref().map(Template::outline)).collect(), own_name)
     }
 
+    /// Whether some step hashes values, for which it needs a [key](Self::with_hash_key).
+    #[must_use]
+    pub fn hashes(&self) -> bool {
+        let mut routes = self.file.iter().flat_map(|file| &file.routes);
+        routes.any(|route| route.transform.as_ref().is_some_and(Transform::hashes))
+    }
+
+    /// The pipeline with the key of its keyed hashes.
+    #[must_use]
+    pub fn with_hash_key(mut self, key: &[u8]) -> Self {
+        let routes = self.file.iter_mut().flat_map(|file| &mut file.routes);
+        routes.filter_map(|route| route.transform.as_mut()).for_each(|transform| transform.set_hash_key(key));
+        self
+    }
+
     /// Whether some route has a policy that `wanted` finds.
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {

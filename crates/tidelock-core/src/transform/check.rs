@@ -84,6 +84,7 @@ fn writes(step: &Step) -> Vec<(String, &Path)> {
         Step::Move { pairs, .. } => {
             pairs.iter().map(|(from, to)| (Problems::join(name, &from.to_string()), to)).collect()
         }
+        Step::Set(set) => set.paths().map(|path| (Problems::join(name, &path.to_string()), path)).collect(),
         Step::Nest { into, .. } => vec![(format!("{name}.into"), into)],
         Step::Split { to, .. } | Step::Join { to, .. } => vec![(format!("{name}.to"), to)],
         Step::Convert { missing: Otherwise::Default, .. } => reads(step),

@@ -6,6 +6,7 @@
 //!   - convert: {field: created_at, from: epoch_seconds, to: date}
 //!   - rename: {Name: name}
 //!   - drop: [password]
+//!   - set: {full_name: '.first + " " + .last'}
 //! ```
 //!
 //! Steps are carried out in order. They are known when the function starts, and so are the fields at the top of an item that they
@@ -15,6 +16,8 @@ mod check;
 mod convert;
 mod literal;
 mod path;
+mod raw;
+mod set;
 mod step;
 mod value;
 
@@ -22,11 +25,15 @@ use crate::cause::Cause;
 use crate::encode::{Fault, Sink, Written};
 use crate::pipeline::Problems;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use step::Step;
 
+pub(crate) use convert::{From, To, convert};
 pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
-pub(crate) use step::{Fields, Otherwise, RawStep};
+pub(crate) use raw::RawStep;
+pub(crate) use step::{Fields, Otherwise};
 pub(crate) use value::Value;
 
 /// The steps of a route, checked.
@@ -37,6 +44,18 @@ pub struct Transform {
     names: Option<BTreeSet<String>>,
     /// Some step keeps only what it names.
     keeps: bool,
+    /// What values are hashed with.
+    key: Option<HashKey>,
+}
+
+/// The key of `hash` steps.
+#[derive(Clone, PartialEq, Eq)]
+struct HashKey(Arc<[u8]>);
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// What becomes of a field at the top.
@@ -53,7 +72,7 @@ pub(crate) enum Touch {
 /// One that leaves items as they are.
 impl Default for Transform {
     fn default() -> Self {
-        Self { steps: Vec::new(), names: Some(BTreeSet::new()), keeps: false }
+        Self { steps: Vec::new(), names: Some(BTreeSet::new()), keeps: false, key: None }
     }
 }
 
@@ -83,7 +102,17 @@ impl Transform {
         let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
         let names = names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
         let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
-        Some(Self { steps, names, keeps })
+        Some(Self { steps, names, keeps, key: None })
+    }
+
+    /// Whether a step hashes values.
+    pub(crate) fn hashes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Hash { .. }))
+    }
+
+    /// Hashes with this key.
+    pub(crate) fn set_hash_key(&mut self, key: &[u8]) {
+        self.key = Some(HashKey(key.into()));
     }
 
     /// What becomes of a field at the top of an item.
@@ -104,9 +133,10 @@ impl Transform {
     ///
     /// # Errors
     /// When the record is to be parked: with the step's number, the path, the kind of value and the rule.
-    pub(crate) fn run(&self, fields: &mut Fields, hash: &dyn Fn(&Value) -> Option<String>) -> Written {
+    pub(crate) fn run(&self, fields: &mut Fields) -> Written {
+        let key = self.key.as_ref().map(|key| &*key.0);
         for (index, step) in self.steps.iter().enumerate() {
-            step.apply(fields, hash).map_err(|wrong| {
+            step.apply(fields, key).map_err(|wrong| {
                 let detail = format!("transform[{index}] ({}), field `{}`: {}", step.name(), wrong.path, wrong.words);
                 Fault::new(Cause::TransformFailed, detail)
             })?;

@@ -34,7 +34,20 @@ pub(super) static STEP: Object = Object {
         Field::new("split", Shape::Object(&SPLIT), sentence!("Makes a list of a text.")),
         Field::new("join", Shape::Object(&JOIN), sentence!("Makes a text of fields.")),
         Field::new("mask", Shape::Object(&MASK), sentence!("Covers texts and numbers.")),
-        Field::new("hash", Shape::Object(&HASH), sentence!("Puts a keyed hash in the place of values.")),
+        Field::new(
+            "hash",
+            Shape::Object(&HASH),
+            sentence!(
+                "Puts a keyed hash in the place of values: HMAC-SHA256 in hexadecimal digits, with the key of `TIDELOCK_HASH_SECRET`."
+            ),
+        ),
+        Field::new(
+            "set",
+            Shape::Map { paths: true, of: &Shape::Expression },
+            sentence!(
+                "Makes fields by expressions: `{total: '.price * .count'}`. Each sees the item as it is before the step. See docs/expressions.md."
+            ),
+        ),
     ],
 };
 

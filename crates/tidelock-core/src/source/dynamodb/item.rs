@@ -6,7 +6,7 @@ use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, unescape};
 use crate::key::{Key, KeyWriter};
-use crate::transform::{Transform, Value};
+use crate::transform::Transform;
 
 /// An item that has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +96,7 @@ pub(crate) fn transformed<S: Sink>(
     mut sink: S,
 ) -> Result<Vec<u8>, Failure> {
     let reserved = Reserved { id: format == Format::Bson, id_is_key };
-    let hash = |_: &Value| None;
-    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform, &hash).map_err(failure)?;
+    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform).map_err(failure)?;
     Ok(sink.into_bytes())
 }
 
