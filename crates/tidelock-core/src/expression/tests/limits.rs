@@ -244,3 +244,24 @@ fn names_are_those_that_it_needs() {
         }
     }
 }
+
+/// `cargo test --profile sim -p tidelock-core --lib -- --ignored --nocapture time_of_a_run`
+#[test]
+#[ignore = "measures, and asserts nothing"]
+fn time_of_a_run() {
+    let item = item();
+    for text in [
+        ".first == \"Ada\" and .total >= 100",
+        ".first + \" \" + .last",
+        "reduce (.lines[] | .price * .n) as $x (0; . + $x)",
+        "[.lines[] | .price * .n] | add",
+        "if .vip then \"gold\" else \"plain\" end",
+    ] {
+        let expression = Expression::parse(text).expect(text);
+        let (begun, times) = (Instant::now(), 200_000);
+        for _ in 0..times {
+            assert!(std::hint::black_box(&expression).run(std::hint::black_box(&item)).is_ok());
+        }
+        println!("{text}: {:?}", begun.elapsed() / times);
+    }
+}
