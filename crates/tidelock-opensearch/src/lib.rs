@@ -8,6 +8,7 @@
 //! Writes carry an external version, so that the engine itself refuses an older change. A refusal (409) is never taken for
 //! *stale* unread: it is judged on the exact version stored in the document.
 
+pub mod admin;
 mod answer;
 mod bulk;
 mod error;

@@ -5,6 +5,8 @@ mod authentication;
 mod backfill;
 mod dynamodb;
 mod folder;
+#[cfg(feature = "opensearch")]
+mod indexes;
 mod letters;
 mod lines;
 mod metrics;
@@ -19,6 +21,8 @@ mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use dynamodb::DynamoDbSync;
+#[cfg(feature = "opensearch")]
+pub use indexes::IndexAdmin;
 pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};
 pub use redrive::Redrive;

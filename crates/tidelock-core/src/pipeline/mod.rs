@@ -11,6 +11,8 @@
 //!     shard_key: [country]     # fields of a sharded MongoDB collection's key
 //!     on_outage: retry         # retry | hold | always_hold
 //!     on_conflict: park        # park | salvage
+//! indexes:                     # how OpenSearch's indices are made; see `indexes`
+//!   paid: {mappings: {properties: {total: {type: double}}}}
 //! ```
 //!
 //! The first route that matches wins, `where` included. An item that comes to match another route, or whose `to` changes,
@@ -18,6 +20,7 @@
 
 mod condition;
 mod grammar;
+mod indexes;
 mod shape;
 mod template;
 
@@ -27,8 +30,11 @@ use crate::image::{Field, Image};
 use crate::target::{Namespaces, Place, ShardValue};
 use crate::transform::{Otherwise, RawStep, Transform};
 use condition::Condition;
+use indexes::RawIndex;
+pub use indexes::{Index, Indexes, ROLLOVER};
 use serde::Deserialize;
 pub(crate) use shape::document;
+use std::collections::BTreeMap;
 use template::Template;
 
 /// What follows from an item, or from its source's name.
@@ -53,6 +59,7 @@ pub struct Pipeline {
 struct File {
     unmatched: UnmatchedPolicy,
     routes: Vec<Route>,
+    indexes: Indexes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -125,6 +132,8 @@ struct RawFile {
     unmatched: UnmatchedPolicy,
     #[serde(default)]
     routes: Vec<RawRoute>,
+    #[serde(default)]
+    indexes: BTreeMap<String, RawIndex>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -335,7 +344,8 @@ impl Pipeline {
                 ));
             }
         }
-        let file = File { unmatched: file.unmatched, routes };
+        let indexes = Indexes::read(file.indexes, &mut problems);
+        let file = File { unmatched: file.unmatched, routes, indexes };
         let (file, namespaces) = (Some(file), Namespaces::AsWritten);
         if problems.is_empty() { Ok(Self { file, namespaces }) } else { Err(problems) }
     }
