@@ -17,7 +17,6 @@ pub use state::{Standing, State, standing};
 
 use crate::error::{by_status, classify};
 use crate::index::{path_segment, request};
-use crate::lane::worth_waiting;
 use crate::pace::pause;
 use crate::{Response, Transport, answer::whole_error};
 use serde_json::{Map, Value};
@@ -67,20 +66,11 @@ impl<T: Transport> Admin<T> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut pauses = 0;
         loop {
-            let answer = self.transport.send(request(method, path.to_owned(), body.clone()), deadline).await;
-            let failure = match answer {
-                Err(failure) => failure,
-                Ok(response) => {
-                    let answer = self.read(&response);
-                    match answer.failure {
-                        Some(failure) if worth_waiting(failure.cause) => failure,
-                        _ => return Ok(answer),
-                    }
-                }
-            };
-            // What is only wrong with the address is not waited for.
-            if !matches!(failure.cause, Cause::Throttled | Cause::Unavailable) || !pause(pauses, deadline).await {
-                return Err(failure);
+            let answer = self.transport.send(request(method, path.to_owned(), body.clone()), deadline).await?;
+            let answer = self.read(&answer);
+            let busy = |failure: &Failure| matches!(failure.cause, Cause::Throttled | Cause::Unavailable);
+            if !answer.failure.as_ref().is_some_and(busy) || !pause(pauses, deadline).await {
+                return Ok(answer);
             }
             pauses += 1;
         }
@@ -236,18 +226,19 @@ impl<T: Transport> Admin<T> {
         Ok(body.pointer_mut("/index_templates/0/index_template").map(Value::take))
     }
 
-    /// Does one step.
+    /// Does one step; the server's words where it refuses it.
     ///
     /// # Errors
-    /// When the server refuses it, or cannot be asked.
-    pub async fn carry_out(&self, step: &Step) -> Result<(), Failure> {
+    /// When the server cannot be asked, or does not let the caller in.
+    pub async fn carry_out(&self, step: &Step) -> Result<Result<(), String>, Failure> {
         let answer = self.ask("PUT", &step.path, Some(&step.body)).await?;
-        let made_meanwhile = |failure: &Failure| step.creates && failure.detail.contains("already exists");
-        match answer.done() {
-            Err(failure) if made_meanwhile(&failure) => {
-                Err(Failure::new(Cause::LostRace, "somebody else has made it meanwhile; run it again to compare"))
+        match (answer.status, answer.failure) {
+            (_, None) => Ok(Ok(())),
+            (400, Some(failure)) if step.creates && failure.detail.contains("already exists") => {
+                Ok(Err(format!("{}: somebody has made it meanwhile; run this again", failure.detail)))
             }
-            other => other.map(drop),
+            (400, Some(failure)) => Ok(Err(failure.detail)),
+            (_, Some(failure)) => Err(failure),
         }
     }
 

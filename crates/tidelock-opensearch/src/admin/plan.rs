@@ -23,6 +23,19 @@ pub struct Step {
     pub creates: bool,
 }
 
+impl Step {
+    /// Leaves an alias out; a step that was nothing else tells of nothing any more.
+    pub fn without_alias(&mut self, alias: &str) {
+        let told = format!("alias `{alias}` ");
+        self.told.retain(|line| !line.starts_with(&told));
+        if self.creates
+            && let Some(Value::Object(aliases)) = self.body.get_mut("aliases")
+        {
+            aliases.remove(alias);
+        }
+    }
+}
+
 /// Something that cannot be done in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
