@@ -365,3 +365,99 @@ fn the_first_write_makes_an_index_as_the_pipeline_says() {
     assert_eq!(engine.get("/@-w1/_count")["count"], 3);
     ask(&url, "DeleteTable", &json!({"TableName": name}));
 }
+
+fn sample(name: &str) -> String {
+    format!("{}/../../events/dynamodb/{name}.json", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn what_is_proposed_takes_the_samples_and_dynamic_mapping_does_not() {
+    let (Some(url), Some(engine)) = (dynamodb(), Engine::new("suggest")) else { return };
+    let files = ["all-types", "numbers", "mapping-conflict"].map(sample);
+    let table = engine.named("@-t");
+    let create = json!({
+        "TableName": table, "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "N"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+    });
+    ask(&url, "CreateTable", &create);
+    let mut items = 0;
+    for file in &files {
+        let event: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        for record in event["Records"].as_array().unwrap() {
+            ask(&url, "PutItem", &json!({"TableName": table, "Item": record["dynamodb"]["NewImage"]}));
+            items += 1;
+        }
+    }
+    let routes = "version: 1\nroutes:\n  - {from: mytable, to: '@-proposed'}\n  - {from: '@-t', to: '@-proposed'}\n";
+    let plain = routes.replace("@-proposed", "@-dynamic");
+    let arguments: Vec<&str> = ["index", "suggest"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let output = engine.command(&arguments, routes);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("age    ") && told.contains("long and object") && told.contains("(id 61)"), "{told}");
+    let proposed = format!("{routes}{}", String::from_utf8(output.stdout).unwrap());
+    engine.told(0, &["index", "apply", "--yes"], &proposed);
+    assert!(engine.told(0, &["index", "diff"], &proposed).contains("as the pipeline wants it"));
+    let backfill = ["backfill", "@-t", "--restart", "--segments", "1", "--json"];
+    let answer: Value = serde_json::from_str(&engine.told(0, &backfill, &proposed)).unwrap();
+    assert_eq!((&answer["counts"]["written"], &answer["counts"]["parked"]), (&json!(items), &json!(0)), "{answer}");
+    let answer: Value = serde_json::from_str(&engine.told(3, &backfill, &plain)).unwrap();
+    assert!(answer["counts"]["reasons"]["mapping_conflict"].as_u64().unwrap() >= 2, "{answer}");
+    ask(&url, "DeleteTable", &json!({"TableName": table}));
+}
+
+#[test]
+fn mappings_are_proposed_by_route_and_behind_transforms() {
+    let folder = TestFolder::new("index-lines");
+    let path = folder.path().join("lines.jsonl");
+    let line = |id: &str, image: &Value| {
+        json!({
+            "eventName": "INSERT", "eventSourceARN": "arn:aws:dynamodb:us-east-1:1:table/t/stream/2020-04-29T13:00:00.000",
+            "dynamodb": {"Keys": {"id": {"S": id}}, "NewImage": image, "SequenceNumber": "5"},
+        })
+    };
+    let lines = [
+        line("a", &json!({"id": {"S": "a"}, "country": {"S": "at"}, "total": {"S": "1.5"}, "at": {"S": "2026-01-02"}})),
+        line("b", &json!({"id": {"S": "b"}, "country": {"S": "de"}, "total": {"N": "2"}, "at": {"S": "soon"}})),
+        json!({"Records": [line("c", &json!({"id": {"S": "c"}, "out": {"BOOL": true}}))]}),
+    ];
+    fs::write(&path, lines.map(|line| line.to_string()).join("\n")).unwrap();
+    let suggest = |pipeline: &str, file: &str| {
+        Command::new(env!("CARGO_BIN_EXE_tidelock"))
+            .args(["index", "suggest", file])
+            .env_clear()
+            .env("TIDELOCK_PIPELINE", pipeline)
+            .output()
+            .unwrap()
+    };
+    let pipeline = "
+version: 1
+routes: [{from: t, where: .out != true, to: 'orders-{country}', transform: [{convert: {field: total, to: double}}]}]
+";
+    let output = suggest(pipeline, path.to_str().unwrap());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "indexes:
+  \"orders-*\":  # from 2 documents
+    mappings:
+      date_detection: false
+      properties:
+        at: {type: keyword, ignore_above: 8191}
+        country: {type: keyword, ignore_above: 8191}
+        id: {type: keyword, ignore_above: 8191}
+        total: {type: double}  # {type: scaled_float, scaling_factor: 10} is smaller, where there are never more than 1 digits behind the point
+"
+    );
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("note: 1 records: left out by the pipeline"), "{told}");
+    assert!(told.contains("lines.jsonl 1 (id a): 2026-01-02") && told.contains("lines.jsonl 2 (id b): soon"), "{told}");
+    for (file, why) in
+        [("/nowhere", "nowhere"), (&sample("not-an-event"), "neither an event"), (&sample("empty"), "no record")]
+    {
+        let output = suggest("", file);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+    }
+}

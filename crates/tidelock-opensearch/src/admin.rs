@@ -13,6 +13,7 @@ mod state;
 
 pub use alias::{Move, unusable_alias};
 pub use plan::{Plan, Refusal, Step, index_plan, template_name, template_plan};
+pub(crate) use settings::flat as flat_settings;
 pub use state::{Standing, State, standing};
 
 use crate::error::{by_status, classify};

@@ -19,6 +19,7 @@ mod lane;
 mod misfit;
 mod pace;
 mod store;
+pub mod suggest;
 mod target;
 
 pub use judge::Seen;

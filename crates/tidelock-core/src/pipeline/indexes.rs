@@ -113,8 +113,18 @@ impl Pipeline {
         self.file.as_ref().map_or(Indexes::NONE, |file| &file.indexes)
     }
 
-    /// The `from` of every route that leads to this place whatever the item is; `None` among them: every source of the place's own
-    /// name does.
+    /// The pattern of the route that has made this place of an item's fields, with `*` for each; the place itself where a route
+    /// leads to it directly.
+    #[must_use]
+    pub fn outline_of<'a>(&'a self, place: &'a str) -> &'a str {
+        let (targets, _) = self.targets();
+        if targets.contains(&place) {
+            return place;
+        }
+        targets.into_iter().find(|outline| outline.contains('*') && matches(outline, place)).unwrap_or(place)
+    }
+
+    /// The `from` of every route that leads to this place whatever the item's fields are.
     #[must_use]
     pub fn sources(&self, place: &str) -> Vec<&str> {
         let leads = |route: &&Route| match &route.to {
@@ -163,6 +173,8 @@ indexes:
         assert_eq!(pipeline.sources("orders-v2"), ["t"]);
         assert_eq!(pipeline.sources("own-1"), ["own*"]);
         assert!(pipeline.sources("orders-at").is_empty(), "fields decide");
+        let outlines = ["orders-at", "orders-v2", "own-1"].map(|place| pipeline.outline_of(place));
+        assert_eq!(outlines, ["orders-*", "orders-v2", "own-1"]);
     }
 
     #[test]

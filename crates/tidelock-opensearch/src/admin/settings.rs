@@ -30,7 +30,7 @@ pub(super) fn is_static(name: &str) -> bool {
 
 /// Settings without nesting, each with `index.` before it and its values as text, as the server answers them. Those that are
 /// `null` are the default.
-pub(super) fn flat(settings: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn flat(settings: &Map<String, Value>) -> Map<String, Value> {
     let mut found = Map::new();
     flatten("", settings, &mut found);
     let prefixed = |(name, value): (String, Value)| {
