@@ -146,10 +146,18 @@ pub(crate) async fn prepare<T: Transport>(
 async fn body<T: Transport>(transport: &T, index: &Index, own: &[&str], deadline: Instant) -> Result<String, Failure> {
     let mut aliases = Map::new();
     for (alias, definition) in &index.aliases {
-        let look = request("GET", format!("/_alias/{}?filter_path=*.aliases", path_segment(alias)), String::new());
-        if index.is_template() || transport.send(look, deadline).await?.status == 404 {
-            aliases.insert(alias.clone(), definition.clone());
+        if !index.is_template() {
+            let look = request("GET", format!("/_alias/{}?filter_path=*.aliases", path_segment(alias)), String::new());
+            match transport.send(look, deadline).await?.status {
+                404 => {}
+                status @ (429 | 500..) => {
+                    let detail = format!("{}: status {status} while looking at alias `{alias}`", transport.place());
+                    return Err(Failure::new(by_status(status), detail));
+                }
+                _ => continue,
+            }
         }
+        aliases.insert(alias.clone(), definition.clone());
     }
     let mappings = with_own_fields(&index.mappings, own);
     Ok(serde_json::json!({"settings": index.settings, "mappings": mappings, "aliases": aliases}).to_string())
@@ -185,17 +193,4 @@ fn contains(body: &[u8], text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for name in ["orders", "orders-2026.11", "é", "a+b"] {
-            assert_eq!(check_name(name), Ok(()), "{name}");
-        }
-        for name in ["", "Orders", "_x", "-x", "a b", "a,b", "a*", "..", &"x".repeat(256)] {
-            assert!(check_name(name).expect_err(name).contains("cannot be an index"), "{name}");
-        }
-        assert_eq!(path_segment("a+é"), "a%2B%C3%A9");
-    }
-}
+mod tests;

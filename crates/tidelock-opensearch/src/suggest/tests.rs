@@ -67,8 +67,6 @@ fn a_mapping_is_proposed() {
         "yes": {type: long}
 "#
     );
-    let pipeline = Pipeline::parse(&format!("{{version: 1, routes: [{{from: t}}]}}\n")).expect("a pipeline");
-    assert_eq!(pipeline.indexes().iter().count(), 0);
     let pipeline =
         Pipeline::parse(&format!("version: 1\nroutes: [{{from: t}}]\n{text}")).expect("it can be pasted as it is");
     let mappings = &pipeline.indexes().of("orders").expect("an index").mappings;
