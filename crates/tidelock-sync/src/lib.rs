@@ -5,7 +5,7 @@ mod authentication;
 mod backfill;
 mod dynamodb;
 mod folder;
-#[cfg(feature = "opensearch")]
+#[cfg(all(feature = "opensearch", feature = "aws"))]
 mod indexes;
 mod letters;
 mod lines;
@@ -21,7 +21,7 @@ mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use dynamodb::DynamoDbSync;
-#[cfg(feature = "opensearch")]
+#[cfg(all(feature = "opensearch", feature = "aws"))]
 pub use indexes::IndexAdmin;
 pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};
