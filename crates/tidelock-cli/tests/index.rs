@@ -272,6 +272,13 @@ indexes:
     let back = file.replace("to: '@-v2'", "to: '@-v1'");
     let told = engine.told(0, &["index", "swap", "@-orders", "--to", "@-v1", "--skip-backfill"], &back);
     assert!(!told.contains("items read") && told.contains("`@-orders` is on `@-v1` now"), "{told}");
+    // What is not whole gets no alias, unless somebody says that it shall.
+    let bad = file
+        .replace("to: '@-v2'", "to: '@-v4'")
+        .replace("'@-v1': {}", "'@-v4': {mappings: {properties: {n: {type: boolean}}}}");
+    let told = engine.told(1, &["index", "swap", "@-orders", "--to", "@-v4"], &bad);
+    assert!(told.contains("120 items") && told.contains("became dead letters"), "{told}");
+    assert!(engine.get("/_alias/@-orders")[engine.named("@-v1")].is_object(), "it stays where it is");
     // A second backfill of the same source into another index begins anew.
     let told = engine.told(0, &["index", "swap", "@-orders", "--to", "@-v2", "--rcu", "100000"], &file);
     assert!(told.contains("120  newer in the target already") || told.contains("120  documents in `@-v2`"), "{told}");
@@ -399,6 +406,8 @@ fn what_is_proposed_takes_the_samples_and_dynamic_mapping_does_not() {
     let proposed = format!("{routes}{}", String::from_utf8(output.stdout).unwrap());
     engine.told(0, &["index", "apply", "--yes"], &proposed);
     assert!(engine.told(0, &["index", "diff"], &proposed).contains("as the pipeline wants it"));
+    // With the proposal in the pipeline nothing conflicts any more.
+    assert!(!engine.told(0, &arguments, &proposed).contains("CONFLICT"));
     let backfill = ["backfill", "@-t", "--restart", "--segments", "1", "--json"];
     let answer: Value = serde_json::from_str(&engine.told(0, &backfill, &proposed)).unwrap();
     assert_eq!((&answer["counts"]["written"], &answer["counts"]["parked"]), (&json!(items), &json!(0)), "{answer}");

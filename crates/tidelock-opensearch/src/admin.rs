@@ -12,6 +12,7 @@ mod settings;
 mod state;
 
 pub use alias::{Move, unusable_alias};
+pub(crate) use mapping::expanded;
 pub use plan::{Plan, Refusal, Step, index_plan, template_name, template_plan};
 pub(crate) use settings::flat as flat_settings;
 pub use state::{Standing, State, standing};

@@ -5,6 +5,7 @@
 mod conflict;
 mod date;
 mod field;
+mod mapped;
 mod proposal;
 
 pub use conflict::{Conflict, table};
@@ -12,6 +13,7 @@ pub use proposal::section;
 
 use crate::admin::flat_settings;
 use field::{Field, Kind};
+use mapped::Mapped;
 use std::collections::BTreeSet;
 use tidelock_core::json::{Cursor, Malformed, unescape};
 use tidelock_core::pipeline::Index;
@@ -50,6 +52,7 @@ pub struct Observed {
     pub documents: usize,
     /// How many fields the index takes.
     limit: usize,
+    mapped: Mapped,
     root: Field,
     /// Names that no index takes, and fields too deep.
     refused: Vec<Conflict>,
@@ -72,8 +75,9 @@ impl Observed {
             let settings = flat_settings(&index.settings);
             settings.get("index.mapping.total_fields.limit")?.as_str()?.parse().ok()
         });
+        let mapped = index.map(|index| Mapped::new(&index.mappings)).unwrap_or_default();
         let (root, refused) = (Field::default(), Vec::new());
-        Self { name: name.to_owned(), documents: 0, limit: limit.unwrap_or(FIELDS), root, refused }
+        Self { name: name.to_owned(), documents: 0, limit: limit.unwrap_or(FIELDS), mapped, root, refused }
     }
 
     /// Takes a document in: JSON text. `binary`: dotted paths whose text is base64 of bytes.
@@ -88,12 +92,12 @@ impl Observed {
         cursor.end()
     }
 
-    /// What would conflict without a mapping.
+    /// What would conflict with the pipeline's mapping, and where it says nothing, if OpenSearch mapped it by itself.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = self.refused.clone();
-        conflict::find(&self.root, "", &mut conflicts);
-        conflicts.extend(conflict::too_many(conflict::dynamic_fields(&self.root), self.limit));
+        conflict::find(&self.root, "", &self.mapped, &mut conflicts);
+        conflicts.extend(conflict::too_many(conflict::fields(&self.root, &self.mapped), self.limit));
         conflicts
     }
 }

@@ -17,8 +17,8 @@ use tidelock_sync::IndexAdmin;
 /// Propose mappings from sample events, and predict what would conflict
 ///
 /// The items go through the pipeline's routes and transforms as in the function. The proposal, an `indexes` section, is printed on
-/// standard output; what would conflict if OpenSearch mapped the fields by itself, with both examples, on standard error. Asks no
-/// server.
+/// standard output; what would conflict with the mappings that the pipeline has, and where it has none, if OpenSearch mapped the
+/// fields by itself, on standard error, with both examples. Asks no server.
 ///
 /// Exit status: 0 nothing conflicts, 1 something would, 2 a file or the pipeline could not be used.
 #[derive(Debug, clap::Args)]

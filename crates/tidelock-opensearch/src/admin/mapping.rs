@@ -70,7 +70,7 @@ pub(super) fn compare(
 }
 
 /// Properties in which no name has a dot: `a.b` is the field `b` of the object `a`.
-fn expanded(properties: Option<&Map<String, Value>>) -> Map<String, Value> {
+pub(crate) fn expanded(properties: Option<&Map<String, Value>>) -> Map<String, Value> {
     let mut found = Map::new();
     for (name, definition) in properties.into_iter().flatten() {
         let definition = definition.clone();

@@ -2,6 +2,7 @@
 
 use super::Sample;
 use super::field::{Field, Kind, LONGEST_TERM};
+use super::mapped::{Mapped, Standing, of_typed};
 
 /// Near the limit: this part of it.
 const NEAR: (usize, usize) = (4, 5);
@@ -22,7 +23,7 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    fn new(
+    pub(super) fn new(
         field: &str,
         what: impl Into<String>,
         one: &Sample,
@@ -50,11 +51,33 @@ pub(super) fn too_deep(path: &str, depth: usize, sample: &Sample) -> Conflict {
 }
 
 /// Conflicts of the fields below `field`; `above` is its path with a dot behind it.
-pub(super) fn find(field: &Field, above: &str, found: &mut Vec<Conflict>) {
+pub(super) fn find(field: &Field, above: &str, mapped: &Mapped, found: &mut Vec<Conflict>) {
     for (name, child) in &field.children {
         let path = format!("{above}{name}");
-        of_field(child, &path, found);
-        find(child, &format!("{path}."), found);
+        match mapped.standing(&path) {
+            Standing::Unparsed => continue,
+            Standing::Typed(kind) => {
+                of_typed(child, &path, kind, found);
+                continue;
+            }
+            Standing::Object => {
+                let value = child.kinds.iter().find(|(kind, _)| **kind != Kind::Object);
+                found.extend(value.map(|(kind, sample)| {
+                    let what = format!("{} where the pipeline says object", kind.told());
+                    Conflict::new(&path, what, sample, None, "`rename` one of them")
+                }));
+            }
+            Standing::Forbidden => {
+                let sample = child.kinds.values().next();
+                found.extend(sample.map(|sample| {
+                    let way_out = "add it to `indexes`, or `drop` it";
+                    Conflict::new(&path, "not in the mapping, which is strict", sample, None, way_out)
+                }));
+                continue;
+            }
+            Standing::Dynamic => of_field(child, &path, mapped.detects_dates(), found),
+        }
+        find(child, &format!("{path}."), mapped, found);
     }
 }
 
@@ -63,7 +86,7 @@ fn first_of<'f>(field: &'f Field, kinds: &[Kind]) -> Option<(Kind, &'f Sample)> 
     kinds.iter().find_map(|kind| field.kinds.get(kind).map(|sample| (*kind, sample)))
 }
 
-fn of_field(field: &Field, path: &str, found: &mut Vec<Conflict>) {
+fn of_field(field: &Field, path: &str, detects_dates: bool, found: &mut Vec<Conflict>) {
     let scalars = [Kind::Integer, Kind::Decimal, Kind::Boolean, Kind::Date, Kind::Text, Kind::Binary];
     let texts = [Kind::Text, Kind::Date, Kind::Binary];
     let numbers = [Kind::Integer, Kind::Decimal];
@@ -99,7 +122,9 @@ fn of_field(field: &Field, path: &str, found: &mut Vec<Conflict>) {
         let way_out = format!("map it as double (proposed), or `convert: {{field: {path}, to: double}}`");
         found.push(Conflict::new(path, what, one, Some(other), way_out));
     }
-    if let (Some(one), Some(other)) = (field.kinds.get(&Kind::Date), field.kinds.get(&Kind::Text)) {
+    if let (Some(one), Some(other)) =
+        (field.kinds.get(&Kind::Date).filter(|_| detects_dates), field.kinds.get(&Kind::Text))
+    {
         let what = "date and text: mapped by the first, a date refuses other text";
         let way_out = "date_detection: false, and map it as text or keyword (proposed)";
         found.push(Conflict::new(path, what, one, Some(other), way_out));
@@ -113,18 +138,26 @@ fn of_field(field: &Field, path: &str, found: &mut Vec<Conflict>) {
     }
 }
 
-/// How many fields an index has that maps by itself; the mark is one.
-pub(super) fn dynamic_fields(root: &Field) -> usize {
-    fn below(field: &Field) -> usize {
+/// How many fields an index comes to have; the mark is one.
+pub(super) fn fields(root: &Field, mapped: &Mapped) -> usize {
+    fn below(field: &Field, above: &str, mapped: &Mapped) -> usize {
         let own = |field: &Field| match field.kinds.keys().next() {
             None => 0,
             // A text has a keyword below it.
             Some(Kind::Text | Kind::Binary) => 2,
             Some(_) => 1,
         };
-        field.children.values().map(|child| own(child) + below(child)).sum()
+        let children = field.children.iter().map(|(name, child)| {
+            let path = format!("{above}{name}");
+            match mapped.standing(&path) {
+                Standing::Dynamic => own(child) + below(child, &format!("{path}."), mapped),
+                Standing::Object => below(child, &format!("{path}."), mapped),
+                _ => 0,
+            }
+        });
+        children.sum()
     }
-    below(root) + 1
+    below(root, "", mapped) + mapped.count() + 1
 }
 
 pub(super) fn too_many(fields: usize, limit: usize) -> Option<Conflict> {
@@ -134,7 +167,7 @@ pub(super) fn too_many(fields: usize, limit: usize) -> Option<Conflict> {
     let over = if fields > limit { "over" } else { "near" };
     Some(Conflict {
         field: String::new(),
-        what: format!("{fields} fields by dynamic mapping, {over} the limit of {limit}"),
+        what: format!("{fields} fields, {over} the limit of {limit}"),
         one: String::new(),
         other: String::new(),
         way_out: "map objects with many names as flat_object, set `dynamic: false`, or raise index.mapping.total_fields.limit".to_owned(),

@@ -195,13 +195,13 @@ fn depth_and_number_of_fields() {
         (0..count).map(|n| (format!("f{n}"), json!("x"))).collect::<serde_json::Map<_, _>>().into()
     };
     assert_eq!(observed(&[many(399)]).conflicts(), []);
-    assert_eq!(observed(&[many(400)]).conflicts()[0].what, "801 fields by dynamic mapping, near the limit of 1000");
-    assert_eq!(observed(&[many(500)]).conflicts()[0].what, "1001 fields by dynamic mapping, over the limit of 1000");
+    assert_eq!(observed(&[many(400)]).conflicts()[0].what, "801 fields, near the limit of 1000");
+    assert_eq!(observed(&[many(500)]).conflicts()[0].what, "1001 fields, over the limit of 1000");
     let file = "{version: 1, routes: [{from: t}], indexes: {o: {settings: {index: {mapping.total_fields.limit: 9}}}}}";
     let pipeline = Pipeline::parse(file).expect("a pipeline");
     let mut own = Observed::new("o", pipeline.indexes().of("o"));
     own.take(many(5).to_string().as_bytes(), "f 1", "k", &BTreeSet::new()).expect("JSON");
-    assert_eq!(own.conflicts()[0].what, "11 fields by dynamic mapping, over the limit of 9");
+    assert_eq!(own.conflicts()[0].what, "11 fields, over the limit of 9");
 }
 
 #[test]
@@ -210,4 +210,60 @@ fn a_text_that_no_term_holds() {
     let conflicts = observed(&[json!({"t": long})]).conflicts();
     assert!(conflicts[0].what.contains("over 32766 bytes") && conflicts[0].one.len() < 60, "{conflicts:?}");
     assert!(Observed::new("x", None).take(b"[1]", "f", "k", &BTreeSet::new()).is_err());
+}
+
+#[test]
+fn what_the_pipeline_maps_is_held_against_its_types() {
+    let file = "
+version: 1
+routes: [{from: t}]
+indexes:
+  x:
+    mappings:
+      date_detection: false
+      properties:
+        n: {type: double}
+        mixed: {type: keyword}
+        either: {type: object, enabled: false}
+        o.typed: {type: long}
+        at: {type: date}
+        part: {dynamic: strict, properties: {a: {type: long}}}
+        free: {dynamic: false, properties: {}}
+        big: {type: long}
+        flag: {type: boolean}
+";
+    let pipeline = Pipeline::parse(file).expect("a pipeline");
+    let take = |documents: &[Value]| {
+        let mut observed = Observed::new("x", pipeline.indexes().of("x"));
+        for (number, document) in documents.iter().enumerate() {
+            let at = format!("f {}", number + 1);
+            observed.take(document.to_string().as_bytes(), &at, "k", &BTreeSet::new()).expect("JSON");
+        }
+        observed
+            .conflicts()
+            .into_iter()
+            .map(|conflict| format!("{}: {}", conflict.field, conflict.what))
+            .collect::<Vec<_>>()
+    };
+    let fine = [
+        json!({"n": 1, "mixed": 1, "either": 1, "o": {"typed": 5}, "at": "2026-01-02", "free": {"q": 1}, "day": "2026-01-02"}),
+        json!({"n": 1.5, "mixed": "a", "either": {"z": {"y": 1}}, "at": 1_700_000_000_000_u64, "free": {"q": {"r": 1}}, "day": "none"}),
+    ];
+    assert_eq!(take(&fine), [""; 0]);
+    let wrong = json!({
+        "n": "x", "mixed": {"a": 1}, "o": {"typed": 1.5}, "at": "soon", "part": {"b": 1}, "big": 9_223_372_036_854_775_808_u64, "flag": 1,
+    });
+    assert_eq!(
+        take(&[wrong, json!({"o": 1})]),
+        [
+            "at: text where the pipeline says date",
+            "big: an integer beyond a long where the pipeline says long",
+            "flag: long where the pipeline says boolean",
+            "mixed: object where the pipeline says keyword",
+            "n: text where the pipeline says double",
+            "o: long where the pipeline says object",
+            "o.typed: double where the pipeline says long",
+            "part.b: not in the mapping, which is strict",
+        ]
+    );
 }
