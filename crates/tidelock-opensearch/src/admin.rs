@@ -194,7 +194,7 @@ impl<T: Transport> Admin<T> {
                 plans.extend(streams.iter().map(|stream| Plan::unsuitable(stream, &Standing::stream(stream))));
             } else if seen.insert(place.to_owned()) {
                 let standing = self.standing(place).await?;
-                plans.extend(standing.problem(place).map(|problem| Plan::unsuitable(place, &problem)));
+                plans.extend(standing.problem().map(|problem| Plan::unsuitable(place, &problem)));
             }
         }
         Ok(plans)
@@ -211,7 +211,7 @@ impl<T: Transport> Admin<T> {
             Standing::Index(state) => Some(self.with_fields(*state).await?),
             other => {
                 let behind = format!("`{name}` is an alias; `indexes` describes indices themselves");
-                return Ok(Plan::unsuitable(name, &other.problem(name).unwrap_or(behind)));
+                return Ok(Plan::unsuitable(name, &other.problem().unwrap_or(behind)));
             }
         };
         let holders = self.holders(index.aliases.keys()).await?;

@@ -128,7 +128,7 @@ async fn create<T: Transport>(args: &Args, pipeline: &Pipeline, admin: &Admin<T>
     let standing = admin.standing(&args.to).await.map_err(by_server)?;
     if matches!(standing, Standing::Alias(..) | Standing::DataStream(_)) {
         let alias = format!("`{}` is an alias; --to must be an index", args.to);
-        return Err(Stop::refused(standing.problem(&args.to).unwrap_or(alias)));
+        return Err(Stop::refused(standing.problem().unwrap_or(alias)));
     }
     let index = match pipeline.indexes().of(&args.to) {
         Some(index) => Index { name: args.to.clone(), ..index.clone() },

@@ -62,7 +62,7 @@ pub enum Standing {
 impl Standing {
     /// Why changes by key cannot go there.
     #[must_use]
-    pub fn problem(&self, _name: &str) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         match self {
             Self::Missing | Self::Index(_) => None,
             Self::Alias(_, problem) => problem.clone(),
@@ -105,7 +105,7 @@ mod tests {
         let Standing::Alias(states, None) = standing("a", &json!({"x": index})) else { panic!("no alias") };
         assert_eq!(states[0].name, "x");
         let two = standing("a", &json!({"x": index, "y": index}));
-        assert!(two.problem("a").expect("a problem").contains("2 indices"));
+        assert!(two.problem().expect("a problem").contains("2 indices"));
         let stream = standing("d", &json!({".ds-d-000001": {"data_stream": "d"}}));
         assert_eq!(stream, Standing::DataStream(Standing::stream("d")));
         assert_eq!(standing("x", &json!({})), Standing::Missing);
