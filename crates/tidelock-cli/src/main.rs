@@ -4,6 +4,7 @@ mod backfill;
 mod check;
 mod deadletters;
 mod dev;
+mod index;
 mod progress;
 mod schema;
 
@@ -25,6 +26,7 @@ enum Command {
     Check(check::Args),
     Deadletters(deadletters::Args),
     Dev(Box<dev::Args>),
+    Index(index::Args),
     Schema(schema::Args),
 }
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(*args),
+        Command::Index(args) => index::run(args),
         Command::Schema(args) => schema::run(&args),
     }
 }

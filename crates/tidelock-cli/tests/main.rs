@@ -7,3 +7,4 @@ mod bootstrap;
 mod check;
 mod deadletters;
 mod dev;
+mod index;

@@ -8,6 +8,7 @@
 //! Writes carry an external version, so that the engine itself refuses an older change. A refusal (409) is never taken for
 //! *stale* unread: it is judged on the exact version stored in the document.
 
+pub mod admin;
 mod answer;
 mod bulk;
 mod error;
@@ -18,6 +19,7 @@ mod lane;
 mod misfit;
 mod pace;
 mod store;
+pub mod suggest;
 mod target;
 
 pub use index::refusals;

@@ -6,6 +6,8 @@ mod backfill;
 mod check;
 mod dynamodb;
 mod folder;
+#[cfg(all(feature = "opensearch", feature = "aws"))]
+mod indexes;
 mod letters;
 mod lines;
 mod metrics;
@@ -21,6 +23,8 @@ mod waiting;
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use check::check;
 pub use dynamodb::DynamoDbSync;
+#[cfg(all(feature = "opensearch", feature = "aws"))]
+pub use indexes::IndexAdmin;
 pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};
 pub use redrive::Redrive;

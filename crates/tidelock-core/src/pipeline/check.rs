@@ -3,10 +3,10 @@
 use super::file::{Mark, Node, Problem, Problems, Severity, Value, deserialize, read};
 use super::format::validate;
 use super::route::{Route, link};
-use super::{File, Pipeline, RawRoute, Template, UnmatchedPolicy, matches};
+use super::{File, Indexes, Pipeline, RawIndex, RawRoute, Template, UnmatchedPolicy, matches};
 use crate::encode::Format;
 use crate::target::Namespaces;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// More routes are not looked at.
 const MAX_ROUTES: usize = 2_000;
@@ -169,6 +169,12 @@ impl Pipeline {
         self.refused("OpenSearch", |route| {
             vec![(route.routing.is_some(), "routing"), (route.manner.ingest_pipeline.is_some(), "ingest_pipeline")]
         })
+        .into_iter()
+        .chain(self.indexes().iter().next().map(|_| Refusal {
+            path: "indexes".to_owned(),
+            words: "is for OpenSearch alone; leave it out for this target".to_owned(),
+        }))
+        .collect()
     }
 
     fn refused(&self, kind: &str, has: impl Fn(&Route) -> Vec<(bool, &'static str)>) -> Vec<Refusal> {
@@ -194,6 +200,14 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
             UnmatchedPolicy::default()
         }
         None => UnmatchedPolicy::default(),
+    };
+    let indexes = match sound.member("indexes").map(|member| deserialize::<BTreeMap<String, RawIndex>>(&member.node)) {
+        Some(Ok(raw)) => Indexes::read(raw, &mut problems),
+        Some(Err(words)) => {
+            problems.wrong("indexes", words);
+            Indexes::default()
+        }
+        None => Indexes::default(),
     };
     let nodes = match sound.member("routes").map(|member| &member.node.value) {
         Some(Value::List(nodes)) => nodes.as_slice(),
@@ -244,7 +258,7 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
     unreachable(&routes, &mut problems);
     let refused = problems.found.iter().any(|problem| problem.severity == Severity::Error);
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
-    let file = routes.filter(|_| usable && !refused).map(|routes| File { unmatched, routes });
+    let file = routes.filter(|_| usable && !refused).map(|routes| File { unmatched, routes, indexes });
     let pipeline = file.map(|file| Pipeline { file: Some(file), namespaces: Namespaces::AsWritten });
     (pipeline, problems.found)
 }

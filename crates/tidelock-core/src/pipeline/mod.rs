@@ -18,6 +18,8 @@
 //!     deletes: hard            # hard | soft | ignore; soft: {flag: _deleted, at: _deleted_at}
 //!     on_outage: retry         # retry | hold | always_hold
 //!     on_conflict: park        # park | salvage
+//! indexes:                     # how OpenSearch's indices are made; see `indexes`
+//!   paid: {mappings: {properties: {total: {type: double}}}}
 //! ```
 //!
 //! The first route that matches wins, `where` included. An item that comes to match another route, or whose `to` changes,
@@ -29,6 +31,7 @@ mod file;
 mod format;
 mod grammar;
 mod id;
+mod indexes;
 mod route;
 mod rules;
 mod shape;
@@ -45,6 +48,8 @@ pub use file::{Problem, Severity};
 #[cfg(feature = "reference")]
 pub use format::{reference, schema};
 use id::IdTemplate;
+use indexes::RawIndex;
+pub use indexes::{Index, Indexes, ROLLOVER};
 use route::Route;
 pub use rules::{ItemRules, Rules};
 use serde::Deserialize;
@@ -73,6 +78,7 @@ pub struct Pipeline {
 struct File {
     unmatched: UnmatchedPolicy,
     routes: Vec<Route>,
+    indexes: Indexes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -22,6 +22,24 @@ pub(in crate::pipeline) static FILE: Object = Object {
             sentence!("Where records go. The first route that matches wins, `where` included."),
         )
         .required(),
+        Field::new(
+            "indexes",
+            Shape::Map { paths: false, of: &Shape::Object(&INDEX) },
+            sentence!(
+                "How OpenSearch's indices are made, by name; a name with `*` is a template for all that match. See docs/indexes.md."
+            ),
+        ),
+    ],
+};
+
+static INDEX: Object = Object {
+    name: "index",
+    doc: sentence!("How an index is made, as OpenSearch's create index API takes it."),
+    one: false,
+    fields: &[
+        Field::new("settings", Shape::Json, sentence!("Shards, replicas, analyzers.")),
+        Field::new("mappings", Shape::Json, sentence!("The types of fields. `_tidelock` is added.")),
+        Field::new("aliases", Shape::Json, sentence!("Other names.")),
     ],
 };
 
