@@ -1,6 +1,6 @@
 //! A pipeline's file, checked whole: its shape, and its meaning.
 
-use super::file::{Mark, Node, Problem, Problems, Severity, Value, deserialize, read};
+use super::file::{Mark, Member, Node, Problem, Problems, Severity, Value, deserialize, read};
 use super::format::validate;
 use super::route::{Route, link};
 use super::{File, Indexes, Pipeline, RawIndex, RawRoute, Template, UnmatchedPolicy, matches};
@@ -201,14 +201,16 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
         }
         None => UnmatchedPolicy::default(),
     };
-    let indexes = match sound.member("indexes").map(|member| deserialize::<BTreeMap<String, RawIndex>>(&member.node)) {
-        Some(Ok(raw)) => Indexes::read(raw, &mut problems),
-        Some(Err(words)) => {
-            problems.wrong("indexes", words);
-            Indexes::default()
+    let mut indexes = BTreeMap::new();
+    if let Some(Value::Map(members)) = sound.member("indexes").map(|member| &member.node.value) {
+        for Member { name, node, .. } in members {
+            match deserialize::<RawIndex>(node) {
+                Ok(raw) => drop(indexes.insert(name.clone(), raw)),
+                Err(words) => problems.wrong(Problems::join("indexes", name), words),
+            }
         }
-        None => Indexes::default(),
-    };
+    }
+    let indexes = Indexes::read(indexes, &mut problems);
     let nodes = match sound.member("routes").map(|member| &member.node.value) {
         Some(Value::List(nodes)) => nodes.as_slice(),
         _ => &[],

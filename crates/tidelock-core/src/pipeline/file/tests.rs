@@ -231,13 +231,14 @@ fn the_table_says_what_the_structs_do() {
         let expected = match object.name {
             "file" => continue,
             "route" => known::<RawRoute>("zzz: 1"),
+            "index" => known::<crate::pipeline::RawIndex>("zzz: 1"),
             "soft" => known::<RawRoute>("{from: a, soft: {zzz: 1}}"),
             "step" => known::<RawStep>("zzz: 1"),
             step => known::<RawStep>(&format!("{step}: {{zzz: 1}}")),
         };
         assert_eq!(expected, rows(object), "{}", object.name);
     }
-    assert_eq!(rows(&FILE), ["$schema", "routes", "unmatched", "version"]);
+    assert_eq!(rows(&FILE), ["$schema", "indexes", "routes", "unmatched", "version"]);
 }
 
 #[test]

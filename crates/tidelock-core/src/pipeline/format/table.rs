@@ -32,14 +32,16 @@ pub(in crate::pipeline) static FILE: Object = Object {
     ],
 };
 
+const ANY: Shape = Shape::Map { paths: false, of: &Shape::Json };
+
 static INDEX: Object = Object {
     name: "index",
     doc: sentence!("How an index is made, as OpenSearch's create index API takes it."),
     one: false,
     fields: &[
-        Field::new("settings", Shape::Json, sentence!("Shards, replicas, analyzers.")),
-        Field::new("mappings", Shape::Json, sentence!("The types of fields. `_tidelock` is added.")),
-        Field::new("aliases", Shape::Json, sentence!("Other names.")),
+        Field::new("settings", ANY, sentence!("Shards, replicas, analyzers.")),
+        Field::new("mappings", ANY, sentence!("The types of fields. `_tidelock` is added.")),
+        Field::new("aliases", ANY, sentence!("Other names.")),
     ],
 };
 
