@@ -179,8 +179,21 @@ async fn a_batch_that_only_the_whole_can_bring_back_fails_as_a_whole() {
 #[tokio::test]
 async fn what_only_one_kind_of_target_knows_is_refused_for_others() {
     let sharded = r#"{"version": 1, "routes": [{"from": "t", "shard_key": ["a"]}]}"#;
-    refused(&[("TIDELOCK_PIPELINE", sharded)], &["`shard_key` is for MongoDB alone"]).await;
+    refused(&[("TIDELOCK_PIPELINE", sharded)], &["routes[0].shard_key: is for MongoDB alone"]).await;
     let routed = r#"{"version": 1, "routes": [{"from": "t", "to": "c", "routing": "{id}"}]}"#;
     let other = [("TIDELOCK_TARGET", "mongodb://127.0.0.1:1/db"), ("TIDELOCK_PIPELINE", routed)];
-    refused(&other, &["`routing` and `ingest_pipeline` are for OpenSearch alone"]).await;
+    refused(&other, &["routes[0].routing: is for OpenSearch alone"]).await;
+}
+
+#[tokio::test]
+async fn values_are_not_hashed_without_a_key() {
+    let hashing = r#"{"version": 1, "routes": [{"from": "t", "transform": [{"hash": {"field": "a"}}]}]}"#;
+    let missing = ["TIDELOCK_HASH_SECRET: a step of the pipeline hashes values"];
+    refused(&[("TIDELOCK_PIPELINE", hashing)], &missing).await;
+    let folder = Folder::new();
+    let key = format!("file:{}", folder.path("key"));
+    let given = [("TIDELOCK_PIPELINE", hashing), ("TIDELOCK_HASH_SECRET", key.as_str())];
+    refused(&given, &["TIDELOCK_HASH_SECRET: `", "cannot be read"]).await;
+    std::fs::write(folder.path("key"), "\n").unwrap();
+    refused(&given, &["TIDELOCK_HASH_SECRET: the key is empty"]).await;
 }

@@ -138,3 +138,26 @@ async fn a_step_that_cannot_be_done_parks_its_record_alone() {
     let detail = letters[0]["detail"].as_str().unwrap();
     assert!(detail.starts_with("transform[1] (convert), field `created_at`: `yesterday`"), "{detail}");
 }
+
+#[tokio::test]
+async fn values_are_hashed_with_the_secrets_key() {
+    let Some(url) = services::opensearch() else { return };
+    let Some(sync) = function("dynamodb-sync", &target(&url)) else { return };
+    let (index, folder) = (Index::new(&url, "transform"), Folder::new());
+    std::fs::write(folder.path("key"), "Jefe\n").unwrap();
+    let step = json!({"hash": {"field": "Name"}});
+    let pipeline = json!({"version": 1, "routes": [{"from": "mytable", "to": index.name(), "transform": [step]}]});
+    let function = sync
+        .with("TIDELOCK_PIPELINE", &pipeline.to_string())
+        .with("TIDELOCK_HASH_SECRET", &format!("file:{}", folder.path("key")))
+        .start();
+    let mut records = records();
+    records.truncate(1);
+    records[0]["dynamodb"]["NewImage"]["Name"] = json!({"S": "what do ya want for nothing?"});
+    function.succeed(event(&records)).await;
+    // RFC 4231, test case 2.
+    let hash = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    let expected = json!({"id": 1, "Name": hash, "created_at": 1_588_166_528});
+    assert_eq!(index.fields().await["1"], expected.into());
+    assert!(!function.log().contains("Jefe"));
+}

@@ -52,6 +52,10 @@ pub const ALL: &[Setting] = &[
         meaning: "the pipeline: a path inside the package, or the YAML or JSON itself; default: every source to a target of its own name",
     },
     Setting {
+        name: "TIDELOCK_HASH_SECRET",
+        meaning: "the key of `hash` steps: ARN or name of a Secrets Manager secret whose text it is, or file:PATH outside Lambda",
+    },
+    Setting {
         name: "TIDELOCK_DEAD_LETTERS",
         meaning: "queue for records that can never be applied as they are: an SQS queue's URL, or file:PATH outside Lambda",
     },
@@ -239,6 +243,8 @@ pub struct Settings {
     pub ca_file: Option<String>,
     /// `TIDELOCK_PIPELINE`.
     pub pipeline: Option<PipelineSource>,
+    /// `TIDELOCK_HASH_SECRET`: the secret's name, not the secret.
+    pub hash_secret: Option<String>,
     /// `TIDELOCK_DEAD_LETTERS`.
     pub dead_letters: Option<QueueAddress>,
     /// `TIDELOCK_FALLBACK`.
@@ -393,6 +399,7 @@ impl Settings {
             None
         });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
+        let hash_secret = given.remove("TIDELOCK_HASH_SECRET");
         let pipeline = given
             .remove("TIDELOCK_PIPELINE")
             .map(|text| if is_inline(&text) { PipelineSource::Text(text) } else { PipelineSource::Path(text) });
@@ -403,6 +410,7 @@ impl Settings {
                 secret,
                 ca_file,
                 pipeline,
+                hash_secret,
                 dead_letters,
                 fallback,
                 letters_bucket,

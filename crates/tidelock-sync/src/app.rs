@@ -12,7 +12,7 @@ use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, 
 use tidelock_core::cause::Cause;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
-use tidelock_core::settings::{QueueAddress, Settings};
+use tidelock_core::settings::{QueueAddress, Secret, Settings};
 use tidelock_core::source::Reader;
 use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
@@ -51,6 +51,7 @@ impl<R: Open> App<R> {
         environment: &Environment,
     ) -> Result<Self, Fatal> {
         let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?;
+        let pipeline = with_hash_key(pipeline, settings.hash_secret.as_deref(), authentication).await?;
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
         let source = R::open(settings, authentication, environment)?;
@@ -154,4 +155,29 @@ pub(crate) fn read_settings(environment: &Environment) -> Result<Settings, Fatal
 pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+/// The pipeline with the key of its `hash` steps.
+async fn with_hash_key(
+    pipeline: Pipeline,
+    secret: Option<&str>,
+    authentication: &Authentication,
+) -> Result<Pipeline, Fatal> {
+    let refused = |problem: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_HASH_SECRET: {problem}"));
+    if !pipeline.hashes() {
+        return Ok(pipeline);
+    }
+    let Some(secret) = secret else {
+        return Err(refused("a step of the pipeline hashes values, and no secret holds its key".to_owned()));
+    };
+    let key = match secret.strip_prefix("file:") {
+        Some(path) => std::fs::read_to_string(path)
+            .map(|text| Secret::new(text.trim_end_matches(['\n', '\r'])))
+            .map_err(|error| refused(format!("`{path}` cannot be read: {error}")))?,
+        None => authentication.secret_text(secret).await.map_err(refused)?,
+    };
+    if key.expose().is_empty() {
+        return Err(refused("the key is empty".to_owned()));
+    }
+    Ok(pipeline.with_hash_key(key.expose().as_bytes()))
 }

@@ -14,6 +14,8 @@ fn section(object: &Object) -> String {
         "file" => "The file".to_owned(),
         "route" => "A route".to_owned(),
         "step" => "A step of `transform`".to_owned(),
+        "index" => "An index".to_owned(),
+        "soft" => "A soft delete".to_owned(),
         step => format!("The step `{step}`"),
     };
     let rows: String = object.fields.iter().map(row).collect();
@@ -43,7 +45,7 @@ fn value(shape: &Shape) -> String {
         Shape::Count => "whole number".to_owned(),
         Shape::Pattern => "name with `*` and `?`".to_owned(),
         Shape::Template => "name with `{field}`".to_owned(),
-        Shape::Expression => "condition".to_owned(),
+        Shape::Expression => "expression".to_owned(),
         Shape::Path => "path".to_owned(),
         Shape::Json => "any value".to_owned(),
         Shape::OneOf(_) => "one of".to_owned(),
@@ -52,7 +54,16 @@ fn value(shape: &Shape) -> String {
             _ => format!("list of {}s", value(of)),
         },
         Shape::OneOrMany(of) => format!("{0}, or list of {0}s", value(of)),
-        Shape::Map { of, .. } => format!("paths with {}", if matches!(of, Shape::Json) { "values" } else { "paths" }),
+        Shape::Map { of, paths } => {
+            let names = if *paths { "paths" } else { "names" };
+            let of = match of {
+                Shape::Json => "values".to_owned(),
+                Shape::Object(Object { name: "index", .. }) => "[indices](#an-index)".to_owned(),
+                of => format!("{}s", value(of)),
+            };
+            format!("{names} with {of}")
+        }
+        Shape::Object(Object { name: "soft", .. }) => "[soft](#a-soft-delete)".to_owned(),
         Shape::Object(object) => format!("[{0}](#the-step-{0})", object.name),
     }
 }
