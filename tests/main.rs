@@ -15,6 +15,7 @@ mod support;
 
 mod backfill;
 mod convergence;
+mod cookbook;
 mod dead_letters;
 mod faults;
 mod opensearch;
