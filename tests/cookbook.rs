@@ -78,8 +78,10 @@ async fn run(case: &Case) {
         && let Some(url) = services::opensearch()
     {
         let prefix = unique("cookbook");
+        // All indices of the run are deleted with it.
         let all = Index::named(&url, format!("{prefix}-*"));
-        play(case, Target::OpenSearch { url, prefix, _all: all }).await;
+        play(case, Target::OpenSearch { url, prefix }).await;
+        drop(all);
     }
     if names(Kind::MongoDb) {
         for uri in [services::ferretdb(), services::secantusdb()].into_iter().flatten() {
@@ -170,17 +172,8 @@ fn record(stream: &Stream, sequence: u32, keys: &[String], view: &str, change: &
 
 /// A server, and what its places' names begin with, so that they are this run's own.
 enum Target {
-    /// All indices of the run are deleted with it.
-    OpenSearch {
-        url: String,
-        prefix: String,
-        _all: Index,
-    },
-    MongoDb {
-        uri: String,
-        client: Client,
-        prefix: String,
-    },
+    OpenSearch { url: String, prefix: String },
+    MongoDb { uri: String, client: Client, prefix: String },
 }
 
 impl Target {
@@ -251,6 +244,9 @@ impl Target {
         match self {
             Self::OpenSearch { .. } => {
                 let index = self.index(place);
+                if lines.is_empty() && !index.exists().await {
+                    return;
+                }
                 let mut found = index.fields().await;
                 for (id, routing) in routings(&index).await {
                     let Some(Exact::Map(fields)) = found.get_mut(&id) else { panic!("{id}") };
