@@ -24,6 +24,7 @@
 //! leaves its old place. Without a pipeline every source goes to a target of its own name, as it is.
 
 mod condition;
+mod explain;
 mod grammar;
 mod id;
 mod route;
@@ -36,6 +37,7 @@ use crate::encode::MARK_FIELD;
 use crate::image::Image;
 use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::{Otherwise, RawStep, Transform};
+pub use explain::Asked;
 use id::IdTemplate;
 use route::{Route, link};
 pub use rules::{ItemRules, Rules};
@@ -251,6 +253,7 @@ impl RawRoute {
             (DeleteMode::Ignore, None) => Deletes::Ignore,
         };
         let manner = Manner { ingest_pipeline: self.ingest_pipeline, preserve: self.preserve, deletes };
+        let condition_text = self.condition.clone();
         let condition = self.condition.and_then(|text| {
             grammar::condition(&text).map_err(|problem| wrong("where", format!("{problem} in `{text}`"))).ok()
         });
@@ -287,6 +290,7 @@ impl RawRoute {
             hashes_long_ids: self.long_id == Some(LongId::Hash),
             routing,
             condition,
+            condition_text,
             also: Vec::new(),
             shard_key,
             policy,

@@ -14,6 +14,7 @@
 mod convert;
 mod path;
 mod step;
+mod trace;
 mod value;
 
 use crate::cause::Cause;
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use step::Step;
 
 pub(crate) use step::{Fields, Otherwise, RawStep};
+pub use trace::Traced;
 pub(crate) use value::Value;
 
 /// The steps of a route, checked.

@@ -1,0 +1,1 @@
+//! What a target holds against what it would hold.
