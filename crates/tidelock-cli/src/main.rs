@@ -3,6 +3,7 @@
 mod backfill;
 mod deadletters;
 mod dev;
+mod explain;
 mod progress;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ enum Command {
     Backfill(backfill::Args),
     Deadletters(deadletters::Args),
     Dev(Box<dev::Args>),
+    Explain(explain::Args),
 }
 
 fn main() -> ExitCode {
@@ -29,5 +31,6 @@ fn main() -> ExitCode {
         Command::Backfill(args) => backfill::run(args),
         Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(*args),
+        Command::Explain(args) => explain::run(args),
     }
 }

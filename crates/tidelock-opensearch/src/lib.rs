@@ -17,9 +17,11 @@ mod judge;
 mod lane;
 mod misfit;
 mod pace;
+mod preview;
 mod store;
 mod target;
 
 pub use judge::Seen;
+pub use preview::{BulkLines, bulk_lines};
 pub use target::{OpenSearchConfig, OpenSearchTarget};
 pub use tidelock_http::{HttpConfig, HttpTransport, Request, Response, Scheme, TlsError, Transport};

@@ -156,7 +156,7 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(now).unwrap_or(i64::MAX)
 }
 
-fn read_pipeline(source: Option<&PipelineSource>) -> Result<Pipeline, Fatal> {
+pub(crate) fn read_pipeline(source: Option<&PipelineSource>) -> Result<Pipeline, Fatal> {
     let problem = |text: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {text}"));
     let text = match source {
         None => return Ok(Pipeline::default()),

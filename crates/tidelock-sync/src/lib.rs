@@ -4,6 +4,8 @@ mod app;
 mod authentication;
 mod backfill;
 mod dynamodb;
+#[cfg(all(feature = "opensearch", feature = "mongodb"))]
+mod explain;
 mod folder;
 mod letters;
 mod lines;
@@ -19,6 +21,8 @@ mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use dynamodb::DynamoDbSync;
+#[cfg(all(feature = "opensearch", feature = "mongodb"))]
+pub use explain::{Explainer, Sent};
 pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};
 pub use redrive::Redrive;

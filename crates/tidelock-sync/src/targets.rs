@@ -71,14 +71,7 @@ impl AnyTarget {
         if settings.guards != Guards::Full {
             tracing::warn!(guards = ?settings.guards, "TIDELOCK_GUARDS is less than full: older changes may win");
         }
-        if pipeline.has_shard_keys() && !matches!(settings.target, TargetAddress::MongoDb(_)) {
-            return Err(refused("TIDELOCK_PIPELINE: `shard_key` is for MongoDB alone; leave it out for this target"));
-        }
-        if pipeline.has_search_settings() && !matches!(settings.target, TargetAddress::OpenSearch(_)) {
-            return Err(refused(
-                "TIDELOCK_PIPELINE: `routing` and `ingest_pipeline` are for OpenSearch alone; leave them out for this target",
-            ));
-        }
+        check_fit(settings, pipeline)?;
         match &settings.target {
             #[cfg(feature = "opensearch")]
             TargetAddress::OpenSearch(endpoint) => {
@@ -100,6 +93,22 @@ impl AnyTarget {
             TargetAddress::Stdout => Ok(Self::Stdout(StdoutTarget)),
         }
     }
+}
+
+/// Whether the target knows what the pipeline asks for.
+///
+/// # Errors
+/// What it does not know.
+pub(crate) fn check_fit(settings: &Settings, pipeline: &Pipeline) -> Result<(), Fatal> {
+    if pipeline.has_shard_keys() && !matches!(settings.target, TargetAddress::MongoDb(_)) {
+        return Err(refused("TIDELOCK_PIPELINE: `shard_key` is for MongoDB alone; leave it out for this target"));
+    }
+    if pipeline.has_search_settings() && !matches!(settings.target, TargetAddress::OpenSearch(_)) {
+        return Err(refused(
+            "TIDELOCK_PIPELINE: `routing` and `ingest_pipeline` are for OpenSearch alone; leave them out for this target",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(feature = "opensearch")]
@@ -146,7 +155,26 @@ async fn mongodb(
     authentication: &Authentication,
 ) -> Result<AnyTarget, Fatal> {
     use crate::authentication::MongoDbLogin;
-    use tidelock_mongodb::{MongoDbConfig, MongoDbTarget};
+    use tidelock_mongodb::MongoDbTarget;
+    let config = mongodb_config(settings, uri, pipeline)?;
+    let login = MongoDbLogin(authentication.credentials());
+    let target = MongoDbTarget::new(config, login).map_err(|problems| refused(problems.join("; ")))?;
+    // A failure is left to the first batch to report.
+    let _ = Box::pin(target.connect(std::time::Instant::now() + std::time::Duration::from_secs(1))).await;
+    Ok(AnyTarget::MongoDb(Box::new(target)))
+}
+
+/// The target's settings.
+///
+/// # Errors
+/// What is wrong with them, together with the pipeline.
+#[cfg(feature = "mongodb")]
+pub(crate) fn mongodb_config(
+    settings: &Settings,
+    uri: &tidelock_core::settings::Secret,
+    pipeline: &Pipeline,
+) -> Result<tidelock_mongodb::MongoDbConfig, Fatal> {
+    use tidelock_mongodb::MongoDbConfig;
     let config = MongoDbConfig {
         uri: uri.clone(),
         auth: settings.auth,
@@ -161,11 +189,7 @@ async fn mongodb(
     if !problems.is_empty() {
         return Err(refused(problems.join("; ")));
     }
-    let login = MongoDbLogin(authentication.credentials());
-    let target = MongoDbTarget::new(config, login).map_err(|problems| refused(problems.join("; ")))?;
-    // A failure is left to the first batch to report.
-    let _ = Box::pin(target.connect(std::time::Instant::now() + std::time::Duration::from_secs(1))).await;
-    Ok(AnyTarget::MongoDb(Box::new(target)))
+    Ok(config)
 }
 
 /// How requests are authenticated: as told, or as host and secret suggest.

@@ -63,12 +63,6 @@ impl Pipeline {
         };
         Asked { route: index, name: routes.get(index).and_then(|route| route.name.clone()), said, takes }
     }
-
-    /// The `to` of a route as it is written; `None` where documents keep the source's name.
-    #[must_use]
-    pub fn to_of(&self, route: usize) -> Option<&str> {
-        self.file.as_ref()?.routes.get(route)?.to.as_ref().map(super::Template::text)
-    }
 }
 
 impl Route {

@@ -82,11 +82,6 @@ impl Template {
         Ok(Self { text: text.to_owned(), outline: outline.collect(), literal: varies && !begins.contains('.'), pieces })
     }
 
-    /// As it is written.
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-
     /// What all its places have in common: `*` stands for every field.
     pub(crate) fn outline(&self) -> &str {
         &self.outline
