@@ -6,3 +6,4 @@ mod backfill;
 mod bootstrap;
 mod deadletters;
 mod dev;
+mod explain;

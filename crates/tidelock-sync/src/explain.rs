@@ -21,7 +21,7 @@ const ANY_DATABASE: &str = "test";
 /// What a target would be sent for an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// Where to: `POST /orders/_bulk`, or a database.
+    /// Where to: `POST /orders/_bulk`, or `database shop`.
     pub to: String,
     /// The body's lines, or the commands as extended JSON; in their order. A fence's `written` is the source's time of the change
     /// here, the function's clock otherwise.
@@ -124,7 +124,7 @@ impl Manner {
             }
             Self::MongoDb { database, guards, fences } => {
                 let made = tidelock_mongodb::commands(operation, database.as_deref(), (*guards, *fences), now_ms)?;
-                let to = made.first().map(|command| command.database.clone()).unwrap_or_default();
+                let to = made.first().map(|command| format!("database {}", command.database)).unwrap_or_default();
                 Ok(Sent { to, lines: made.into_iter().map(|command| command.command).collect() })
             }
             Self::Lines(to) => Ok(Sent { to: (*to).to_owned(), lines: lines(&stdout::line(operation)) }),

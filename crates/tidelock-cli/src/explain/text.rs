@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tidelock_core::diff::Change;
 use tidelock_core::explain::{Act, Becomes, Explanation, Outlook};
 use tidelock_core::pipeline::Asked;
-use tidelock_core::target::{Deletes, ShardValue};
+use tidelock_core::target::ShardValue;
 use tidelock_core::transform::Traced;
 use tidelock_sync::Sent;
 
@@ -137,15 +137,14 @@ impl Page {
         }
         self.line(if act.leaves { "leaves" } else { "enters" }, place);
         let manner = act.manner.iter().flat_map(|manner| {
-            let merges = (!manner.preserve.is_empty()).then(|| {
-                format!("keeps what is stored of {}: read first, shown as where nothing is", manner.preserve.join(", "))
-            });
-            let soft = match &manner.deletes {
-                Deletes::Soft { flag, .. } => Some(format!("deletes leave the document, with `{flag}`")),
-                Deletes::Hard | Deletes::Ignore => None,
-            };
+            let kept =
+                (!manner.preserve.is_empty()).then(|| format!(" and keeps {} of it", manner.preserve.join(", ")));
+            let reads = "reads first what is stored";
+            let merges = manner
+                .needs_stored()
+                .then(|| format!("{reads}{}; shown is what is sent where nothing is", kept.unwrap_or_default()));
             let through = manner.ingest_pipeline.as_ref().map(|name| format!("through the ingest pipeline {name}"));
-            [merges, soft, through].into_iter().flatten()
+            [merges, through].into_iter().flatten()
         });
         self.lines("", manner.collect::<Vec<_>>());
         match &act.becomes {

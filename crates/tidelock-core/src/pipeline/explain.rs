@@ -23,60 +23,79 @@ impl Pipeline {
     #[must_use]
     pub fn ask(&self, name: &str, branch: usize, image: Option<&Image<'_>>) -> Vec<Asked> {
         let routes = self.file.as_ref().map_or(&[][..], |file| &file.routes);
-        let mut taken: Option<usize> = None;
+        let (mut taken, mut stopped, mut unknown) = (None, None, false);
         let mut asked = Vec::with_capacity(routes.len());
         for (index, route) in routes.iter().enumerate() {
-            let (said, takes) = match (taken, &route.from) {
-                (Some(taken), _) => (format!("not asked: {} takes it", label(routes, taken)), false),
-                (None, None) => ("has no `from`: only `also` leads here".to_owned(), false),
-                (None, Some(from)) if !matches(from, name) => {
-                    (format!("`from: {from}` does not match `{name}`"), false)
+            let answer = match (taken, stopped, &route.from) {
+                (Some(taken), ..) => Answer::no(format!("not asked: {} takes it", label(routes, taken))),
+                (_, Some(stopped), _) => Answer::no(format!("not asked: {} fails", label(routes, stopped))),
+                (.., None) => Answer::no("has no `from`: only `also` leads here".to_owned()),
+                (.., Some(from)) if !matches(from, name) => {
+                    Answer::no(format!("`from: {from}` does not match `{name}`"))
                 }
-                (None, Some(from)) => {
-                    let (said, takes) = route.answer(image);
-                    (format!("`from: {from}` matches{said}"), takes)
-                }
+                (.., Some(from)) => route.answer(format!("`from: {from}` matches"), image),
+            };
+            let takes = answer.holds == Some(true) && !unknown;
+            let said = if answer.holds == Some(true) && unknown {
+                format!("{}: taken where none before it is", answer.said)
+            } else {
+                answer.said
             };
             taken = taken.or(takes.then_some(index));
+            stopped = stopped.or(answer.fails.then_some(index));
+            unknown |= answer.holds.is_none();
             asked.push(Asked { route: index, name: route.name.clone(), said, takes });
         }
-        match branch.checked_sub(1) {
-            None => asked,
-            Some(also) => {
-                self.further(name).get(also).map(|&index| self.ask_further(index, taken, image)).into_iter().collect()
-            }
-        }
+        let Some(also) = branch.checked_sub(1) else { return asked };
+        let further = self.further(name).get(also).copied();
+        further.map(|index| self.ask_further(index, taken, unknown, image)).into_iter().collect()
     }
 
     /// What a route says that the `also` of another may name.
-    fn ask_further(&self, index: usize, taken: Option<usize>, image: Option<&Image<'_>>) -> Asked {
+    fn ask_further(&self, index: usize, taken: Option<usize>, unknown: bool, image: Option<&Image<'_>>) -> Asked {
         let routes = self.file.as_ref().map_or(&[][..], |file| &file.routes);
-        let (said, takes) = match taken {
-            None => ("no route takes the item that could name this one".to_owned(), false),
+        let answer = match taken {
+            None if unknown => Answer::no("taken where the item's own route names it in `also`".to_owned()),
+            None => Answer::no("no route takes the item that could name this one".to_owned()),
             Some(taken) if !routes.get(taken).is_some_and(|route| route.also.contains(&index)) => {
-                (format!("{} takes it, whose `also` does not name this one", label(routes, taken)), false)
+                Answer::no(format!("{} takes it, whose `also` does not name this one", label(routes, taken)))
             }
             Some(taken) => {
-                let (said, takes) = routes.get(index).map_or((String::new(), false), |route| route.answer(image));
-                (format!("`also` of {}{said}", label(routes, taken)), takes)
+                let said = format!("`also` of {}", label(routes, taken));
+                routes.get(index).map_or_else(|| Answer::no(String::new()), |route| route.answer(said, image))
             }
         };
-        Asked { route: index, name: routes.get(index).and_then(|route| route.name.clone()), said, takes }
+        let name = routes.get(index).and_then(|route| route.name.clone());
+        Asked { route: index, name, said: answer.said, takes: answer.holds == Some(true) }
+    }
+}
+
+/// Whether a route takes an item.
+struct Answer {
+    said: String,
+    /// `None`: nobody knows.
+    holds: Option<bool>,
+    /// It cannot be evaluated, and no further route is asked.
+    fails: bool,
+}
+
+impl Answer {
+    fn no(said: String) -> Self {
+        Self { said, holds: Some(false), fails: false }
     }
 }
 
 impl Route {
     /// What its condition says, behind other words.
-    fn answer(&self, image: Option<&Image<'_>>) -> (String, bool) {
-        let Some(text) = &self.condition_text else { return (String::new(), true) };
-        match image.map(|image| self.holds(image)) {
-            None => {
-                (format!("; whether `where: {text}` holds depends on the item, which the record does not carry"), false)
-            }
-            Some(Ok(true)) => (format!(", `where: {text}` holds"), true),
-            Some(Ok(false)) => (format!(", `where: {text}` does not hold"), false),
-            Some(Err(failure)) => (format!(", `where: {text}` cannot be evaluated: {}", failure.detail), false),
-        }
+    fn answer(&self, said: String, image: Option<&Image<'_>>) -> Answer {
+        let Some(text) = &self.condition_text else { return Answer { said, holds: Some(true), fails: false } };
+        let (words, holds, fails) = match image.map(|image| self.holds(image)) {
+            None => ("depends on the item, which the record does not carry".to_owned(), None, false),
+            Some(Ok(true)) => ("holds".to_owned(), Some(true), false),
+            Some(Ok(false)) => ("does not hold".to_owned(), Some(false), false),
+            Some(Err(failure)) => (format!("cannot be evaluated: {}", failure.detail), Some(false), true),
+        };
+        Answer { said: format!("{said}, `where: {text}` {words}"), holds, fails }
     }
 }
 
@@ -126,6 +145,11 @@ routes:
         assert_eq!(said(paid, 1), ["`also` of routes[1] `paid`, `where: .big` holds *"]);
         assert_eq!(said(paid, 0)[2], "not asked: routes[1] `paid` takes it");
         assert!(said(None, 0)[1].contains("which the record does not carry"));
+        assert_eq!(said(None, 0)[3], "`from: t` matches: taken where none before it is");
+        assert_eq!(said(None, 1), ["taken where the item's own route names it in `also`"]);
+        let lists = Some(r#"{"s":{"L":[]},"l":{"L":[]}}"#);
+        assert!(said(lists, 0)[2].contains("cannot be evaluated: "), "{:?}", said(lists, 0));
+        assert_eq!(said(lists, 0)[3], "not asked: routes[2] fails");
         assert!(Pipeline::default().ask("t", 0, None).is_empty());
     }
 }
