@@ -1,7 +1,7 @@
 //! `tidelock explain`: what would become of an event, record by record, without a connection to anything.
 
-mod json;
-mod text;
+pub(crate) mod json;
+pub(crate) mod text;
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ mod deadletters;
 mod dev;
 mod explain;
 mod progress;
+mod shadow;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ enum Command {
     Deadletters(deadletters::Args),
     Dev(Box<dev::Args>),
     Explain(explain::Args),
+    Shadow(shadow::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,5 +34,6 @@ fn main() -> ExitCode {
         Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(*args),
         Command::Explain(args) => explain::run(args),
+        Command::Shadow(args) => shadow::run(args),
     }
 }

@@ -30,7 +30,7 @@ pub struct Sent {
 
 /// How a target would be written to.
 #[derive(Debug)]
-enum Manner {
+pub(crate) enum Manner {
     OpenSearch(OpenSearchConfig),
     MongoDb {
         /// Of names that give none.
@@ -97,7 +97,7 @@ impl Explainer {
 }
 
 impl Manner {
-    fn of(settings: &Settings, pipeline: &Pipeline) -> Result<Self, Fatal> {
+    pub(crate) fn of(settings: &Settings, pipeline: &Pipeline) -> Result<Self, Fatal> {
         let (guards, fences) = (settings.guards != Guards::None, settings.guards == Guards::Full);
         Ok(match &settings.target {
             TargetAddress::OpenSearch(_) => {
@@ -113,7 +113,7 @@ impl Manner {
         })
     }
 
-    fn sent(&self, operation: &Operation<'_>) -> Result<Sent, Failure> {
+    pub(crate) fn sent(&self, operation: &Operation<'_>) -> Result<Sent, Failure> {
         let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
         let now_ms = operation.version.at;
         match self {

@@ -13,6 +13,8 @@ mod metrics;
 mod recovery;
 mod redrive;
 mod remembered;
+#[cfg(all(feature = "opensearch", feature = "mongodb"))]
+mod shadow;
 mod slice;
 mod source;
 mod stdout;
@@ -27,4 +29,6 @@ pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};
 pub use redrive::Redrive;
 pub use remembered::AnyState;
+#[cfg(all(feature = "opensearch", feature = "mongodb"))]
+pub use shadow::Shadow;
 pub use slice::BackfillSlice;

@@ -15,6 +15,7 @@ const SHOWN: usize = 600;
 /// Columns of the labels.
 const LABEL: usize = 11;
 
+/// As terminals number them.
 #[derive(Clone, Copy)]
 pub(crate) enum Colour {
     Bold = 1,
@@ -95,10 +96,12 @@ impl Page {
         if told.routes.is_empty() && told.source.is_some() {
             self.line("route", "no pipeline: every source goes to a target of its own name".to_owned());
         }
-        let routes = told.routes.iter().map(|asked| self.asked(asked)).collect::<Vec<_>>();
-        self.lines("route", routes);
-        let before = told.routes_before.iter().map(|asked| self.asked(asked)).collect::<Vec<_>>();
-        self.lines("before", before);
+        for (label, routes) in [("route", &told.routes), ("before", &told.routes_before)] {
+            // Behind the one that takes it there is nothing to learn.
+            let until = routes.iter().position(|asked| asked.takes).map_or(routes.len(), |taken| taken + 1);
+            let lines = routes.iter().take(until).map(|asked| self.asked(asked)).collect::<Vec<_>>();
+            self.lines(label, lines);
+        }
         let steps = told.steps.iter().flat_map(|step| self.step(step)).collect::<Vec<_>>();
         self.lines("transform", steps);
         for act in &told.acts {
@@ -224,7 +227,7 @@ fn shard_value(value: &ShardValue) -> String {
 }
 
 /// What of a text is shown on a line.
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((at, _)) => {
             format!("{}… ({} bytes, whole with --json)", text.get(..at).unwrap_or_default(), text.len())

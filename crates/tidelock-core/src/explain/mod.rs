@@ -174,7 +174,7 @@ fn is_of_another_route<B>(told: &Explanation<B>) -> bool {
 }
 
 /// By slot, the number of its record: slots of one record are neighbours.
-fn records(batch: &Batch) -> Vec<usize> {
+pub(crate) fn records(batch: &Batch) -> Vec<usize> {
     let mut number = 0;
     let mut last: Option<&Range<usize>> = None;
     let mut records = Vec::with_capacity(batch.slots.len());
@@ -277,7 +277,7 @@ fn go_through<'b, B: Clone>(
 }
 
 /// The id of a document as JSON.
-fn id(format: Format, key: Key<'_>) -> String {
+pub(crate) fn id(format: Format, key: Key<'_>) -> String {
     if format == Format::Json {
         return quoted(&key.text_id());
     }
@@ -386,6 +386,11 @@ impl Teller<'_> {
             _ => Outlook::Written,
         }
     }
+}
+
+/// The source's name of a record's operation; `payload` is the whole event.
+pub(crate) fn event_name(payload: &[u8], record: &[u8]) -> Option<String> {
+    text_member(record, reader(payload).event)
 }
 
 /// A text at the top of a JSON object.
