@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::bootstrap::TestFolder;
 
 /// DynamoDB's URL, or a loud note. Where services are required, its absence is a failure.
-fn dynamodb() -> Option<String> {
+pub(crate) fn dynamodb() -> Option<String> {
     let url = std::env::var("TIDELOCK_TEST_DYNAMODB").ok().filter(|url| !url.is_empty());
     if url.is_none() {
         assert!(std::env::var("TIDELOCK_REQUIRE_SERVICES").is_err(), "TIDELOCK_TEST_DYNAMODB is not set");
@@ -18,7 +18,7 @@ fn dynamodb() -> Option<String> {
 }
 
 /// Asks DynamoDB Local, which checks no signature.
-fn ask(url: &str, action: &str, body: &Value) {
+pub(crate) fn ask(url: &str, action: &str, body: &Value) {
     let output = Command::new("curl")
         .args(["-sS", "--fail-with-body", "-X", "POST", url, "-H", "Content-Type: application/x-amz-json-1.0"])
         .args(["-H", &format!("X-Amz-Target: DynamoDB_20120810.{action}")])

@@ -7,3 +7,4 @@ mod bootstrap;
 mod deadletters;
 mod dev;
 mod explain;
+mod shadow;
