@@ -166,7 +166,7 @@ pub(super) fn object(told: &Explanation<Sent>) -> Result<String, String> {
 fn routes(asked: &[Asked]) -> Vec<Route<'_>> {
     asked
         .iter()
-        .map(|Asked { route, name, said, takes }| Route { route: *route, name: name.as_deref(), said, takes: *takes })
+        .map(|asked| Route { route: asked.route, name: asked.name.as_deref(), said: &asked.said, takes: asked.takes })
         .collect()
 }
 

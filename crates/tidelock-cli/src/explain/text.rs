@@ -97,9 +97,8 @@ impl Page {
             self.line("route", "no pipeline: every source goes to a target of its own name".to_owned());
         }
         for (label, routes) in [("route", &told.routes), ("before", &told.routes_before)] {
-            // Behind the one that takes it there is nothing to learn.
-            let until = routes.iter().position(|asked| asked.takes).map_or(routes.len(), |taken| taken + 1);
-            let lines = routes.iter().take(until).map(|asked| self.asked(asked)).collect::<Vec<_>>();
+            // Of those that were not asked there is nothing to learn.
+            let lines = routes.iter().filter(|asked| asked.asked).map(|asked| self.asked(asked)).collect::<Vec<_>>();
             self.lines(label, lines);
         }
         let steps = told.steps.iter().flat_map(|step| self.step(step)).collect::<Vec<_>>();

@@ -170,7 +170,7 @@ fn is_of_another_route<B>(told: &Explanation<B>) -> bool {
     told.branch > 0
         && told.acts.is_empty()
         && matches!(told.outlook, Outlook::Filtered(_))
-        && told.routes.iter().all(|asked| !asked.said.starts_with("`also` of "))
+        && !told.routes.iter().any(|asked| asked.asked)
 }
 
 /// By slot, the number of its record: slots of one record are neighbours.

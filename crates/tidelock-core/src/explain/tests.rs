@@ -16,6 +16,10 @@ fn item(key: &str, kind: &str) -> Value {
 }
 
 fn explained(pipeline: &str, records: &[Value]) -> Vec<Explanation<String>> {
+    explained_with(pipeline, records, false)
+}
+
+fn explained_with(pipeline: &str, records: &[Value], truth: bool) -> Vec<Explanation<String>> {
     let pipeline =
         if pipeline.is_empty() { Pipeline::default() } else { Pipeline::parse(pipeline).expect("a pipeline") };
     let payload = json!({"Records": records}).to_string();
@@ -23,7 +27,7 @@ fn explained(pipeline: &str, records: &[Value]) -> Vec<Explanation<String>> {
         "long" => Err(Failure::new(Cause::InvalidId, "too long")),
         id => Ok(format!("{} {id}", operation.version.exact.trim_start_matches('0'))),
     };
-    explain(payload.as_bytes(), &pipeline, Format::Json, false, request).expect("an event")
+    explain(payload.as_bytes(), &pipeline, Format::Json, truth, request).expect("an event")
 }
 
 fn acts(told: &Explanation<String>) -> Vec<String> {
@@ -101,4 +105,63 @@ routes:
     assert_eq!((&of(3, 0).outlook, acts(of(3, 0))), (&Outlook::Held, vec!["enters t: sent 4 d for []".to_owned()]));
     assert_eq!(of(4, 1).outlook, Outlook::Filtered("the route ignores deletes".to_owned()));
     assert_eq!(acts(of(4, 0)), ["leaves kept-kept: sent 5 e for []"]);
+}
+
+#[test]
+fn where_the_source_can_be_read_a_change_without_its_item_is_no_failure() {
+    let records = [record("INSERT", "a", 1, json!({"NewImage": item("a", "x")})), record("MODIFY", "a", 2, json!({}))];
+    let told = explained_with("", &records, true);
+    assert_eq!([acts(&told[0]), acts(&told[1])], [["enters t: stood for by 1"], ["enters t: read for [0]"]]);
+    assert!(told.iter().all(|told| told.outlook == Outlook::Written));
+    let told = explained_with("", &records, false);
+    assert_eq!([acts(&told[0]), acts(&told[1])], [["enters t: sent 1 a for []"], ["enters t: missing_image"]]);
+}
+
+#[test]
+fn every_sample_event_is_explained_as_it_would_be_delivered() {
+    use std::collections::BTreeSet;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/dynamodb");
+    let text = "
+version: 1
+routes:
+  - {from: mytable, where: .Name != null, to: 'names-{id}', also: [audit]}
+  - {from: '*'}
+  - {name: audit, to: audit}
+";
+    for pipeline in [Pipeline::default(), Pipeline::parse(text).expect("a pipeline")] {
+        for entry in std::fs::read_dir(&folder).expect("events") {
+            let path = entry.expect("an event").path();
+            let payload = std::fs::read(&path).expect("an event");
+            let name = |operation: &Operation<'_>| {
+                let write = if operation.write == Write::Delete { "delete" } else { "upsert" };
+                format!("{write} {} {} {}", operation.into.name, operation.key.text_id(), operation.version.exact)
+            };
+            let told = explain(&payload, &pipeline, Format::Json, false, |operation| Ok(name(operation)));
+            let Ok(mut batch) = dynamodb::decode(&payload, Format::Json) else {
+                assert!(told.is_err());
+                continue;
+            };
+            let told = told.expect("an event");
+            let shown = told.iter().flat_map(|told| &told.acts).filter_map(|act| match &act.becomes {
+                Becomes::Sent { request, .. } => Some(request.clone()),
+                _ => None,
+            });
+            pipeline.shape(&payload, &mut batch, Format::Json);
+            let plan = Plan::new(&payload, &batch, &pipeline);
+            let mut delivery = Delivery::new(&batch, &plan, false);
+            let mut sent = BTreeSet::new();
+            loop {
+                let Round { groups, operations, .. } = delivery.round();
+                if operations.is_empty() {
+                    break;
+                }
+                sent.extend(operations.iter().map(name));
+                groups.into_iter().for_each(|group| delivery.settle(group, &Ok(Done::Applied)));
+            }
+            assert_eq!(shown.collect::<BTreeSet<_>>(), sent, "{}", path.display());
+            let parked = |fate: &&Fate| matches!(fate, Fate::Failed(_));
+            let shown = told.iter().filter(|told| matches!(told.outlook, Outlook::Parked(_) | Outlook::Retried(_)));
+            assert_eq!(shown.count(), delivery.fates().iter().filter(parked).count(), "{}", path.display());
+        }
+    }
 }

@@ -14,6 +14,8 @@ pub struct Asked {
     pub said: String,
     /// Whether it takes the item.
     pub takes: bool,
+    /// Whether it was asked at all: no route before it has taken the item, and where it is a further route, the item's own names it.
+    pub asked: bool,
 }
 
 impl Pipeline {
@@ -27,8 +29,8 @@ impl Pipeline {
         let mut asked = Vec::with_capacity(routes.len());
         for (index, route) in routes.iter().enumerate() {
             let answer = match (taken, stopped, &route.from) {
-                (Some(taken), ..) => Answer::no(format!("not asked: {} takes it", label(routes, taken))),
-                (_, Some(stopped), _) => Answer::no(format!("not asked: {} fails", label(routes, stopped))),
+                (Some(taken), ..) => Answer::not_asked(format!("not asked: {} takes it", label(routes, taken))),
+                (_, Some(stopped), _) => Answer::not_asked(format!("not asked: {} fails", label(routes, stopped))),
                 (.., None) => Answer::no("has no `from`: only `also` leads here".to_owned()),
                 (.., Some(from)) if !matches(from, name) => {
                     Answer::no(format!("`from: {from}` does not match `{name}`"))
@@ -44,7 +46,7 @@ impl Pipeline {
             taken = taken.or(takes.then_some(index));
             stopped = stopped.or(answer.fails.then_some(index));
             unknown |= answer.holds.is_none();
-            asked.push(Asked { route: index, name: route.name.clone(), said, takes });
+            asked.push(Asked { route: index, name: route.name.clone(), said, takes, asked: answer.asked });
         }
         let Some(also) = branch.checked_sub(1) else { return asked };
         let further = self.further(name).get(also).copied();
@@ -56,9 +58,9 @@ impl Pipeline {
         let routes = self.file.as_ref().map_or(&[][..], |file| &file.routes);
         let answer = match taken {
             None if unknown => Answer::no("taken where the item's own route names it in `also`".to_owned()),
-            None => Answer::no("no route takes the item that could name this one".to_owned()),
+            None => Answer::not_asked("no route takes the item that could name this one".to_owned()),
             Some(taken) if !routes.get(taken).is_some_and(|route| route.also.contains(&index)) => {
-                Answer::no(format!("{} takes it, whose `also` does not name this one", label(routes, taken)))
+                Answer::not_asked(format!("{} takes it, whose `also` does not name this one", label(routes, taken)))
             }
             Some(taken) => {
                 let said = format!("`also` of {}", label(routes, taken));
@@ -66,7 +68,7 @@ impl Pipeline {
             }
         };
         let name = routes.get(index).and_then(|route| route.name.clone());
-        Asked { route: index, name, said: answer.said, takes: answer.holds == Some(true) }
+        Asked { route: index, name, said: answer.said, takes: answer.holds == Some(true), asked: answer.asked }
     }
 }
 
@@ -77,25 +79,30 @@ struct Answer {
     holds: Option<bool>,
     /// It cannot be evaluated, and no further route is asked.
     fails: bool,
+    asked: bool,
 }
 
 impl Answer {
     fn no(said: String) -> Self {
-        Self { said, holds: Some(false), fails: false }
+        Self { said, holds: Some(false), fails: false, asked: true }
+    }
+
+    fn not_asked(said: String) -> Self {
+        Self { asked: false, ..Self::no(said) }
     }
 }
 
 impl Route {
     /// What its condition says, behind other words.
     fn answer(&self, said: String, image: Option<&Image<'_>>) -> Answer {
-        let Some(text) = &self.condition_text else { return Answer { said, holds: Some(true), fails: false } };
+        let Some(text) = &self.condition_text else { return Answer { holds: Some(true), ..Answer::no(said) } };
         let (words, holds, fails) = match image.map(|image| self.holds(image)) {
             None => ("depends on the item, which the record does not carry".to_owned(), None, false),
             Some(Ok(true)) => ("holds".to_owned(), Some(true), false),
             Some(Ok(false)) => ("does not hold".to_owned(), Some(false), false),
             Some(Err(failure)) => (format!("cannot be evaluated: {}", failure.detail), Some(false), true),
         };
-        Answer { said: format!("{said}, `where: {text}` {words}"), holds, fails }
+        Answer { said: format!("{said}, `where: {text}` {words}"), holds, fails, asked: true }
     }
 }
 
