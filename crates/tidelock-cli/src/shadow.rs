@@ -103,7 +103,7 @@ async fn work(args: &Args, environment: &Environment) -> Result<u8, String> {
         true => Form::Json,
         false => Form::Text(Paint { colours: io::stdout().is_terminal() && wants_colours(callers) }),
     };
-    let mut tally = Tally::new(form);
+    let mut tally = Tally::new(form, args.table.is_none());
     let stop = Stop::default();
     tokio::select! {
         done = read(args, &shadow, &mut tally, &stop) => done?,

@@ -240,6 +240,16 @@ fn an_opensearch_is_the_same_afterwards() {
     assert_eq!(lines[0]["fields"], fields);
     assert_eq!(lines[3]["stored"]["exact"], mark(50)["exact"]);
     assert_eq!(whole(), before, "nothing has been written");
+    // Of a recorded stream, the newest change of a key decides.
+    let later = folder.path().join("later.json").display().to_string();
+    let image = json!({"extra": {"BOOL": true}});
+    fs::write(&later, json!([change("MODIFY", "foreign", 8, Some(image))]).to_string()).unwrap();
+    let files = ["--events", &event_file(&folder, &event), &later];
+    let (_, lines, _) = shadow(&target, &pipeline, &files);
+    let counts = &lines.last().unwrap()["summary"];
+    assert_eq!([&counts["records"], &counts["keys"], &counts["foreign"], &counts["same"]], [8, 7, 0, 3], "{counts}");
+    let (_, lines, _) = shadow(&target, &pipeline, &["--events", &later, &event_file(&folder, &event)]);
+    assert_eq!(lines.last().unwrap()["summary"]["foreign"], 0, "in whatever order they are given");
     // An index that is not there does not come to be.
     let absent = unique("absent");
     let pipeline = format!("{{version: 1, routes: [{{from: t, to: {absent}}}]}}");

@@ -1,12 +1,16 @@
 //! What a shadow has found: a line for each key that differs, and the counts.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
 use crate::explain::json::{Field, fields};
 use crate::explain::text::{Colour, Paint, changes, cut};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidelock_core::cause::Failure;
 use tidelock_core::diff::Change;
-use tidelock_core::shadow::{Compared, Comparison, Verdict};
+use tidelock_core::shadow::{Compared, Comparison, Refused, Verdict};
+use tidelock_core::target::Place;
 use tidelock_core::version::Mark;
 
 /// The form of the output.
@@ -32,10 +36,31 @@ struct Counts {
     unread: usize,
 }
 
-/// Counts, and tells as it goes.
+/// Counts, and tells as it goes; or at the end, where a later batch may have the last word on a key.
 pub(super) struct Tally {
     form: Form,
     counts: Counts,
+    kept: Option<Kept>,
+}
+
+/// The newest comparison of each location, in the order in which they first came.
+#[derive(Default)]
+struct Kept {
+    all: Vec<Compared>,
+    /// Where each is, by place and id.
+    index: HashMap<(Place, String), usize>,
+}
+
+impl Kept {
+    fn take(&mut self, key: Compared) {
+        let next = self.all.len();
+        let at = *self.index.entry((key.place.clone(), key.id.clone())).or_insert(next);
+        match self.all.get_mut(at) {
+            Some(known) if key.version.compare(&known.version) == Some(Ordering::Less) => {}
+            Some(known) => *known = key,
+            None => self.all.push(key),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -55,8 +80,9 @@ struct Object<'a> {
 }
 
 impl Tally {
-    pub(super) fn new(form: Form) -> Self {
-        Self { form, counts: Counts::default() }
+    /// With `at_end`, keys are told of at the end, each once.
+    pub(super) fn new(form: Form, at_end: bool) -> Self {
+        Self { form, counts: Counts::default(), kept: at_end.then(Kept::default) }
     }
 
     /// Records so far.
@@ -73,41 +99,61 @@ impl Tally {
     pub(super) fn take(&mut self, comparison: Comparison) {
         let counts = &mut self.counts;
         counts.records += comparison.records;
-        counts.keys += comparison.keys.len();
         counts.refused += comparison.refused.len();
         counts.filtered += comparison.filtered;
         counts.unread += comparison.unread.len();
-        for key in &comparison.keys {
-            let (word, count) = match &key.verdict {
-                Verdict::Same => ("same", &mut counts.same),
-                Verdict::Newer => ("newer", &mut counts.newer),
-                Verdict::Differs(_) => ("differs", &mut counts.differs),
-                Verdict::Missing => ("missing", &mut counts.missing),
-                Verdict::Unwanted => ("unwanted", &mut counts.unwanted),
-                Verdict::Foreign(_) => ("foreign", &mut counts.foreign),
-                Verdict::Unknown(_) => ("unknown", &mut counts.unknown),
-            };
-            *count += 1;
-            match self.form {
-                Form::Json if key.verdict != Verdict::Same => println!("{}", json(word, key)),
-                Form::Text(paint) if key.verdict.is_other() => print!("{}", text(word, key, paint)),
-                _ => {}
+        for key in comparison.keys {
+            match &mut self.kept {
+                Some(kept) => kept.take(key),
+                None => self.tell(&key),
             }
         }
-        for (record, failure) in &comparison.refused {
+        for Refused { source, key, failure, .. } in &comparison.refused {
+            let (source, key) = (source.as_deref(), key.as_deref());
             match self.form {
                 Form::Json => {
-                    println!("{}", serde_json::json!({"found": "refused", "why": told(failure), "record": record}))
+                    let key = key.and_then(|key| serde_json::from_str::<serde_json::Value>(key).ok());
+                    let why = told(failure);
+                    println!("{}", serde_json::json!({"found": "refused", "source": source, "key": key, "why": why}));
                 }
                 Form::Text(paint) => {
-                    println!("{}", paint.paint(Colour::Yellow, &format!("refused   {}", cut(&told(failure)))))
+                    let refused = paint.paint(Colour::Yellow, "refused ");
+                    println!(
+                        "{refused}  {} {}  {}",
+                        source.unwrap_or("?"),
+                        cut(key.unwrap_or("?")),
+                        cut(&told(failure))
+                    );
                 }
             }
         }
     }
 
-    /// Tells the counts.
-    pub(super) fn end(&self) {
+    fn tell(&mut self, key: &Compared) {
+        let counts = &mut self.counts;
+        counts.keys += 1;
+        let (word, count) = match &key.verdict {
+            Verdict::Same => ("same", &mut counts.same),
+            Verdict::Newer => ("newer", &mut counts.newer),
+            Verdict::Differs(_) => ("differs", &mut counts.differs),
+            Verdict::Missing => ("missing", &mut counts.missing),
+            Verdict::Unwanted => ("unwanted", &mut counts.unwanted),
+            Verdict::Foreign(_) => ("foreign", &mut counts.foreign),
+            Verdict::Unknown(_) => ("unknown", &mut counts.unknown),
+        };
+        *count += 1;
+        match self.form {
+            Form::Json if key.verdict != Verdict::Same => println!("{}", json(word, key)),
+            Form::Text(paint) if key.verdict.is_other() => print!("{}", text(word, key, paint)),
+            _ => {}
+        }
+    }
+
+    /// Tells the counts, and what is to be told before them.
+    pub(super) fn end(&mut self) {
+        for key in self.kept.take().unwrap_or_default().all {
+            self.tell(&key);
+        }
         let counts = self.counts;
         if let Form::Json = self.form {
             println!("{}", serde_json::json!({ "summary": counts }));
@@ -150,7 +196,7 @@ fn json(word: &'static str, key: &Compared) -> String {
     let (changed, why) = of(&key.verdict);
     let object = Object {
         found: word,
-        place: &key.place,
+        place: &key.place.name,
         id: raw(&key.id),
         event: key.event.as_deref(),
         source: &key.source,
@@ -175,7 +221,7 @@ fn text(word: &str, key: &Compared, paint: Paint) -> String {
     let mut out = format!(
         "{}  {} {}  {event} {} {}  version {}{stored}\n",
         paint.paint(colour, &word),
-        key.place,
+        key.place.name,
         cut(&key.id),
         key.source,
         cut(&key.key),

@@ -1,6 +1,6 @@
 //! What a target holds against what it would hold if the changes of a batch were written now. The target is only looked at.
 
-use crate::batch::{Batch, Delivery, Fate, Plan, Round};
+use crate::batch::{Batch, Delivery, Fate, Plan, Round, Slot};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::diff::{Change, Node, diff};
 use crate::encode::Format;
@@ -8,7 +8,7 @@ use crate::explain::{event_name, id, reader, records};
 use crate::pipeline::Pipeline;
 use crate::slow::{answers, merged, whole};
 use crate::source::EnvelopeError;
-use crate::target::{Call, Deletes, Done, Found, Manner, Operation, Store, Write};
+use crate::target::{Call, Deletes, Done, Found, Manner, Operation, Place, Store, Write};
 use crate::version::Mark;
 use std::cmp::Ordering;
 
@@ -23,8 +23,8 @@ pub struct Compared {
     pub source: String,
     /// The key as JSON in the source's notation.
     pub key: String,
-    /// The place's name.
-    pub place: String,
+    /// Where it is, or would be.
+    pub place: Place,
     /// The document's id there, as JSON.
     pub id: String,
     /// The version of the change.
@@ -62,6 +62,19 @@ impl Verdict {
     }
 }
 
+/// A change that would become a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The number of its record.
+    pub record: usize,
+    /// The name that routes match, where the record has one.
+    pub source: Option<String>,
+    /// The key as JSON in the source's notation, where it can be read.
+    pub key: Option<String>,
+    /// Why.
+    pub failure: Failure,
+}
+
 /// A batch, compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Comparison {
@@ -69,8 +82,8 @@ pub struct Comparison {
     pub records: usize,
     /// The keys whose changes would be written, place by place.
     pub keys: Vec<Compared>,
-    /// Changes that would become dead letters: the number of the record, and why.
-    pub refused: Vec<(usize, Failure)>,
+    /// Changes that would become dead letters.
+    pub refused: Vec<Refused>,
     /// Changes that the pipeline leaves out.
     pub filtered: usize,
     /// Records of changes that only the source could tell the items of: nothing is compared.
@@ -127,20 +140,18 @@ pub async fn compare<S: Store>(
         filtered: 0,
         unread: unread.into_iter().map(number).collect(),
     };
-    for (slot, fate) in delivery.fates().iter().enumerate() {
+    for ((index, fate), slot) in delivery.fates().iter().enumerate().zip(&batch.slots) {
+        let origin = batch.origin(slot);
         match fate {
             Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park => {
-                comparison.refused.push((number(slot), failure.clone()));
+                comparison.refused.push(Refused {
+                    record: number(index),
+                    source: origin.map(|origin| origin.name.clone()),
+                    key: key_text(&batch, slot),
+                    failure: failure.clone(),
+                });
             }
-            Fate::Filtered
-                if batch
-                    .slots
-                    .get(slot)
-                    .and_then(|slot| batch.origin(slot))
-                    .is_some_and(|origin| origin.branch == 0) =>
-            {
-                comparison.filtered += 1;
-            }
+            Fate::Filtered if origin.is_some_and(|origin| origin.branch == 0) => comparison.filtered += 1,
             _ => {}
         }
     }
@@ -179,19 +190,23 @@ fn planned<'b>(
 
 fn compared(payload: &[u8], batch: &Batch, slot: usize, operation: &Operation<'_>, format: Format) -> Option<Compared> {
     let slot = batch.slots.get(slot)?;
-    let mut key = Vec::new();
-    batch.key(slot)?.write_json(&mut key);
     Some(Compared {
         record: 0,
         event: payload.get(slot.raw.clone()).and_then(|raw| event_name(payload, raw)),
         source: batch.origin(slot)?.name.clone(),
-        key: String::from_utf8_lossy(&key).into_owned(),
-        place: operation.into.name.clone(),
+        key: key_text(batch, slot)?,
+        place: operation.into.clone(),
         id: id(format, operation.key),
         version: operation.version.mark(),
         stored: None,
         verdict: Verdict::Same,
     })
+}
+
+fn key_text(batch: &Batch, slot: &Slot) -> Option<String> {
+    let mut key = Vec::new();
+    batch.key(slot)?.write_json(&mut key);
+    Some(String::from_utf8_lossy(&key).into_owned())
 }
 
 /// Looks at each operation's location, and says what is there.

@@ -173,7 +173,7 @@ fn each_key_is_compared_with_what_is_there() {
     assert_eq!(comparison.keys[1].verdict, Verdict::Differs(vec![change("n", Some("7"), Some("2"))]));
     let foreign = vec![change("extra", Some("true"), None), change("n", None, Some("6"))];
     assert_eq!(comparison.keys[5].verdict, Verdict::Foreign(foreign));
-    assert_eq!(comparison.refused.iter().map(|(record, _)| *record).collect::<Vec<_>>(), [8, 9]);
+    assert_eq!(comparison.refused.iter().map(|refused| refused.record).collect::<Vec<_>>(), [8, 9]);
     assert_eq!((comparison.records, comparison.filtered), (10, 0));
     assert_eq!(comparison.keys[4].stored, Some(mark(50)));
 }
