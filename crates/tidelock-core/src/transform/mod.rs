@@ -19,6 +19,7 @@ mod path;
 mod raw;
 mod set;
 mod step;
+mod trace;
 mod value;
 
 use crate::cause::Cause;
@@ -34,6 +35,7 @@ pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
 pub(crate) use raw::RawStep;
 pub(crate) use step::{Fields, Otherwise};
+pub use trace::Traced;
 pub(crate) use value::Value;
 
 /// The steps of a route, checked.
