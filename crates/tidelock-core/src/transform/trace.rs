@@ -87,6 +87,7 @@ fn node(value: &Value) -> Node {
         Value::Date(milliseconds) => extended(bson::Value::DateTime(milliseconds)),
         Value::List(items) => Node::List(items.iter().map(node).collect()),
         Value::Map(members) => Node::Map(members.iter().map(|(name, value)| (name.clone(), node(value))).collect()),
+        Value::Unread(text) => Node::leaf(String::from_utf8_lossy(&text).into_owned()),
         Value::Raw(kind, bytes) => match bson::value(kind, &bytes) {
             Ok(value) => extended(value),
             Err(_) => Node::leaf("null".to_owned()),
