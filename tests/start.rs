@@ -66,11 +66,19 @@ async fn each_problem_alone_ends_the_function() {
         ("TIDELOCK_PIPELINE", "{version: 1, routes: [{from: a, on_outage: hold}]}", "TIDELOCK_FALLBACK is not set"),
         ("TIDELOCK_PIPELINE", "/absent.yaml", "TIDELOCK_PIPELINE: `/absent.yaml` cannot be read"),
         ("TIDELOCK_PIPELINE", "version: 2\nroutes: [{from: a}]", "version 2 is not known"),
-        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{form: a}]", "unknown field `form`"),
+        (
+            "TIDELOCK_PIPELINE",
+            "version: 1\nroutes: [{form: a}]",
+            "2:11: routes[0].form: a route has no such field; did you mean `from`?",
+        ),
         ("TIDELOCK_PIPELINE", "{\"version\": 1", "TIDELOCK_PIPELINE"),
-        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, where: .b =}]", "routes[0].where: character 4"),
+        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, where: .b =}]", "2:30: routes[0].where: expected `and`"),
         ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, to: 'x-{b'}]", "routes[0].to: a `{` without its `}`"),
-        ("TIDELOCK_PIPELINE", "version: 1\nroutes: [{from: a, shard_key: [b]}]", "`shard_key` is for MongoDB alone"),
+        (
+            "TIDELOCK_PIPELINE",
+            "version: 1\nroutes: [{from: a, shard_key: [b]}]",
+            "routes[0].shard_key: is for MongoDB alone",
+        ),
         ("TIDELOCK_SOURCE", "mongodb://127.0.0.1:9/d", "not where this function's changes come from; use dynamodb:"),
     ] {
         let Some(line) = refused(&[(name, value)], &[part]).await else { return };
@@ -83,7 +91,10 @@ async fn a_pipeline_says_all_that_is_wrong_with_it() {
     let folder = Folder::new();
     let path = folder.path("pipeline.yaml");
     std::fs::write(&path, "version: 1\nroutes:\n  - {from: '*', to: '{field'}\n  - {from: orders}\n").unwrap();
-    let parts = ["routes[0].to: a `{` without its `}`", "routes[1].from: `orders` is never reached"];
+    let parts = [
+        "TIDELOCK_PIPELINE: pipeline.yaml:3:21: routes[0].to: a `{` without its `}`",
+        "pipeline.yaml:4:12: routes[1].from: `orders` is never reached",
+    ];
     refused(&[("TIDELOCK_PIPELINE", &path)], &parts).await;
 }
 
@@ -168,8 +179,21 @@ async fn a_batch_that_only_the_whole_can_bring_back_fails_as_a_whole() {
 #[tokio::test]
 async fn what_only_one_kind_of_target_knows_is_refused_for_others() {
     let sharded = r#"{"version": 1, "routes": [{"from": "t", "shard_key": ["a"]}]}"#;
-    refused(&[("TIDELOCK_PIPELINE", sharded)], &["`shard_key` is for MongoDB alone"]).await;
+    refused(&[("TIDELOCK_PIPELINE", sharded)], &["routes[0].shard_key: is for MongoDB alone"]).await;
     let routed = r#"{"version": 1, "routes": [{"from": "t", "to": "c", "routing": "{id}"}]}"#;
     let other = [("TIDELOCK_TARGET", "mongodb://127.0.0.1:1/db"), ("TIDELOCK_PIPELINE", routed)];
-    refused(&other, &["`routing` and `ingest_pipeline` are for OpenSearch alone"]).await;
+    refused(&other, &["routes[0].routing: is for OpenSearch alone"]).await;
+}
+
+#[tokio::test]
+async fn values_are_not_hashed_without_a_key() {
+    let hashing = r#"{"version": 1, "routes": [{"from": "t", "transform": [{"hash": {"field": "a"}}]}]}"#;
+    let missing = ["TIDELOCK_HASH_SECRET: a step of the pipeline hashes values"];
+    refused(&[("TIDELOCK_PIPELINE", hashing)], &missing).await;
+    let folder = Folder::new();
+    let key = format!("file:{}", folder.path("key"));
+    let given = [("TIDELOCK_PIPELINE", hashing), ("TIDELOCK_HASH_SECRET", key.as_str())];
+    refused(&given, &["TIDELOCK_HASH_SECRET: `", "cannot be read"]).await;
+    std::fs::write(folder.path("key"), "\n").unwrap();
+    refused(&given, &["TIDELOCK_HASH_SECRET: the key is empty"]).await;
 }

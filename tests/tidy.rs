@@ -1,12 +1,13 @@
 //! The repository's own order: what no file may mention, how large files grow, and that documents say what the code does.
 //!
-//! `TIDELOCK_UPDATE_DOCS=1 cargo test -p tidelock-tests tidy` rewrites the generated parts of `docs/settings.md` and
-//! `docs/outcomes.md`.
+//! `TIDELOCK_UPDATE_DOCS=1 cargo test -p tidelock-tests tidy` rewrites the generated parts of `docs/settings.md`, `docs/outcomes.md`
+//! and `docs/pipelines.md`, and `docs/pipeline.schema.json`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tidelock_core::cause::{Cause, Disposition};
+use tidelock_core::pipeline::{Pipeline, reference, schema};
 use tidelock_core::settings::ALL;
 
 const MAX_LINES: usize = 600;
@@ -150,20 +151,24 @@ fn replaced(page: &str, name: &str, text: &str) -> Option<String> {
 }
 
 /// Compares the generated parts of a page with what the code says, or rewrites them.
-#[expect(clippy::disallowed_methods, reason = "a switch of the tests, no setting of a function")]
 fn check_generated(path: &str, parts: &[(&str, String)]) {
-    let page = read(path);
-    let mut right = page.clone();
+    let mut right = read(path);
     for (name, text) in parts {
         right = replaced(&right, name, text)
             .unwrap_or_else(|| panic!("{path} lacks the lines <!-- {name}:begin --> and <!-- {name}:end -->"));
     }
+    check_whole(path, &right);
+}
+
+/// Compares a file with what the code says, or rewrites it.
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, no setting of a function")]
+fn check_whole(path: &str, right: &str) {
     if std::env::var_os("TIDELOCK_UPDATE_DOCS").is_some_and(|value| value == "1") {
-        std::fs::write(repository().join(path), &right).unwrap_or_else(|error| panic!("{path}: {error}"));
+        std::fs::write(repository().join(path), right).unwrap_or_else(|error| panic!("{path}: {error}"));
         return;
     }
     assert!(
-        page == right,
+        read(path) == right,
         "{path} does not say what the code says. TIDELOCK_UPDATE_DOCS=1 cargo test -p tidelock-tests tidy rewrites it. \
          It should be:\n\n{right}"
     );
@@ -222,6 +227,22 @@ fn settings_are_documented_as_they_are() {
     };
     let invented: Vec<&str> = documented.into_iter().filter(|name| !known(name)).collect();
     assert!(invented.is_empty(), "README.md and docs/ speak of {invented:?}, which do not exist");
+}
+
+#[test]
+fn the_pipelines_file_is_documented_as_it_is() {
+    check_generated("docs/pipelines.md", &[("reference", reference())]);
+    check_whole("docs/pipeline.schema.json", &schema());
+    for page in ["README.md", "docs/pipelines.md"] {
+        let text = read(page);
+        let examples = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let examples: Vec<&str> = examples.filter(|example| example.contains("routes:")).collect();
+        assert!(!examples.is_empty(), "{page} has no pipeline");
+        for example in examples {
+            let checked = Pipeline::check(example);
+            assert_eq!(checked.problems(), [], "{page}: {example}");
+        }
+    }
 }
 
 #[test]

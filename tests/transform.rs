@@ -1,12 +1,16 @@
 //! Transforms by the built function, read back from the real targets.
 
 use crate::support::event::event;
-use crate::support::function::{function, target};
+use crate::support::function::{Running, function, target};
 use crate::support::index::Index;
 use crate::support::queue::{letters, reasons};
+use crate::support::table::Table;
 use crate::support::{Folder, services, unique};
+use aws_sdk_dynamodb::types::AttributeValue;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tidelock_local::mapping::{LocalMapping, MappingSettings, Pace};
 
 /// Table `mytable` of a well-known replicator: a name, a time in seconds, and now and then no age.
 fn records() -> Vec<Value> {
@@ -25,27 +29,48 @@ fn records() -> Vec<Value> {
     [("John", "1588166528"), ("Clare", "1588166535"), ("Tom", "1588166541")].into_iter().enumerate().map(item).collect()
 }
 
-fn pipeline(to: &str) -> String {
-    json!({"version": 1, "routes": [{"from": "mytable", "to": to, "transform": [
-        {"default": {"age": null}},
-        {"convert": {"field": "created_at", "from": "epoch_seconds", "to": "date"}},
-    ]}]})
-    .to_string()
+fn steps() -> Value {
+    json!([{"default": {"age": null}}, {"convert": {"field": "created_at", "from": "epoch_seconds", "to": "date"}}])
 }
 
-/// Three documents, then one less, in a server that speaks MongoDB's protocol.
+/// Runs a table's stream through a function until nothing more comes.
+async fn drain(table: &Table, function: &Running) {
+    let settings = MappingSettings { report_batch_item_failures: true, ..MappingSettings::default() };
+    let source = table.source().await;
+    let mut mapping = LocalMapping::new(settings, source, function.process.clone()).unwrap().pace(Pace::fast());
+    let summary = tokio::time::timeout(Duration::from_secs(60), mapping.run_until_idle()).await;
+    let summary = summary.unwrap_or_else(|_| panic!("the stream is never drained:\n{}", function.log())).unwrap();
+    assert_eq!((summary.retried, summary.discarded), (0, 0), "{}", function.log());
+}
+
+/// From a table's stream to a server that speaks MongoDB's protocol: three documents, then one less; another table beside it.
 async fn replicated(uri: Option<String>) {
-    let Some(uri) = uri else { return };
+    let (Some(uri), Some(dynamodb)) = (uri, services::dynamodb()) else { return };
     let client = mongodb::Client::with_uri_str(&uri).await.unwrap();
     let database = client.database(&unique("replicatest"));
     let (base, options) = uri.split_once('?').map_or((uri.as_str(), ""), |(base, options)| (base, options));
-    let address = format!("{}/{}?{options}", base.trim_end_matches('/'), database.name());
+    let address = format!("{}/?{options}", base.trim_end_matches('/'));
     let Some(sync) = function("dynamodb-sync", &address) else { return };
-    let function = sync.with("TIDELOCK_PIPELINE", &pipeline(&format!("{}.mytable", database.name()))).start();
-    function.succeed(event(&records())).await;
-    let found = async || {
+    let (table, other) = (Table::of_numbers(&dynamodb, "mytable").await, Table::of_numbers(&dynamodb, "other").await);
+    let routes = json!({"version": 1, "routes": [
+        {"from": table.name, "to": format!("{}.mytable", database.name()), "id": "{id}", "transform": steps()},
+        {"from": other.name, "to": format!("{}.other", database.name())},
+    ]});
+    let function = sync.with("TIDELOCK_PIPELINE", &routes.to_string()).start();
+    let people = [(1, "John", 1_588_166_528), (2, "Clare", 1_588_166_535), (3, "Tom", 1_588_166_541)];
+    for (id, name, created_at) in people {
+        let (id, created_at) = (AttributeValue::N(id.to_string()), AttributeValue::N(created_at.to_string()));
+        let name = AttributeValue::S(name.to_owned());
+        table
+            .put_whole([("id", id), ("Name", name), ("created_at", created_at)].map(|(n, v)| (n.to_owned(), v)).into())
+            .await;
+    }
+    other.put_whole([("id".to_owned(), AttributeValue::N("7".to_owned()))].into()).await;
+    drain(&table, &function).await;
+    drain(&other, &function).await;
+    let found = async |collection: &str| {
         let mut found: Vec<Document> = Vec::new();
-        let mut cursor = database.collection::<Document>("mytable").find(doc! {}).sort(doc! {"_id": 1}).await.unwrap();
+        let mut cursor = database.collection::<Document>(collection).find(doc! {}).sort(doc! {"_id": 1}).await.unwrap();
         while cursor.advance().await.unwrap() {
             let mut document = cursor.deserialize_current().unwrap();
             document.remove("_tidelock").expect("a mark");
@@ -53,27 +78,27 @@ async fn replicated(uri: Option<String>) {
         }
         found
     };
-    let expected = |id: i32, name: &str, seconds: i64| {
-        doc! {"_id": id, "Name": name, "age": Bson::Null, "created_at": DateTime::from_millis(seconds * 1_000), "id": id}
-    };
-    let all = [(1, "John", 1_588_166_528), (2, "Clare", 1_588_166_535), (3, "Tom", 1_588_166_541)];
-    let all: Vec<Document> = all.map(|(id, name, seconds)| expected(id, name, seconds)).to_vec();
+    let all: Vec<Document> = people
+        .map(|(id, name, seconds)| {
+            let at = DateTime::from_millis(seconds * 1_000);
+            doc! {"_id": id, "Name": name, "age": Bson::Null, "created_at": at, "id": id}
+        })
+        .to_vec();
     let same = |found: &[Document], expected: &[Document]| {
         found.len() == expected.len()
             && found.iter().zip(expected).all(|(found, expected)| {
                 found.len() == expected.len() && expected.iter().all(|(name, value)| found.get(name) == Some(value))
             })
     };
-    let there = found().await;
+    let there = found("mytable").await;
     assert!(same(&there, &all), "{there:?}");
-    let mut gone = records().pop().unwrap();
-    gone["eventName"] = json!("REMOVE");
-    gone["dynamodb"]["OldImage"] = gone["dynamodb"]["NewImage"].take();
-    gone["dynamodb"].as_object_mut().unwrap().remove("NewImage");
-    gone["dynamodb"]["SequenceNumber"] = json!("900");
-    function.succeed(event(&[gone])).await;
-    let there = found().await;
+    assert_eq!(found("other").await, [doc! {"_id": 7, "id": 7}]);
+    table.delete_number(3).await;
+    drain(&table, &function).await;
+    let there = found("mytable").await;
     assert!(same(&there, &all[..2]), "{there:?}");
+    // One line a batch, with counts by outcome.
+    function.logged(&[r#""Records":1,"Applied":1,"Stale":0,"Filtered":0,"Parked":0,"Held":0,"Retry":0"#]).await;
     database.drop().await.unwrap();
 }
 
@@ -93,8 +118,9 @@ async fn a_step_that_cannot_be_done_parks_its_record_alone() {
     let Some(sync) = function("dynamodb-sync", &target(&url)) else { return };
     let (index, folder) = (Index::new(&url, "transform"), Folder::new());
     let path = folder.path("letters");
+    let pipeline = json!({"version": 1, "routes": [{"from": "mytable", "to": index.name(), "transform": steps()}]});
     let function = sync
-        .with("TIDELOCK_PIPELINE", &pipeline(index.name()))
+        .with("TIDELOCK_PIPELINE", &pipeline.to_string())
         .with("TIDELOCK_DEAD_LETTERS", &format!("file:{path}"))
         .start();
     let mut records = records();
@@ -111,4 +137,27 @@ async fn a_step_that_cannot_be_done_parks_its_record_alone() {
     assert_eq!(letters[0]["reason"], "transform_failed");
     let detail = letters[0]["detail"].as_str().unwrap();
     assert!(detail.starts_with("transform[1] (convert), field `created_at`: `yesterday`"), "{detail}");
+}
+
+#[tokio::test]
+async fn values_are_hashed_with_the_secrets_key() {
+    let Some(url) = services::opensearch() else { return };
+    let Some(sync) = function("dynamodb-sync", &target(&url)) else { return };
+    let (index, folder) = (Index::new(&url, "transform"), Folder::new());
+    std::fs::write(folder.path("key"), "Jefe\n").unwrap();
+    let step = json!({"hash": {"field": "Name"}});
+    let pipeline = json!({"version": 1, "routes": [{"from": "mytable", "to": index.name(), "transform": [step]}]});
+    let function = sync
+        .with("TIDELOCK_PIPELINE", &pipeline.to_string())
+        .with("TIDELOCK_HASH_SECRET", &format!("file:{}", folder.path("key")))
+        .start();
+    let mut records = records();
+    records.truncate(1);
+    records[0]["dynamodb"]["NewImage"]["Name"] = json!({"S": "what do ya want for nothing?"});
+    function.succeed(event(&records)).await;
+    // RFC 4231, test case 2.
+    let hash = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    let expected = json!({"id": 1, "Name": hash, "created_at": 1_588_166_528});
+    assert_eq!(index.fields().await["1"], expected.into());
+    assert!(!function.log().contains("Jefe"));
 }

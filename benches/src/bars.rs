@@ -3,7 +3,8 @@
 use crate::measure::USUAL;
 use crate::results::Results;
 use crate::subjects::{
-    NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_MONGODB_UNGUARDED, TIDELOCK_SIGV4, TIDELOCK_UNGUARDED,
+    NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_MONGODB_SHAPED, TIDELOCK_MONGODB_UNGUARDED,
+    TIDELOCK_SHAPED, TIDELOCK_SIGV4, TIDELOCK_UNGUARDED,
 };
 
 /// The real targets that guarded and unguarded runs go into.
@@ -49,6 +50,9 @@ const SHARE_OF_PEER: f64 = 1.0 / 12.0;
 /// With guards and fences a function may take this many times the CPU that it takes without.
 const MOST_CPU_OF_GUARDS: f64 = 1.25;
 
+/// Five typical transforms may take this many times the CPU of none.
+const MOST_CPU_OF_TRANSFORMS: f64 = 1.4;
+
 /// With guards and fences a real target takes at least this share of the changes per second that it takes without.
 const LEAST_RATE_OF_GUARDS: f64 = 0.95;
 
@@ -92,6 +96,18 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
             "CPU with guards and fences against without, batch 500, MongoDB",
             against(TIDELOCK_MONGODB, TIDELOCK_MONGODB_UNGUARDED),
             MOST_CPU_OF_GUARDS,
+            "",
+        ),
+        Bar::most(
+            "CPU with five transforms against none, batch 500, OpenSearch",
+            against(TIDELOCK_SHAPED, TIDELOCK),
+            MOST_CPU_OF_TRANSFORMS,
+            "",
+        ),
+        Bar::most(
+            "CPU with five transforms against none, batch 500, MongoDB",
+            against(TIDELOCK_MONGODB_SHAPED, TIDELOCK_MONGODB),
+            MOST_CPU_OF_TRANSFORMS,
             "",
         ),
         Bar::least(

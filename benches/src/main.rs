@@ -166,23 +166,23 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
     };
     // A bundle differs from its sources only in cold starts and sizes.
     let warm = without(|subject| subject.id == subjects::NODE_BUNDLED);
-    let guarded = without(Subject::is_unguarded);
+    let whole = without(Subject::is_variant);
     if all || matches!(cli.command, What::Cpu) {
         results.cpu = measure::cpu(&warm, places, &shape, effort)?;
         results.save(file)?;
     }
     if all || matches!(cli.command, What::Cold) {
         let starts = if cli.quick { 3 } else { 3 * effort.rounds };
-        results.cold = measure::cold(&guarded, places, &shape, starts)?;
+        results.cold = measure::cold(&whole, places, &shape, starts)?;
         results.save(file)?;
     }
     if all || matches!(cli.command, What::Memory) {
-        let subjects = without(|subject| subject.id == subjects::NODE_BUNDLED || subject.is_unguarded());
+        let subjects = without(|subject| subject.id == subjects::NODE_BUNDLED || subject.is_variant());
         results.memory = measure::memory(&subjects, places, &shape, effort)?;
         results.save(file)?;
     }
     if all || matches!(cli.command, What::Size) {
-        results.size = measure::size(&guarded)?;
+        results.size = measure::size(&whole)?;
         results.save(file)?;
     }
     if let What::All(servers) | What::EndToEnd(servers) | What::Guards(servers) = &cli.command {

@@ -23,6 +23,8 @@ pub(crate) struct Subject {
 pub(crate) const TIDELOCK: &str = "tidelock-opensearch";
 pub(crate) const TIDELOCK_SIGV4: &str = "tidelock-opensearch-https-sigv4";
 pub(crate) const TIDELOCK_UNGUARDED: &str = "tidelock-opensearch-unguarded";
+pub(crate) const TIDELOCK_SHAPED: &str = "tidelock-opensearch-five-transforms";
+pub(crate) const TIDELOCK_MONGODB_SHAPED: &str = "tidelock-mongodb-five-transforms";
 pub(crate) const TIDELOCK_MONGODB: &str = "tidelock-mongodb";
 pub(crate) const TIDELOCK_MONGODB_UNGUARDED: &str = "tidelock-mongodb-unguarded";
 pub(crate) const NODE: &str = "node-opensearch";
@@ -35,13 +37,21 @@ pub(crate) fn unguarded() -> (&'static str, String) {
     ("TIDELOCK_GUARDS", "none".into())
 }
 
+/// Five steps as pipelines typically have them, on the items of the corpus.
+fn shaped() -> (&'static str, String) {
+    let steps = r#"[{"default": {"note": null}}, {"convert": {"field": ["created_at", "updated_at"], "from": "epoch_seconds", "to": "date"}},
+        {"rename": {"title": "name"}}, {"drop": ["discount", "sizes"]}, {"convert": {"field": "price", "to": "scaled", "scale": 2}}]"#;
+    let routes = format!(r#"{{"version": 1, "routes": [{{"from": "{DESTINATION}", "transform": {steps}}}]}}"#);
+    ("TIDELOCK_PIPELINE", routes)
+}
+
 /// Index or collection that handlers write to; the function takes the table's name, which is the same.
 const DESTINATION: &str = "bench";
 
 impl Subject {
     /// Whether it differs from another subject in nothing but processor time.
-    pub(crate) fn is_unguarded(&self) -> bool {
-        [TIDELOCK_UNGUARDED, TIDELOCK_MONGODB_UNGUARDED].contains(&self.id)
+    pub(crate) fn is_variant(&self) -> bool {
+        [TIDELOCK_UNGUARDED, TIDELOCK_MONGODB_UNGUARDED, TIDELOCK_SHAPED, TIDELOCK_MONGODB_SHAPED].contains(&self.id)
     }
 }
 
@@ -103,6 +113,12 @@ impl Stubs {
             ),
             tidelock(
                 places,
+                TIDELOCK_SHAPED,
+                "Tidelock → OpenSearch, five transforms",
+                &[open_search.clone(), shaped()],
+            ),
+            tidelock(
+                places,
                 TIDELOCK_SIGV4,
                 "Tidelock → OpenSearch, HTTPS and SigV4",
                 &[
@@ -126,6 +142,12 @@ impl Stubs {
                 TIDELOCK_MONGODB_UNGUARDED,
                 "Tidelock → MongoDB, unguarded",
                 &[mongodb.clone(), unguarded()],
+            ),
+            tidelock(
+                places,
+                TIDELOCK_MONGODB_SHAPED,
+                "Tidelock → MongoDB, five transforms",
+                &[mongodb.clone(), shaped()],
             ),
             python(
                 places,

@@ -37,10 +37,21 @@ impl Table {
     }
 
     pub(crate) async fn without_stream(url: &str, purpose: &str) -> Self {
+        Self::with_key(url, purpose, ScalarAttributeType::S).await
+    }
+
+    /// A table whose key `id` is a number, with a stream of both images.
+    pub(crate) async fn of_numbers(url: &str, purpose: &str) -> Self {
+        let table = Self::with_key(url, purpose, ScalarAttributeType::N).await;
+        table.enable_stream(StreamViewType::NewAndOldImages).await;
+        table
+    }
+
+    async fn with_key(url: &str, purpose: &str, key_type: ScalarAttributeType) -> Self {
         let client = Client::new(&sdk(url).await);
         let name = unique(purpose);
         let id = || "id".to_owned();
-        let attribute = AttributeDefinition::builder().attribute_name(id()).attribute_type(ScalarAttributeType::S);
+        let attribute = AttributeDefinition::builder().attribute_name(id()).attribute_type(key_type);
         let key = KeySchemaElement::builder().attribute_name(id()).key_type(KeyType::Hash);
         client
             .create_table()
@@ -57,6 +68,16 @@ impl Table {
     pub(crate) async fn put(&self, id: &str, attributes: Attributes) {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(attributes));
         request.item("id", AttributeValue::S(id.to_owned())).send().await.unwrap();
+    }
+
+    /// Puts an item with its key.
+    pub(crate) async fn put_whole(&self, item: Attributes) {
+        self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await.unwrap();
+    }
+
+    pub(crate) async fn delete_number(&self, id: u32) {
+        let key = AttributeValue::N(id.to_string());
+        self.client.delete_item().table_name(&self.name).key("id", key).send().await.unwrap();
     }
 
     pub(crate) async fn delete(&self, id: &str) {

@@ -15,4 +15,4 @@ pub use bucket::{BucketConfig, S3Bucket, check_bucket_name};
 pub use error::ConfigError;
 pub use queue::{QueueConfig, SqsQueue, check_queue_url};
 pub use sdk::Sdk;
-pub use secret::{AwsCredentials, login_from_secret};
+pub use secret::{AwsCredentials, login_from_secret, secret_text};

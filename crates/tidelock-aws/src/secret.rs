@@ -46,15 +46,8 @@ impl Credentials for AwsCredentials {
         {
             return Ok(Some(login));
         }
-        let client = Client::new(self.sdk.config().await);
-        let value = Box::pin(client.get_secret_value().secret_id(name).send()).await.map_err(|error| {
-            format!(
-                "the secret `{name}` cannot be read: {}",
-                aws_sdk_secretsmanager::error::DisplayErrorContext(&error)
-            )
-        })?;
-        let text = value.secret_string().ok_or_else(|| format!("the secret `{name}` holds no text"))?;
-        let login = login_from_secret(text).map_err(|problem| format!("the secret `{name}` {problem}"))?;
+        let text = secret_text(&self.sdk, name).await?;
+        let login = login_from_secret(text.expose()).map_err(|problem| format!("the secret `{name}` {problem}"))?;
         self.cached.replace(Some((login.clone(), Instant::now())));
         Ok(Some(login))
     }
@@ -72,6 +65,18 @@ impl Credentials for AwsCredentials {
             session_token: found.session_token().map(Secret::new),
         })
     }
+}
+
+/// The text of a secret.
+///
+/// # Errors
+/// When it cannot be read, or holds no text.
+pub async fn secret_text(sdk: &Sdk, name: &str) -> Result<Secret, String> {
+    let client = Client::new(sdk.config().await);
+    let value = Box::pin(client.get_secret_value().secret_id(name).send()).await.map_err(|error| {
+        format!("the secret `{name}` cannot be read: {}", aws_sdk_secretsmanager::error::DisplayErrorContext(&error))
+    })?;
+    value.secret_string().map(Secret::new).ok_or_else(|| format!("the secret `{name}` holds no text"))
 }
 
 /// The login in a secret's text, as RDS, DocumentDB and OpenSearch users store it.

@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         }
     };
     match runtime.block_on(work(&args, &environment())) {
-        Ok(code) => ExitCode::from(code),
+        Ok((code, _)) => ExitCode::from(code),
         Err(Stop { code, message }) => {
             eprintln!("error: {message}");
             ExitCode::from(code)
@@ -80,7 +80,34 @@ pub(crate) fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn work(args: &Args, environment: &Environment) -> Result<u8, Stop> {
+/// What a whole backfill has come to.
+pub(crate) struct Brought {
+    /// Items that were read.
+    pub(crate) scanned: usize,
+    /// Of these, the ones that the pipeline leaves out.
+    pub(crate) filtered: usize,
+    /// Of these, the ones that became dead letters.
+    pub(crate) parked: usize,
+}
+
+/// Brings in the items of a source from the first to the last; goes on where an earlier backfill of the same source, pipeline and
+/// target was interrupted.
+///
+/// # Errors
+/// When it stops before its end, with the reason.
+pub(crate) async fn bring(origin: &str, rcu: Option<f64>, environment: &Environment) -> Result<Brought, String> {
+    let interrupted = async { job::Memory::open(None, environment)?.is_interrupted(origin, environment).await };
+    let restart = !interrupted.await.map_err(|stop: Stop| stop.message)?;
+    let args =
+        Args { origin: origin.to_owned(), segments: None, rcu, state: None, restart, status: false, json: false };
+    let (code, counts) = work(&args, environment).await.map_err(|stop| stop.message)?;
+    match code {
+        FAILED => Err(format!("the backfill of `{origin}` stopped before its end")),
+        _ => Ok(Brought { scanned: counts.scanned, filtered: counts.filtered, parked: counts.parked }),
+    }
+}
+
+async fn work(args: &Args, environment: &Environment) -> Result<(u8, Counts), Stop> {
     if args.rcu.is_some_and(|rcu| !rcu.is_finite() || rcu <= 0.0) {
         return Err(Stop::options("--rcu: must be above 0"));
     }
@@ -146,7 +173,7 @@ async fn scan(args: &Args, backfiller: &Backfiller, running: &Running<'_>) -> Ve
     states.into_inner()
 }
 
-fn tell(args: &Args, origin: &str, segments: &[Segmented], time: Option<Duration>) -> u8 {
+fn tell(args: &Args, origin: &str, segments: &[Segmented], time: Option<Duration>) -> (u8, Counts) {
     let mut counts = Counts::default();
     segments.iter().for_each(|segment| counts.add(&segment.counts));
     let done = segments.iter().filter(|segment| segment.done).count();
@@ -176,9 +203,10 @@ fn tell(args: &Args, origin: &str, segments: &[Segmented], time: Option<Duration
     if let Some(why) = stopped.first() {
         eprintln!("stopped: {why}\nstart it again to go on from there");
     }
-    match (done == segments.len(), counts.parked) {
+    let code = match (done == segments.len(), counts.parked) {
         (false, _) => FAILED,
         (true, 0) => 0,
         (true, _) => SOME_PARKED,
-    }
+    };
+    (code, counts)
 }

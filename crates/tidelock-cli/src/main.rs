@@ -1,10 +1,13 @@
 //! The `tidelock` command-line tool. Each subcommand has a file of its own.
 
 mod backfill;
+mod check;
 mod deadletters;
 mod dev;
 mod explain;
+mod index;
 mod progress;
+mod schema;
 mod shadow;
 
 use std::process::ExitCode;
@@ -22,18 +25,24 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Backfill(backfill::Args),
+    Check(check::Args),
     Deadletters(deadletters::Args),
     Dev(Box<dev::Args>),
     Explain(explain::Args),
+    Index(index::Args),
+    Schema(schema::Args),
     Shadow(shadow::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Backfill(args) => backfill::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(*args),
         Command::Explain(args) => explain::run(args),
+        Command::Index(args) => index::run(args),
+        Command::Schema(args) => schema::run(&args),
         Command::Shadow(args) => shadow::run(args),
     }
 }

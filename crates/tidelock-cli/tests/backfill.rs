@@ -30,7 +30,7 @@ pub(crate) fn ask(url: &str, action: &str, body: &Value) {
 }
 
 /// A table with so many items.
-fn table(url: &str, items: usize) -> String {
+pub(crate) fn table(url: &str, items: usize) -> String {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let name = format!("cli-{}-{nanos:x}", std::process::id());
     let create = json!({

@@ -4,7 +4,9 @@
 mod backfill;
 #[path = "../../tidelock-local/tests/bootstrap.rs"]
 mod bootstrap;
+mod check;
 mod deadletters;
 mod dev;
 mod explain;
+mod index;
 mod shadow;

@@ -92,6 +92,7 @@ causes! {
     Forbidden "forbidden" Retry "the credentials do not allow the write" "grant index, delete, get and mapping rights on the target to the function's role or user";
     Blocked "blocked" Retry "writes to the index are blocked" "free disk space or lift the block (index.blocks.*)";
     TargetMissing "target_missing" Retry "the index or collection is missing and may not be created" "create it, or allow its creation";
+    UnsuitableTarget "unsuitable_target" Retry "the name is a data stream or stands for several indices, where a key has no place of its own" "route to an index, or to an alias of one index (docs/indexes.md)";
     NotPrimary "not_primary" Retry "the server is not the primary, or is changing state" "nothing if it passes";
     LostRace "lost_race" Retry "another writer changed the document between reading and writing" "nothing if it passes";
     Tombstone "tombstone" Retry "the target remembers a delete of this id with a higher version, but not which" "nothing: the target forgets it after index.gc_deletes (60 s)";
@@ -109,7 +110,7 @@ impl Cause {
     /// Somebody has to mend it: waiting alone will not help.
     #[must_use]
     pub fn needs_mending(self) -> bool {
-        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::TargetMissing)
+        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::TargetMissing | Self::UnsuitableTarget)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod credentials;
 pub mod diff;
 pub mod encode;
 pub mod explain;
+mod expression;
 pub mod fence;
 pub mod image;
 pub mod json;

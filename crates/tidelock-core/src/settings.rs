@@ -4,8 +4,8 @@
 
 mod address;
 
-use address::{TARGET_FORMS, failures_address, source_address, target_address};
-pub use address::{bucket_address, queue_address, state_address};
+use address::{TARGET_FORMS, failures_address, source_address};
+pub use address::{bucket_address, queue_address, state_address, target_address};
 use std::fmt;
 
 /// One documented setting.
@@ -50,6 +50,10 @@ pub const ALL: &[Setting] = &[
     Setting {
         name: "TIDELOCK_PIPELINE",
         meaning: "the pipeline: a path inside the package, or the YAML or JSON itself; default: every source to a target of its own name",
+    },
+    Setting {
+        name: "TIDELOCK_HASH_SECRET",
+        meaning: "the key of `hash` steps: ARN or name of a Secrets Manager secret whose text it is, or file:PATH outside Lambda",
     },
     Setting {
         name: "TIDELOCK_DEAD_LETTERS",
@@ -239,6 +243,8 @@ pub struct Settings {
     pub ca_file: Option<String>,
     /// `TIDELOCK_PIPELINE`.
     pub pipeline: Option<PipelineSource>,
+    /// `TIDELOCK_HASH_SECRET`: the secret's name, not the secret.
+    pub hash_secret: Option<String>,
     /// `TIDELOCK_DEAD_LETTERS`.
     pub dead_letters: Option<QueueAddress>,
     /// `TIDELOCK_FALLBACK`.
@@ -393,11 +399,10 @@ impl Settings {
             None
         });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
-        let pipeline = given.remove("TIDELOCK_PIPELINE").map(|text| {
-            let inline =
-                text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:");
-            if inline { PipelineSource::Text(text) } else { PipelineSource::Path(text) }
-        });
+        let hash_secret = given.remove("TIDELOCK_HASH_SECRET");
+        let pipeline = given
+            .remove("TIDELOCK_PIPELINE")
+            .map(|text| if is_inline(&text) { PipelineSource::Text(text) } else { PipelineSource::Path(text) });
         match target {
             Some(target) if problems.is_empty() => Ok(Self {
                 target,
@@ -405,6 +410,7 @@ impl Settings {
                 secret,
                 ca_file,
                 pipeline,
+                hash_secret,
                 dead_letters,
                 fallback,
                 letters_bucket,
@@ -455,13 +461,19 @@ fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String
     }
 }
 
+/// Whether `TIDELOCK_PIPELINE` is the pipeline itself, and no path.
+#[must_use]
+pub fn is_inline(text: &str) -> bool {
+    text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:")
+}
+
 /// The known name within a few edits of a wrong one.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known.map(|other| (distance(name, other), other)).filter(|&(edits, _)| edits <= 4).min().map(|(_, other)| other)
 }
 
 /// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().enumerate() {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidelock_core::fence::FENCE_COLLECTION;
-use tidelock_core::pipeline::Pipeline;
+use tidelock_core::pipeline::{Pipeline, Refusal};
 use tidelock_core::settings::{Auth, Secret};
 
 /// How to reach the server, and how much to send at a time.
@@ -55,36 +55,56 @@ impl MongoDbConfig {
             Ok(address) => address,
             Err(problems) => return problems,
         };
-        let (targets, own_name) = pipeline.targets();
-        let mut problems = Vec::new();
-        for target in &targets {
-            if matches!(target.split_once('.'), Some(("", _) | (_, ""))) {
-                problems.push(format!("TIDELOCK_PIPELINE: `to: {target}` must be COLLECTION or DATABASE.COLLECTION"));
-            }
-        }
-        for target in targets
-            .iter()
-            .filter(|target| target.split_once('.').map_or(**target, |(_, name)| name) == FENCE_COLLECTION)
-        {
-            problems.push(format!(
-                "TIDELOCK_PIPELINE: `to: {target}`: the collection `{FENCE_COLLECTION}` is Tidelock's own"
-            ));
-        }
-        if address.default_database.is_none() {
-            let hint = "name a database in TIDELOCK_TARGET (mongodb://HOST/DATABASE)";
-            if own_name {
-                problems.push(format!(
-                    "TIDELOCK_TARGET: sources go to collections of their own names, but of no database; {hint}"
-                ));
-            }
-            for target in targets.iter().filter(|target| !target.contains('.')) {
-                problems.push(format!(
-                    "TIDELOCK_PIPELINE: `to: {target}` names no database; write DATABASE.{target}, or {hint}"
-                ));
-            }
-        }
-        problems
+        let refusals = refusals(pipeline, address.default_database.as_deref()).into_iter();
+        let told = refusals.map(|Refusal { path, words }| match path.as_str() {
+            "" => words,
+            path => format!("TIDELOCK_PIPELINE: {path}: {words}"),
+        });
+        told.collect()
     }
+
+    /// What MongoDB refuses of a pipeline whose target is this connection string; nothing where that is none.
+    #[must_use]
+    pub fn refusals(uri: &Secret, pipeline: &Pipeline) -> Vec<Refusal> {
+        let parsed = ConnectionString::parse(uri.expose());
+        parsed.map_or(Vec::new(), |parsed| refusals(pipeline, parsed.default_database.as_deref()))
+    }
+}
+
+/// What no namespace of MongoDB can be, and what would lack a database.
+fn refusals(pipeline: &Pipeline, default_database: Option<&str>) -> Vec<Refusal> {
+    let hint = "name a database in TIDELOCK_TARGET (mongodb://HOST/DATABASE)";
+    let own_names = "to collections of their own names, but of no database";
+    if !pipeline.has_routes() {
+        let words = format!("TIDELOCK_TARGET: sources go {own_names}; {hint}");
+        return Vec::from_iter(default_database.is_none().then_some(Refusal { path: String::new(), words }));
+    }
+    let refused = pipeline.destinations().filter_map(|destination| {
+        let name = destination.sample();
+        let words = match (destination.to, name.split_once('.')) {
+            // Names of sources are never split.
+            (None, _) if default_database.is_none() => format!("items go {own_names}; {hint}, or write `to`"),
+            (None, _) => return None,
+            (Some(to), Some(("", _) | (_, ""))) => format!("`{to}` must be COLLECTION or DATABASE.COLLECTION"),
+            (Some(to), None) if default_database.is_none() => {
+                format!("`{to}` names no database; write DATABASE.{to}, or {hint}")
+            }
+            (Some(to), split) => {
+                let (database, collection) = split.unwrap_or(("", &name));
+                if collection == FENCE_COLLECTION {
+                    format!("`{to}`: the collection `{FENCE_COLLECTION}` is Tidelock's own")
+                } else if database.len() > 63 || database.contains(['/', '\\', '"', '$', ' ', '\0']) {
+                    format!("`{to}`: a database's name has at most 63 bytes, and none of / \\ \" $ or a blank")
+                } else if collection.contains(['$', '\0']) || collection.starts_with("system.") {
+                    format!("`{to}`: a collection's name has no $ and does not begin with system.")
+                } else {
+                    return None;
+                }
+            }
+        };
+        Some(Refusal { path: destination.path(), words })
+    });
+    refused.collect()
 }
 
 const APP_NAME: &str = "tidelock";
@@ -430,11 +450,23 @@ mod tests {
         assert_eq!(config("mongodb://h").check(&pipeline("db.c")), Vec::<String>::new());
         assert!(config("mongodb://h").check(&pipeline("c"))[0].contains("write DATABASE.c"));
         assert!(config("mongodb://h").check(&Pipeline::default())[0].contains("mongodb://HOST/DATABASE"));
-        assert!(config("mongodb://h/db").check(&pipeline(".c"))[0].contains("`to: .c`"));
+        assert!(config("mongodb://h/db").check(&pipeline(".c"))[0].contains("routes[0].to: `.c` must be"));
         assert!(config("http://h").check(&pipeline("c"))[0].starts_with("TIDELOCK_TARGET: "));
         for reserved in ["tidelock_fences", "db.tidelock_fences"] {
             assert!(config("mongodb://h/db").check(&pipeline(reserved))[0].contains("is Tidelock's own"), "{reserved}");
         }
+        for (to, words) in
+            [("'a b.c'", "or a blank"), ("db.a$b", "has no $"), ("system.views", ""), ("db.system.x", "system.")]
+        {
+            let problems = config("mongodb://h/db").check(&pipeline(to));
+            assert_eq!(problems.len(), usize::from(!words.is_empty()), "{to}: {problems:?}");
+            assert!(problems.iter().all(|problem| problem.contains(words)), "{to}: {problems:?}");
+        }
+        let uri = Secret::new("mongodb://h");
+        let refused =
+            MongoDbConfig::refusals(&uri, &Pipeline::parse("version: 1\nroutes: [{from: a}]").expect("valid"));
+        assert!(refused[0].path == "routes[0].from" && refused[0].words.contains("of no database"), "{refused:?}");
+        assert_eq!(MongoDbConfig::refusals(&uri, &pipeline("'db.c-{x.y}'")), []);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Writes carry an external version, so that the engine itself refuses an older change. A refusal (409) is never taken for
 //! *stale* unread: it is judged on the exact version stored in the document.
 
+pub mod admin;
 mod answer;
 mod bulk;
 mod error;
@@ -19,8 +20,10 @@ mod misfit;
 mod pace;
 mod preview;
 mod store;
+pub mod suggest;
 mod target;
 
+pub use index::refusals;
 pub use judge::Seen;
 pub use preview::{BulkLines, bulk_lines};
 pub use target::{OpenSearchConfig, OpenSearchTarget};

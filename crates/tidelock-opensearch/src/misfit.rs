@@ -151,7 +151,7 @@ fn of_items(cursor: &mut Cursor<'_>, mapping: &Value, dynamic: bool, paths: &mut
 }
 
 /// The mapping of a field, whose name may have dots that stand for objects.
-fn property<'m>(mapping: &'m Value, name: &str) -> Option<&'m Value> {
+pub(crate) fn property<'m>(mapping: &'m Value, name: &str) -> Option<&'m Value> {
     let properties = mapping.get("properties")?;
     if let Some(field) = properties.get(name) {
         return Some(field);

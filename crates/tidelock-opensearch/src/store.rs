@@ -70,7 +70,10 @@ impl<T: Transport> OpenSearchTarget<T> {
 }
 
 fn unknown(kind: &str, reason: &str) -> Failure {
-    Failure::new(Cause::Unavailable, format!("{kind}: {reason}"))
+    // Who looks before writing comes to know of it here.
+    let several = kind == "illegal_argument_exception" && reason.contains("more than one ind");
+    let cause = if several { Cause::UnsuitableTarget } else { Cause::Unavailable };
+    Failure::new(cause, format!("{kind}: {reason}"))
 }
 
 fn found(document: Read, body: Option<Vec<u8>>, fence: Read, id: &str) -> Result<Found<Seen>, Failure> {

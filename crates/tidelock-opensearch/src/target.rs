@@ -12,6 +12,7 @@ use std::time::Instant;
 use tidelock_core::cause::{Cause, Disposition, Failure};
 use tidelock_core::encode::Format;
 use tidelock_core::fence::FENCE_INDEX;
+use tidelock_core::pipeline::Indexes;
 use tidelock_core::target::{Call, Done, Operation, Outcome, Target, Write};
 
 /// The most bytes of an id.
@@ -50,6 +51,8 @@ pub struct OpenSearchTarget<T> {
     pub(crate) pace: Pace,
     /// Indices whose mapping has been seen to.
     prepared: RefCell<HashSet<String>>,
+    /// How indices are made that there are not.
+    indexes: Indexes,
 }
 
 /// Actions that go into one request.
@@ -63,7 +66,13 @@ impl<T: Transport> OpenSearchTarget<T> {
     #[must_use]
     pub fn new(transport: T, config: OpenSearchConfig) -> Self {
         let pace = Pace::new(config.bulk_bytes, config.in_flight, config.paced);
-        Self { transport, config, pace, prepared: RefCell::default() }
+        Self { transport, config, pace, prepared: RefCell::default(), indexes: Indexes::default() }
+    }
+
+    /// The same, which makes indices as these say.
+    #[must_use]
+    pub fn with_indexes(self, indexes: Indexes) -> Self {
+        Self { indexes, ..self }
     }
 
     /// Sees to an index once per process; a failure is that of every operation on it.
@@ -73,7 +82,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         check_name(name).map_err(|problem| Failure::new(Cause::InvalidTargetName, problem))?;
         let mut pauses = 0;
-        while let Err(failure) = prepare(&self.transport, name, self.config.salvage, deadline).await {
+        while let Err(failure) = prepare(&self.transport, name, self.config.salvage, &self.indexes, deadline).await {
             if !worth_waiting(failure.cause) || !pause(pauses, deadline).await {
                 return Err(failure);
             }

@@ -1,19 +1,19 @@
 //! What a sync function holds for the life of its environment.
 
 use crate::authentication::Authentication;
+use crate::check::read_pipeline;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
 use crate::source::{AnySource, Open};
 use crate::targets::AnyTarget;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
+use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
 use tidelock_core::cause::Cause;
-use tidelock_core::encode::Format;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
-use tidelock_core::settings::{PipelineSource, QueueAddress, Settings};
-use tidelock_core::source::EnvelopeError;
+use tidelock_core::settings::{QueueAddress, Secret, Settings};
+use tidelock_core::source::Reader;
 use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
 
@@ -50,7 +50,8 @@ impl<R: Open> App<R> {
         authentication: &Authentication,
         environment: &Environment,
     ) -> Result<Self, Fatal> {
-        let pipeline = read_pipeline(settings.pipeline.as_ref())?;
+        let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?;
+        let pipeline = with_hash_key(pipeline, settings.hash_secret.as_deref(), authentication).await?;
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
         let source = R::open(settings, authentication, environment)?;
@@ -97,12 +98,12 @@ impl<R: Open> App<R> {
         &self,
         payload: &[u8],
         invocation: &Invocation,
-        decode: impl Fn(&[u8], Format) -> Result<Batch, EnvelopeError>,
+        reader: &Reader,
     ) -> Result<BatchResponse, Fatal> {
         let started = Instant::now();
         let format = self.target.format();
-        let mut batch = decode(payload, format).map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
-        self.pipeline.shape(payload, &mut batch, format);
+        let batch = self.pipeline.decode(reader, payload, format);
+        let batch = batch.map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
         let decoded = started.elapsed();
         let now_ms = now_ms();
         let at = Circumstances {
@@ -156,14 +157,27 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(now).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn read_pipeline(source: Option<&PipelineSource>) -> Result<Pipeline, Fatal> {
-    let problem = |text: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {text}"));
-    let text = match source {
-        None => return Ok(Pipeline::default()),
-        Some(PipelineSource::Text(text)) => text.clone(),
-        Some(PipelineSource::Path(path)) => {
-            std::fs::read_to_string(path).map_err(|error| problem(format!("`{path}` cannot be read: {error}")))?
-        }
+/// The pipeline with the key of its `hash` steps.
+async fn with_hash_key(
+    pipeline: Pipeline,
+    secret: Option<&str>,
+    authentication: &Authentication,
+) -> Result<Pipeline, Fatal> {
+    let refused = |problem: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_HASH_SECRET: {problem}"));
+    if !pipeline.hashes() {
+        return Ok(pipeline);
+    }
+    let Some(secret) = secret else {
+        return Err(refused("a step of the pipeline hashes values, and no secret holds its key".to_owned()));
     };
-    Pipeline::parse(&text).map_err(|problems| problem(problems.join("; ")))
+    let key = match secret.strip_prefix("file:") {
+        Some(path) => std::fs::read_to_string(path)
+            .map(|text| Secret::new(text.trim_end_matches(['\n', '\r'])))
+            .map_err(|error| refused(format!("`{path}` cannot be read: {error}")))?,
+        None => authentication.secret_text(secret).await.map_err(refused)?,
+    };
+    if key.expose().is_empty() {
+        return Err(refused("the key is empty".to_owned()));
+    }
+    Ok(pipeline.with_hash_key(key.expose().as_bytes()))
 }

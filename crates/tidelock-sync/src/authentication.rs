@@ -49,6 +49,15 @@ impl Authentication {
         }
     }
 
+    /// The text of a secret.
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "with AWS it asks a service"))]
+    pub(crate) async fn secret_text(&self, name: &str) -> Result<Secret, String> {
+        #[cfg(feature = "aws")]
+        return tidelock_aws::secret_text(&self.sdk, name).await;
+        #[cfg(not(feature = "aws"))]
+        Err(format!("`{name}` needs a build with the feature `aws`, or file:PATH"))
+    }
+
     /// The credentials for a client.
     #[cfg(feature = "aws")]
     #[cfg_attr(

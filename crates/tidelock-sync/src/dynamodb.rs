@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::source::Tables;
 use bytes::Bytes;
 use tidelock_core::batch::BatchResponse;
-use tidelock_core::source::dynamodb::decode;
+use tidelock_core::source::dynamodb::READER;
 use tidelock_lambda::{Environment, Fatal, Handler, Invocation};
 
 /// DynamoDB Streams batches in, the lowest failed sequence number out.
@@ -18,6 +18,6 @@ impl Handler for DynamoDbSync {
     }
 
     async fn handle(&self, payload: Bytes, invocation: Invocation) -> Result<BatchResponse, Fatal> {
-        self.0.sync(&payload, &invocation, decode).await
+        self.0.sync(&payload, &invocation, &READER).await
     }
 }

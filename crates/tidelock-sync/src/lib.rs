@@ -3,10 +3,13 @@
 mod app;
 mod authentication;
 mod backfill;
+mod check;
 mod dynamodb;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 mod explain;
 mod folder;
+#[cfg(all(feature = "opensearch", feature = "aws"))]
+mod indexes;
 mod letters;
 mod lines;
 mod metrics;
@@ -22,9 +25,12 @@ mod targets;
 mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
+pub use check::check;
 pub use dynamodb::DynamoDbSync;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 pub use explain::{Explainer, Sent};
+#[cfg(all(feature = "opensearch", feature = "aws"))]
+pub use indexes::IndexAdmin;
 pub use letters::Letters;
 pub use recovery::{Recovery, Request, What};
 pub use redrive::Redrive;

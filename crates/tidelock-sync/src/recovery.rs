@@ -17,7 +17,7 @@ use tidelock_core::redrive::{
     redrive_messages, survey,
 };
 use tidelock_core::settings::{FailuresAddress, Settings};
-use tidelock_core::source::dynamodb::decode;
+use tidelock_core::source::dynamodb::READER;
 use tidelock_core::state::{Leased, State as _, give_back, lease};
 use tidelock_core::target::{Call, Store as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
@@ -246,7 +246,7 @@ impl Recovery {
             patience: PATIENCE,
             clock: Instant::now,
             watch,
-            decode,
+            reader: READER,
         }
     }
 

@@ -17,7 +17,9 @@ type OpenSearchCredentials = tidelock_aws::AwsCredentials;
 #[cfg(all(feature = "opensearch", not(feature = "aws")))]
 type OpenSearchCredentials = crate::authentication::WithoutAws;
 #[cfg(feature = "opensearch")]
-type OpenSearch = tidelock_opensearch::OpenSearchTarget<tidelock_opensearch::HttpTransport<OpenSearchCredentials>>;
+pub(crate) type OpenSearchTransport = tidelock_opensearch::HttpTransport<OpenSearchCredentials>;
+#[cfg(feature = "opensearch")]
+type OpenSearch = tidelock_opensearch::OpenSearchTarget<OpenSearchTransport>;
 
 #[cfg(feature = "mongodb")]
 type MongoDb = tidelock_mongodb::MongoDbTarget<crate::authentication::MongoDbLogin>;
@@ -71,7 +73,6 @@ impl AnyTarget {
         if settings.guards != Guards::Full {
             tracing::warn!(guards = ?settings.guards, "TIDELOCK_GUARDS is less than full: older changes may win");
         }
-        check_fit(settings, pipeline)?;
         match &settings.target {
             #[cfg(feature = "opensearch")]
             TargetAddress::OpenSearch(endpoint) => {
@@ -95,22 +96,6 @@ impl AnyTarget {
     }
 }
 
-/// Whether the target knows what the pipeline asks for.
-///
-/// # Errors
-/// What it does not know.
-pub(crate) fn check_fit(settings: &Settings, pipeline: &Pipeline) -> Result<(), Fatal> {
-    if pipeline.has_shard_keys() && !matches!(settings.target, TargetAddress::MongoDb(_)) {
-        return Err(refused("TIDELOCK_PIPELINE: `shard_key` is for MongoDB alone; leave it out for this target"));
-    }
-    if pipeline.has_search_settings() && !matches!(settings.target, TargetAddress::OpenSearch(_)) {
-        return Err(refused(
-            "TIDELOCK_PIPELINE: `routing` and `ingest_pipeline` are for OpenSearch alone; leave them out for this target",
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(feature = "opensearch")]
 async fn open_search(
     settings: &Settings,
@@ -120,7 +105,28 @@ async fn open_search(
     environment: &Environment,
 ) -> Result<AnyTarget, Fatal> {
     use tidelock_core::pipeline::OnConflict;
-    use tidelock_opensearch::{HttpConfig, HttpTransport, OpenSearchConfig, OpenSearchTarget};
+    use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
+    let transport = transport(settings, endpoint, authentication, environment)?;
+    transport.warm().await;
+    let config = OpenSearchConfig {
+        guards: settings.guards != Guards::None,
+        fences: settings.guards == Guards::Full,
+        salvage: pipeline.has(|policy| policy.on_conflict == OnConflict::Salvage),
+        ..OpenSearchConfig::new(settings.bulk_bytes, settings.in_flight)
+    };
+    let target = OpenSearchTarget::new(transport, config).with_indexes(pipeline.indexes().clone());
+    Ok(AnyTarget::OpenSearch(Box::new(target)))
+}
+
+/// Connections to OpenSearch, authenticated as the settings say.
+#[cfg(feature = "opensearch")]
+pub(crate) fn transport(
+    settings: &Settings,
+    endpoint: &tidelock_core::settings::Endpoint,
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<OpenSearchTransport, Fatal> {
+    use tidelock_opensearch::{HttpConfig, HttpTransport};
     let login = authentication.secret.is_some() || authentication.fixed.is_some();
     let scheme = scheme(&endpoint.host, settings.auth, login, environment.get("AWS_REGION")).map_err(refused)?;
     let ca_pem = settings.ca_file.as_ref().map(|path| {
@@ -135,16 +141,7 @@ async fn open_search(
         scheme,
         gzip: settings.gzip,
     };
-    let transport =
-        HttpTransport::new(config, authentication.credentials()).map_err(|error| refused(error.to_string()))?;
-    transport.warm().await;
-    let config = OpenSearchConfig {
-        guards: settings.guards != Guards::None,
-        fences: settings.guards == Guards::Full,
-        salvage: pipeline.has(|policy| policy.on_conflict == OnConflict::Salvage),
-        ..OpenSearchConfig::new(settings.bulk_bytes, settings.in_flight)
-    };
-    Ok(AnyTarget::OpenSearch(Box::new(OpenSearchTarget::new(transport, config))))
+    HttpTransport::new(config, authentication.credentials()).map_err(|error| refused(error.to_string()))
 }
 
 #[cfg(feature = "mongodb")]

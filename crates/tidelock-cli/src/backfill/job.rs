@@ -129,6 +129,13 @@ impl Memory {
         Ok(Some((known.job, segments)))
     }
 
+    /// Whether a backfill of an origin, with these settings, has begun and is not at its end.
+    pub(super) async fn is_interrupted(&self, origin: &str, environment: &Environment) -> Result<bool, Stop> {
+        let Some(known) = self.known(origin).await? else { return Ok(false) };
+        let (segments, _) = self.segments(&known.job).await?;
+        Ok(known.into == into(environment) && segments.iter().any(|segment| !segment.done))
+    }
+
     async fn segments(&self, job: &Job) -> Result<(Vec<Segmented>, HashMap<u32, String>), Stop> {
         let mut segments = Vec::new();
         let mut revisions = HashMap::new();

@@ -80,6 +80,7 @@ impl<'b> Delivery<'b> {
             .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.rules.get(origin))) {
                 (_, Some(Rules::Same(Routed::Filtered, ..))) => Fate::Filtered,
                 (Content::Failed(failure), _) => Fate::Failed(Failure::clone(failure)),
+                (Content::Deferred, _) => Fate::Failed(Failure::new(Cause::UnexpectedAnswer, "no document was made")),
                 (_, Some(Rules::Same(Routed::Refused(failure), ..))) => Fate::Failed(failure.clone()),
                 _ => Fate::Pending,
             })
@@ -138,7 +139,7 @@ impl<'b> Delivery<'b> {
                 Content::Failed(failure) if self.truth && failure.cause == Cause::MissingImage => {
                     return self.wish(group).map(Next::Read);
                 }
-                Content::Failed(_) => {
+                Content::Failed(_) | Content::Deferred => {
                     *self.left.get_mut(group)? -= 1;
                     continue;
                 }
@@ -227,6 +228,7 @@ impl<'b> Delivery<'b> {
     fn is_undecodable(&self, slot: usize) -> bool {
         match self.batch.slots.get(slot).map(|slot| &slot.content) {
             Some(Content::Failed(failure)) => !(self.truth && failure.cause == Cause::MissingImage),
+            Some(Content::Deferred) => true,
             _ => false,
         }
     }

@@ -44,6 +44,8 @@ pub struct Origin {
 pub enum Content {
     /// The document, as a range of [`Batch::documents`].
     Upsert(Range<usize>),
+    /// There is an item, of which no document has been made: [`Pipeline::decode`](crate::pipeline::Pipeline::decode) makes it.
+    Deferred,
     /// The document's end.
     Delete,
     /// The record cannot be used.

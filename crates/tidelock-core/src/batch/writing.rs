@@ -103,7 +103,10 @@ impl Delivery<'_> {
         for (&group, outcome) in groups.iter().zip(outcomes) {
             let Err(failure) = outcome else { continue };
             let others_pass = place(group) != first || second.is_some();
-            if others_pass && matches!(failure.cause, Cause::Forbidden | Cause::TargetMissing) && self.is_made(group) {
+            if others_pass
+                && matches!(failure.cause, Cause::Forbidden | Cause::TargetMissing | Cause::UnsuitableTarget)
+                && self.is_made(group)
+            {
                 *failure = Failure::new(Cause::Unroutable, failure.to_string());
             }
         }

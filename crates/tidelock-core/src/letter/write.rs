@@ -108,7 +108,7 @@ pub fn letter(
         key: key.and_then(|key| json(|out| key.write_json(out))),
         version: batch.version(slot).and_then(|version| json(|out| version.write_json(out))),
         op: match slot.content {
-            Content::Upsert(_) => Some("upsert"),
+            Content::Upsert(_) | Content::Deferred => Some("upsert"),
             Content::Delete => Some("delete"),
             Content::Failed(_) => None,
         },

@@ -1,6 +1,7 @@
 //! The grammar of `where`.
 
-use super::condition::{Comparison, Condition, Operand};
+use super::condition::{Condition, Operand};
+use crate::expression::{Comparison, Expression};
 use crate::json::{RawStr, canonical_text, unescape};
 
 /// Parentheses deeper than this are refused.
@@ -12,6 +13,26 @@ const MAX_DEPTH: u32 = 50;
 /// What was expected, and at which character.
 pub(super) fn condition(text: &str) -> Result<Condition, String> {
     let mut reader = Reader { text, at: 0, depth: 0 };
+    let words = match simple(&mut reader) {
+        Ok(condition) => return Ok(condition),
+        Err(words)
+            if reader.text.get(reader.at..).is_some_and(|rest| rest.starts_with('=') && !rest.starts_with("==")) =>
+        {
+            return Err(format!("{words} (`==` compares)"));
+        }
+        Err(words) => words,
+    };
+    match Expression::parse(text) {
+        Ok(expression) if expression.assigns() => Err("`=` assigns: `==` compares".to_owned()),
+        Ok(expression) => Ok(Condition::Expression(expression)),
+        // Whoever has got further knows better.
+        Err(problem) if problem.is_read || problem.place > reader.place() => Err(problem.to_string()),
+        Err(_) => Err(words),
+    }
+}
+
+/// A condition that needs no expression.
+fn simple(reader: &mut Reader<'_>) -> Result<Condition, String> {
     let condition = reader.piped()?;
     match reader.rest() {
         "" => Ok(condition),
@@ -35,11 +56,16 @@ impl<'t> Reader<'t> {
 
     fn expected(&mut self, what: &str) -> String {
         let rest = self.rest();
-        let place = self.text.get(..self.at).unwrap_or_default().chars().count() + 1;
+        let place = self.place();
         match rest.split_whitespace().next() {
             Some(word) => format!("character {place}: expected {what}, found `{word}`"),
             None => format!("character {place}: expected {what}, found the end"),
         }
+    }
+
+    /// The character that comes next, counted from 1.
+    fn place(&self) -> usize {
+        self.text.get(..self.at).unwrap_or_default().chars().count() + 1
     }
 
     fn take(&mut self, token: &str) -> bool {
@@ -205,19 +231,21 @@ mod tests {
         for (text, words) in [
             ("", "character 1: expected a path"),
             (".a ==", "character 6: expected a path"),
-            (".a = 1", "character 4: expected `and`"),
-            (".a == 1 .b", "found `.b`"),
+            (".a = 1", "character 4: expected `and`, `or`, a comparison, or the end, found `=` (`==` compares)"),
+            (".b and .a = 1", "character 11: expected"),
+            (".a | length == 1 and (.b = 1)", "`==` compares"),
+            (".a == 1 .b", "character 10: a number has no fields"),
             ("(.a", "expected `)`"),
-            (".a | length", "expected `not`"),
+            (".a | lenght", "character 6: there is no function `lenght`: is `length` meant"),
+            (".a | length ==", "character 15: expected a path"),
+            (".a | now", "`now` is not available"),
             (".a == \"x", "expected a closing quote"),
             (".a == 'x'", "found `'x'`"),
-            (".", "a field's name"),
             (".7", "a field's name"),
             (".a.", "a field's name"),
-            (".a == 1x", "a number"),
+            (".a == 1x", "character 8: expected an operator, or the end, found `x`"),
             (".a == \"\\q\"", "JSON's escapes"),
-            ("status == 1", "expected a path such as `.name`"),
-            (".[0]", "a text in double quotes"),
+            ("status == 1", "character 1: there is no function `status`: a field is written `.status`"),
             ("ä == 1", "character 1"),
         ] {
             let problem = condition(text).expect_err(text);

@@ -18,15 +18,21 @@
 //!     deletes: hard            # hard | soft | ignore; soft: {flag: _deleted, at: _deleted_at}
 //!     on_outage: retry         # retry | hold | always_hold
 //!     on_conflict: park        # park | salvage
+//! indexes:                     # how OpenSearch's indices are made; see `indexes`
+//!   paid: {mappings: {properties: {total: {type: double}}}}
 //! ```
 //!
 //! The first route that matches wins, `where` included. An item that comes to match another route, or whose `to` changes,
 //! leaves its old place. Without a pipeline every source goes to a target of its own name, as it is.
 
+mod check;
 mod condition;
 mod explain;
+mod file;
+mod format;
 mod grammar;
 mod id;
+mod indexes;
 mod route;
 mod rules;
 mod shape;
@@ -37,9 +43,16 @@ use crate::encode::MARK_FIELD;
 use crate::image::Image;
 use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::{Otherwise, RawStep, Transform};
+pub use check::{Checked, Destination, Refusal};
 pub use explain::Asked;
+pub(crate) use file::Problems;
+pub use file::{Problem, Severity};
+#[cfg(feature = "reference")]
+pub use format::{reference, schema};
 use id::IdTemplate;
-use route::{Route, link};
+use indexes::RawIndex;
+pub use indexes::{Index, Indexes, ROLLOVER};
+use route::Route;
 pub use rules::{ItemRules, Rules};
 use serde::Deserialize;
 pub(crate) use shape::document;
@@ -67,6 +80,7 @@ pub struct Pipeline {
 struct File {
     unmatched: UnmatchedPolicy,
     routes: Vec<Route>,
+    indexes: Indexes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -119,17 +133,7 @@ pub enum OnConflict {
     Salvage,
 }
 
-/// The file as written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    version: u32,
-    #[serde(default)]
-    unmatched: UnmatchedPolicy,
-    #[serde(default)]
-    routes: Vec<RawRoute>,
-}
-
+/// A route as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRoute {
@@ -159,8 +163,9 @@ struct RawRoute {
     on_conflict: OnConflict,
     on_missing: Option<Otherwise>,
     on_wrong_type: Option<Otherwise>,
+    /// Nothing in the place of a step that cannot be used.
     #[serde(default)]
-    transform: Vec<RawStep>,
+    transform: Vec<Option<RawStep>>,
 }
 
 /// See `long_id`.
@@ -197,8 +202,8 @@ struct RawSoft {
 
 impl RawRoute {
     /// Adds what is wrong with it to the problems.
-    fn read(self, index: usize, problems: &mut Vec<String>) -> Route {
-        let mut wrong = |field: &str, problem: String| problems.push(format!("routes[{index}].{field}: {problem}"));
+    fn read(self, index: usize, problems: &mut Problems<'_>) -> Route {
+        let mut wrong = |field: &str, problem: String| problems.wrong(format!("routes[{index}].{field}"), problem);
         if self.from.as_deref() == Some("") {
             wrong("from", "must not be empty".to_owned());
         }
@@ -219,14 +224,14 @@ impl RawRoute {
             }
             _ => {}
         }
-        for field in &self.preserve {
+        for (at, field) in self.preserve.iter().enumerate() {
             if field.is_empty()
                 || field.contains(['.', '[', '\0'])
                 || field.starts_with('$')
                 || field == "_id"
                 || field == MARK_FIELD
             {
-                wrong("preserve", format!("`{field}` is no field at the top of a document"));
+                wrong(&format!("preserve[{at}]"), format!("`{field}` is no field at the top of a document"));
             }
         }
         let deletes = match (self.deletes, self.soft) {
@@ -254,11 +259,10 @@ impl RawRoute {
         };
         let manner = Manner { ingest_pipeline: self.ingest_pipeline, preserve: self.preserve, deletes };
         let condition_text = self.condition.clone();
-        let condition = self.condition.and_then(|text| {
-            grammar::condition(&text).map_err(|problem| wrong("where", format!("{problem} in `{text}`"))).ok()
-        });
+        let condition =
+            self.condition.and_then(|text| grammar::condition(&text).map_err(|problem| wrong("where", problem)).ok());
         let mut shard_key: Vec<Vec<String>> = Vec::new();
-        for field in self.shard_key {
+        for (at, field) in self.shard_key.into_iter().enumerate() {
             let path: Vec<String> = field.split('.').map(str::to_owned).collect();
             let twice = shard_key.contains(&path);
             // The document's own id stands in every filter anyway.
@@ -271,16 +275,17 @@ impl RawRoute {
                 || twice
             {
                 let why = if twice { "is there twice" } else { "is no field" };
-                wrong("shard_key", format!("`{field}` {why}"));
+                wrong(&format!("shard_key[{at}]"), format!("`{field}` {why}"));
             }
             shard_key.push(path);
         }
         let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
         let transform = match self.transform {
             steps if steps.is_empty() => None,
-            steps => Transform::read(steps, self.on_missing, self.on_wrong_type)
-                .map_err(|found| problems.extend(found.into_iter().map(|problem| format!("routes[{index}].{problem}"))))
-                .ok(),
+            steps => {
+                let list = format!("routes[{index}].transform");
+                Transform::read(steps, self.on_missing, self.on_wrong_type, &list, problems)
+            }
         };
         Route {
             name: self.name,
@@ -304,34 +309,9 @@ impl Pipeline {
     /// Reads a pipeline from YAML or JSON text.
     ///
     /// # Errors
-    /// All problems found, each with its place where it has one.
-    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let file: RawFile = serde_norway::from_str(text).map_err(|error| vec![error.to_string()])?;
-        let mut problems = Vec::new();
-        if file.version != 1 {
-            problems.push(format!("version {} is not known; this tidelock reads version 1", file.version));
-        }
-        if file.routes.is_empty() {
-            problems.push("routes: there must be at least one".to_owned());
-        }
-        let further: Vec<Vec<String>> = file.routes.iter().map(|route| route.also.clone()).collect();
-        let mut routes: Vec<Route> =
-            file.routes.into_iter().enumerate().map(|(index, route)| route.read(index, &mut problems)).collect();
-        link(&mut routes, &further, &mut problems);
-        for (index, route) in routes.iter().enumerate() {
-            let Some(from) = &route.from else { continue };
-            let takes_all = |earlier: &Route| {
-                earlier.condition.is_none() && earlier.from.as_ref().is_some_and(|earlier| matches(earlier, from))
-            };
-            if let Some(first) = routes.iter().take(index).position(takes_all) {
-                problems.push(format!(
-                    "routes[{index}].from: `{from}` is never reached: routes[{first}] matches it; leave `from` out where only `also` leads here",
-                ));
-            }
-        }
-        let file = File { unmatched: file.unmatched, routes };
-        let (file, namespaces) = (Some(file), Namespaces::AsWritten);
-        if problems.is_empty() { Ok(Self { file, namespaces }) } else { Err(problems) }
+    /// All problems found, in the file's order.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::check(text).usable()
     }
 
     /// The pipeline for a target: names that are one place to it become one.
@@ -347,23 +327,25 @@ impl Pipeline {
         (routes.iter().filter_map(|route| route.to.as_ref().map(Template::outline)).collect(), own_name)
     }
 
-    /// Whether some route has a shard key, which only MongoDB knows.
+    /// Whether some step hashes values, for which it needs a [key](Self::with_hash_key).
     #[must_use]
-    pub fn has_shard_keys(&self) -> bool {
-        self.file.iter().flat_map(|file| &file.routes).any(|route| !route.shard_key.is_empty())
+    pub fn hashes(&self) -> bool {
+        let mut routes = self.file.iter().flat_map(|file| &file.routes);
+        routes.any(|route| route.transform.as_ref().is_some_and(Transform::hashes))
+    }
+
+    /// The pipeline with the key of its keyed hashes.
+    #[must_use]
+    pub fn with_hash_key(mut self, key: &[u8]) -> Self {
+        let routes = self.file.iter_mut().flat_map(|file| &mut file.routes);
+        routes.filter_map(|route| route.transform.as_mut()).for_each(|transform| transform.set_hash_key(key));
+        self
     }
 
     /// Whether some route has a policy that `wanted` finds.
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
         self.file.iter().flat_map(|file| &file.routes).any(|route| wanted(&route.policy))
-    }
-
-    /// Whether some route has an ingest pipeline or a routing, which only OpenSearch knows.
-    #[must_use]
-    pub fn has_search_settings(&self) -> bool {
-        let routes = self.file.iter().flat_map(|file| &file.routes);
-        routes.into_iter().any(|route| route.routing.is_some() || route.manner.ingest_pipeline.is_some())
     }
 
     /// Whether some route wants its documents [written in a manner of its own](Manner).

@@ -1,10 +1,10 @@
 //! A route: which items it takes, and where they go.
 
-use super::Policy;
 use super::condition::Condition;
 use super::id::IdTemplate;
 use super::rules::Known;
 use super::template::Template;
+use super::{Policy, Problems};
 use crate::cause::{Cause, Failure};
 use crate::fence::fence_id;
 use crate::image::{Field, Image};
@@ -149,29 +149,30 @@ fn shard_value(path: &[String], known: Known<'_>) -> Result<Option<ShardValue>, 
 }
 
 /// Resolves the names in `also`, and adds what is wrong with them to the problems.
-pub(super) fn link(routes: &mut [Route], further: &[Vec<String>], problems: &mut Vec<String>) {
-    let mut linked = Vec::new();
+pub(super) fn link(routes: &mut [Option<Route>], further: &[Vec<String>], problems: &mut Problems<'_>) {
+    let mut linked: Vec<Vec<usize>> = Vec::with_capacity(further.len());
     for (index, names) in further.iter().enumerate() {
         let mut also = Vec::new();
         for (position, name) in names.iter().enumerate() {
-            let mut wrong = |problem: String| problems.push(format!("routes[{index}].also[{position}]: {problem}"));
-            let Some(other) = routes.iter().position(|route| route.name.as_ref() == Some(name)) else {
-                wrong(format!("there is no route with the name `{name}`"));
+            let mut wrong = |words: String| problems.wrong(format!("routes[{index}].also[{position}]"), words);
+            let named = |route: &Option<Route>| route.as_ref().is_some_and(|route| route.name.as_ref() == Some(name));
+            let Some(other) = routes.iter().position(named) else {
+                // The name of one that cannot be used is not known.
+                if routes.iter().all(Option::is_some) {
+                    wrong(format!("there is no route with the name `{name}`"));
+                }
                 continue;
             };
-            let (own, next) = (routes.get(index), routes.get(other));
-            let target =
-                |route: Option<&Route>| route.and_then(|route| route.to.as_ref()?.fixed()).map(|place| place.name);
+            let of = |index: usize| routes.get(index).and_then(Option::as_ref);
+            let target = |route: Option<&Route>| route.and_then(|route| Some(route.to.as_ref()?.fixed()?.name));
+            let same_id = of(index).map(|route| &route.id) == of(other).map(|route| &route.id);
             if other == index {
                 wrong("a route cannot name itself".to_owned());
             } else if also.contains(&other) {
                 wrong(format!("`{name}` is there twice"));
             } else if further.get(other).is_some_and(|names| !names.is_empty()) {
                 wrong(format!("`{name}` has an `also` itself: name all of them here"));
-            } else if target(own).is_some()
-                && target(own) == target(next)
-                && own.map(|route| &route.id) == next.map(|route| &route.id)
-            {
+            } else if target(of(index)).is_some() && target(of(index)) == target(of(other)) && same_id {
                 wrong(format!("`{name}` leads to the same documents"));
             } else {
                 also.push(other);
@@ -180,11 +181,24 @@ pub(super) fn link(routes: &mut [Route], further: &[Vec<String>], problems: &mut
         linked.push(also);
     }
     for (index, route) in routes.iter().enumerate() {
-        if route.from.is_none() && !linked.iter().any(|also| also.contains(&index)) {
-            problems.push(format!("routes[{index}].from: is missing, and no `also` names the route"));
+        let Some(route) = route.as_ref().filter(|route| route.from.is_none()) else { continue };
+        if !further.iter().flatten().any(|name| route.name.as_ref() == Some(name)) {
+            // It may be there under another name, which has been told of.
+            let own = format!("routes[{index}].");
+            if problems.found.iter().any(|problem| problem.path.starts_with(&own) && problem.help.is_some()) {
+                continue;
+            }
+            problems.wrong(format!("routes[{index}].from"), "is missing, and no `also` names the route");
+        } else if route.to.is_none() {
+            problems.wrong(
+                format!("routes[{index}].to"),
+                "is missing: a route that `also` leads to needs a place of its own",
+            );
         }
     }
     for (route, also) in routes.iter_mut().zip(linked) {
-        route.also = also;
+        if let Some(route) = route {
+            route.also = also;
+        }
     }
 }

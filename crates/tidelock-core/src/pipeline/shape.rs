@@ -8,11 +8,23 @@ use crate::image::{Image, Notation};
 use crate::key::Key;
 use crate::slow::softened_new;
 use crate::source::dynamodb::transformed;
+use crate::source::{EnvelopeError, Reader};
 use crate::target::Deletes;
 use crate::transform::Transform;
 use std::ops::Range;
 
 impl Pipeline {
+    /// Reads an event and makes of it what the pipeline wants.
+    ///
+    /// # Errors
+    /// When the payload is no event of the source.
+    pub fn decode(&self, reader: &Reader, payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
+        let transforms = self.file.iter().flat_map(|file| &file.routes).any(|route| route.transform.is_some());
+        let mut batch = (if transforms { reader.decode_deferred } else { reader.decode })(payload, format)?;
+        self.shape(payload, &mut batch, format);
+        Ok(batch)
+    }
+
     /// Makes of a decoded batch what the pipeline wants of it: a slot for every route that a change takes, and the documents that
     /// their transforms make of the items. An item of which one makes nothing fails alone. `payload` is what the batch was decoded
     /// from.
@@ -26,6 +38,7 @@ impl Pipeline {
         let rules: Vec<Rules<'_>> =
             batch.origins.iter().map(|origin| self.rules(&origin.name, origin.branch)).collect();
         let notation = batch.notation;
+        let as_it_is = Transform::default();
         let Batch { slots, documents, keys, .. } = batch;
         for slot in slots {
             let Some(rules) = slot.origin.and_then(|origin| rules.get(origin)) else { continue };
@@ -44,8 +57,11 @@ impl Pipeline {
                 },
                 (content, Some(range)) if has_values(content) => {
                     let image = image(range);
-                    let Some(transform) = rules.transform(&image) else { continue };
-                    document(&image, transform, format, key)
+                    match rules.transform(&image) {
+                        Some(transform) => document(&image, transform, format, key),
+                        None if *content == Content::Deferred => document(&image, &as_it_is, format, key),
+                        None => continue,
+                    }
                 }
                 _ => continue,
             };
@@ -125,7 +141,7 @@ fn soft<'a>(
 /// Whether it is an item, although the target may have no form for a value that a transform may change.
 fn has_values(content: &Content) -> bool {
     match content {
-        Content::Upsert(_) => true,
+        Content::Upsert(_) | Content::Deferred => true,
         Content::Delete => false,
         Content::Failed(failure) => matches!(
             failure.cause,

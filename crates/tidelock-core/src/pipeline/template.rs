@@ -82,6 +82,11 @@ impl Template {
         Ok(Self { text: text.to_owned(), outline: outline.collect(), literal: varies && !begins.contains('.'), pieces })
     }
 
+    /// As the file has it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What all its places have in common: `*` stands for every field.
     pub(crate) fn outline(&self) -> &str {
         &self.outline

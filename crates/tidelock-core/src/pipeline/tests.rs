@@ -121,12 +121,44 @@ routes:
 
 #[test]
 fn says_all_that_is_wrong() {
-    let problems = Pipeline::parse("version: 2\nroutes: [{from: '*'}, {from: a, to: ''}]").expect_err("invalid");
-    assert_eq!(problems.len(), 3, "{problems:?}");
-    let text = "version: 1\nroutes: [{from: a, to: '{x', where: .a =, shard_key: [b, b, '$c']}]";
-    let problems = Pipeline::parse(text).expect_err("invalid");
-    assert_eq!(problems.len(), 4, "{problems:?}");
-    assert!(problems[1].starts_with("routes[0].where: character 4"), "{problems:?}");
-    let unknown = Pipeline::parse("version: 1\nroutes: [{form: a}]").expect_err("invalid");
-    assert!(unknown[0].contains("form") && unknown[0].contains("line"), "{unknown:?}");
+    let problems = |text: &str| -> Vec<String> {
+        Pipeline::parse(text).expect_err("invalid").iter().map(ToString::to_string).collect()
+    };
+    let found = problems("version: 2\nroutes: [{from: '*'}, {from: a, to: ''}]");
+    assert_eq!(found.len(), 3, "{found:?}");
+    let found = problems("version: 1\nroutes: [{from: a, to: '{x', where: .a =, shard_key: [b, b, '$c']}]");
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found[1].starts_with("2:40: routes[0].where: expected `and`"), "{found:?}");
+    let found = problems("version: 1\nroutes: [{form: a}]");
+    assert_eq!(found, ["2:11: routes[0].form: a route has no such field; did you mean `from`?"]);
+}
+
+#[test]
+fn says_what_is_wrong_with_what_routes_do() {
+    for (routes, words) in [
+        ("{from: a, id: all}", "routes[0].id: `all` has no {field}"),
+        ("{from: a, routing: '{'}", "routes[0].routing: a `{` without its `}`"),
+        ("{from: a, ingest_pipeline: ''}", "routes[0].ingest_pipeline: must not be empty"),
+        ("{from: a, write: merge}", "routes[0].write: merge needs `preserve`"),
+        ("{from: a, preserve: [b]}", "routes[0].preserve: is for `write: merge` alone"),
+        ("{from: a, write: merge, preserve: [a.b]}", "routes[0].preserve[0]: `a.b` is no field at the top"),
+        ("{from: a, soft: {flag: b}}", "routes[0].soft: is for `deletes: soft` alone"),
+        ("{from: a, deletes: soft, soft: {flag: _id}}", "routes[0].soft.flag: `_id` is no field"),
+        ("{from: a, deletes: soft, soft: {flag: b, at: b}}", "routes[0].soft.at: `b` is the flag already"),
+        ("{from: a, long_id: cut}", "routes[0].long_id: expected `park` or `hash`"),
+        ("{from: a, also: [b]}", "routes[0].also[0]: there is no route with the name `b`"),
+        ("{name: b, from: a, also: [b]}", "routes[0].also[0]: a route cannot name itself"),
+        ("{from: a, also: [b, b]}, {name: b, to: x}", "routes[0].also[1]: `b` is there twice"),
+        (
+            "{from: a, also: [b]}, {name: b, to: x, also: [c]}, {name: c, to: y}",
+            "routes[0].also[0]: `b` has an `also` itself",
+        ),
+        ("{from: a, to: x, also: [b]}, {name: b, to: x}", "routes[0].also[0]: `b` leads to the same documents"),
+        ("{from: a, also: [b]}, {name: b}", "routes[1].to: is missing"),
+        ("{from: a}, {name: b, to: x}", "routes[1].from: is missing, and no `also` names the route"),
+        ("{from: a}, {name: b, from: a, to: x}", "leave `from` out if only `also` is to lead here"),
+    ] {
+        let found = Pipeline::parse(&format!("version: 1\nroutes: [{routes}]")).expect_err(routes);
+        assert!(found.len() == 1 && found[0].message().contains(words), "{routes}: {found:?}");
+    }
 }

@@ -3,11 +3,10 @@
 use super::order::Redriven;
 use crate::batch::{Batch, Delivery, Fate, Lane, Plan};
 use crate::cause::{Cause, Disposition, Failure};
-use crate::encode::Format;
 use crate::letter::{Held, History, Letter, letter, packs};
 use crate::pipeline::Pipeline;
 use crate::slow::{Source, foretell};
-use crate::source::EnvelopeError;
+use crate::source::Reader;
 use crate::target::{Call, Done, Store};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -46,7 +45,7 @@ pub struct Desk<'a, T, R> {
     /// Told after every load how far the run has come.
     pub watch: &'a dyn Fn(&Redriven),
     /// Reads an event of that source.
-    pub decode: fn(&[u8], Format) -> Result<Batch, EnvelopeError>,
+    pub reader: Reader,
 }
 
 /// A day: the longest that a change waits in a stream before it fails first. Its fence may be older by that.
@@ -178,8 +177,7 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
         }
         payload.push_str("]}");
         let format = self.target.format();
-        let mut batch = (self.decode)(payload.as_bytes(), format).map_err(|error| error.message)?;
-        self.pipeline.shape(payload.as_bytes(), &mut batch, format);
+        let batch = self.pipeline.decode(&self.reader, payload.as_bytes(), format).map_err(|error| error.message)?;
         let mut slots = Vec::with_capacity(ends.len());
         let mut from = 0;
         for end in ends {

@@ -12,7 +12,6 @@ use crate::letter::{Contents, Kind, Letter, LostBatch, read};
 use crate::pipeline::Pipeline;
 use crate::queue::{Bucket, Message, Names, Outbox, Queue, QueueFacts};
 use crate::slow::{Item, ReadResult, Source};
-use crate::source::dynamodb::decode;
 use crate::source::{Fetched, NoStreams, Streams};
 use crate::target::Call;
 use crate::testing::block_on;
@@ -204,7 +203,7 @@ impl Bench {
             patience: PATIENCE,
             clock: Instant::now,
             watch: &|_| {},
-            decode,
+            reader: crate::source::dynamodb::READER,
         };
         let outlets = Outlets {
             dead_letters: Some(&self.dead_letters),

@@ -9,7 +9,10 @@ pub(super) const TARGET_FORMS: &str =
     "opensearch+https://HOST[:PORT], opensearch+http://HOST[:PORT], mongodb://…, mongodb+srv://…, sqlite:PATH, stdout:";
 
 /// Where documents go. The value is never repeated in the message: it may hold a password.
-pub(super) fn target_address(text: &str) -> Result<TargetAddress, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn target_address(text: &str) -> Result<TargetAddress, String> {
     if is_mongodb(text) {
         return Ok(TargetAddress::MongoDb(Secret::new(text)));
     }

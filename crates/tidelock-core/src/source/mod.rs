@@ -3,10 +3,24 @@
 pub mod dynamodb;
 pub mod mongodb;
 
+use crate::batch::Batch;
 use crate::cause::Failure;
+use crate::encode::Format;
 use crate::letter::LostBatch;
 use std::fmt;
 use std::time::Instant;
+
+/// Reads an event, writing documents in a format.
+pub type Decode = fn(&[u8], Format) -> Result<Batch, EnvelopeError>;
+
+/// How a source's events are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    /// With a document for every item.
+    pub decode: Decode,
+    /// Without: they are [made later](crate::batch::Content::Deferred).
+    pub decode_deferred: Decode,
+}
 
 /// The payload is not an event of this source at all: nothing in it can be told apart, so the invocation fails whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,8 +14,12 @@ pub(crate) enum From {
     EpochMilliseconds,
     /// Microseconds since 1970; what is below a millisecond must be zero.
     EpochMicroseconds,
-    /// RFC 3339, such as `2020-04-29T13:22:08Z`.
+    /// RFC 3339, such as `2020-04-29T13:22:08Z` or `2020-04-29T15:22:08+02:00`.
     Rfc3339,
+    /// Text that is binary in base64.
+    Base64,
+    /// Text that is binary in hexadecimal digits.
+    Hex,
 }
 
 /// What it becomes.
@@ -27,7 +31,8 @@ pub(crate) enum To {
     EpochSeconds,
     EpochMilliseconds,
     EpochMicroseconds,
-    /// A number as text, every digit of it; also booleans.
+    /// A number as text, every digit of it; also booleans and dates.
+    #[serde(alias = "exact_text", alias = "exact-text")]
     Text,
     /// A text as number.
     Number,
@@ -35,6 +40,10 @@ pub(crate) enum To {
     Double,
     /// An integer of 64 bits.
     Long,
+    /// A number times a power of ten, `scale`, as an integer of 64 bits: cents of euros.
+    Scaled,
+    /// Binary of text in base64 or hexadecimal digits.
+    Binary,
     /// Base64 text of binary.
     Base64,
     /// Hexadecimal text of binary.
@@ -50,7 +59,7 @@ pub(crate) type Wrong = String;
 ///
 /// # Errors
 /// When it has no exact form, or is of the wrong type.
-pub(crate) fn convert(value: &Value, from: Option<From>, to: To) -> Result<Value, Wrong> {
+pub(crate) fn convert(value: &Value, from: Option<From>, to: To, scale: u8) -> Result<Value, Wrong> {
     match to {
         To::Date | To::EpochSeconds | To::EpochMilliseconds | To::EpochMicroseconds => {
             let milliseconds = milliseconds(value, from)?;
@@ -71,7 +80,17 @@ pub(crate) fn convert(value: &Value, from: Option<From>, to: To) -> Result<Value
             Value::Date(milliseconds) => Ok(Value::Text(crate::letter::timestamp(*milliseconds))),
             other => Err(format!("{other} has no text")),
         },
-        To::Number | To::Double | To::Long => {
+        To::Binary => match (value, from) {
+            (Value::Binary(bytes), _) => Ok(Value::Binary(bytes.clone())),
+            (Value::Text(text), Some(From::Hex)) => hex_bytes(text)
+                .map(Value::Binary)
+                .ok_or_else(|| format!("`{text}` has other than pairs of hexadecimal digits")),
+            (Value::Text(text), _) => crate::encode::base64_bytes(text.as_bytes())
+                .map(Value::Binary)
+                .ok_or_else(|| format!("`{text}` is not base64")),
+            (other, _) => Err(format!("{other} is neither binary nor text")),
+        },
+        To::Number | To::Double | To::Long | To::Scaled => {
             let text = match value {
                 Value::Number(text) | Value::Text(text) => text.trim(),
                 Value::Boolean(value) => return Ok(Value::Number(u8::from(*value).to_string())),
@@ -85,6 +104,12 @@ pub(crate) fn convert(value: &Value, from: Option<From>, to: To) -> Result<Value
                     .parse::<i64>()
                     .map(|integer| Value::Number(integer.to_string()))
                     .map_err(|_| format!("`{text}` is no integer of 64 bits")),
+                To::Scaled => {
+                    let exponent = number.exponent + i32::from(scale);
+                    let plain = String::from_utf8(Number { exponent, ..number }.plain()).unwrap_or_default();
+                    let integer = plain.parse::<i64>().map(|integer| Value::Number(integer.to_string()));
+                    integer.map_err(|_| format!("`{text}` times 10^{scale} is no integer of 64 bits"))
+                }
                 _ => double(text, &number),
             }
         }
@@ -120,18 +145,20 @@ fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
     let (text, from) = match (value, from) {
         (Value::Date(milliseconds), None) => return Ok(*milliseconds),
         (Value::Text(text), None | Some(From::Rfc3339)) => {
-            return crate::letter::parse_timestamp(text)
-                .ok_or_else(|| format!("`{text}` is no time of RFC 3339 in UTC, with milliseconds at most"));
+            return rfc3339(text).ok_or_else(|| format!("`{text}` is no time of RFC 3339 with milliseconds at most"));
         }
         (Value::Number(_), None) => return Err("a number is a time only when `from` says which".to_owned()),
-        (Value::Number(text) | Value::Text(text), Some(from)) if from != From::Rfc3339 => (text, from),
+        (
+            Value::Number(text) | Value::Text(text),
+            Some(from @ (From::EpochSeconds | From::EpochMilliseconds | From::EpochMicroseconds)),
+        ) => (text, from),
         (other, _) => return Err(format!("{other} is no time")),
     };
     let mut number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
     number.exponent += match from {
         From::EpochSeconds => 3,
         From::EpochMicroseconds => -3,
-        From::EpochMilliseconds | From::Rfc3339 => 0,
+        From::EpochMilliseconds | From::Rfc3339 | From::Base64 | From::Hex => 0,
     };
     let plain = String::from_utf8(number.plain()).unwrap_or_default();
     let milliseconds =
@@ -141,6 +168,45 @@ fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
         .contains(&milliseconds)
         .then_some(milliseconds)
         .ok_or_else(|| format!("`{text}` is not in the years 0 to 9999"))
+}
+
+/// Milliseconds since 1970 of a time with or without an offset; what is finer than a millisecond, or no day of the calendar, is none.
+fn rfc3339(text: &str) -> Option<i64> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok())?;
+    let (date, time) = text.split_once(['T', 't', ' '])?;
+    let (time, offset_minutes) = match time.strip_suffix(['Z', 'z']) {
+        Some(time) => (time, 0),
+        None => {
+            let at = time.rfind(['+', '-'])?;
+            let (time, offset) = time.split_at(at);
+            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+            let minutes = digits(hours).filter(|hours| *hours < 24)? * 60 + digits(minutes).filter(|m| *m < 60)?;
+            (time, if offset.starts_with('-') { -minutes } else { minutes })
+        }
+    };
+    let (whole, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (milliseconds, finer) = fraction.split_at(fraction.len().min(3));
+    if finer.bytes().any(|byte| byte != b'0') {
+        return None;
+    }
+    let utc = format!("{date}T{whole}.{milliseconds:0<3}Z");
+    let parsed = crate::letter::parse_timestamp(&utc)?;
+    // A day that the calendar does not have would come back as another one. A leap second is none that milliseconds can tell.
+    (crate::letter::timestamp(parsed) == utc).then(|| parsed - offset_minutes * 60_000)
+}
+
+fn hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
 }
 
 /// `number / 10^places`, exactly.
@@ -165,7 +231,7 @@ mod tests {
 
     #[test]
     fn times_are_exact_or_refused() {
-        let date = |value: &Value, from| convert(value, from, To::Date);
+        let date = |value: &Value, from| convert(value, from, To::Date, 0);
         assert_eq!(date(&number("1588166528"), Some(From::EpochSeconds)), Ok(Value::Date(1_588_166_528_000)));
         assert_eq!(date(&number("1588166528.25"), Some(From::EpochSeconds)), Ok(Value::Date(1_588_166_528_250)));
         assert_eq!(date(&number("-1"), Some(From::EpochSeconds)), Ok(Value::Date(-1_000)));
@@ -186,16 +252,16 @@ mod tests {
         ] {
             assert!(date(&value, from).is_err(), "{value:?}");
         }
-        assert_eq!(convert(&Value::Date(1_250), None, To::EpochSeconds), Ok(number("1.25")));
+        assert_eq!(convert(&Value::Date(1_250), None, To::EpochSeconds, 0), Ok(number("1.25")));
     }
 
     #[test]
     fn numbers_keep_their_digits_or_are_refused() {
         let digits = "12345678901234567890123456789012345678";
-        assert_eq!(convert(&number(digits), None, To::Text), Ok(Value::Text(digits.to_owned())));
-        assert_eq!(convert(&Value::Text("1.50".to_owned()), None, To::Number), Ok(number("1.5")));
-        assert_eq!(convert(&number("0.1"), None, To::Double), Ok(Value::Double(0.1)));
-        assert_eq!(convert(&number("9223372036854775807"), None, To::Long), Ok(number("9223372036854775807")));
+        assert_eq!(convert(&number(digits), None, To::Text, 0), Ok(Value::Text(digits.to_owned())));
+        assert_eq!(convert(&Value::Text("1.50".to_owned()), None, To::Number, 0), Ok(number("1.5")));
+        assert_eq!(convert(&number("0.1"), None, To::Double, 0), Ok(Value::Double(0.1)));
+        assert_eq!(convert(&number("9223372036854775807"), None, To::Long, 0), Ok(number("9223372036854775807")));
         for (value, to) in [
             (number(digits), To::Double),
             (number("9223372036854775808"), To::Long),
@@ -203,7 +269,48 @@ mod tests {
             (Value::Text("five".to_owned()), To::Number),
             (Value::Null, To::Text),
         ] {
-            assert!(convert(&value, None, to).is_err(), "{value:?} {to:?}");
+            assert!(convert(&value, None, to, 0).is_err(), "{value:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn times_with_offsets_are_told_exactly() {
+        let date = |text: &str| convert(&Value::Text(text.to_owned()), Some(From::Rfc3339), To::Date, 0);
+        for text in [
+            "2020-04-29T13:22:08Z",
+            "2020-04-29t13:22:08.000000z",
+            "2020-04-29 15:22:08+02:00",
+            "2020-04-28T21:52:08.0-15:30",
+        ] {
+            assert_eq!(date(text), Ok(Value::Date(1_588_166_528_000)), "{text}");
+        }
+        for text in [
+            "2020-04-29T13:22:08",
+            "2020-04-29",
+            "2020-02-30T00:00:00Z",
+            "2020-04-29T13:22:08.0001Z",
+            "2020-04-29T13:22:08.Z",
+            "2020-04-29T13:22:60Z",
+            "2020-04-29T13:22:08+2:0x",
+            "2020-04-29T13:22:08+24:00",
+            "",
+        ] {
+            assert!(date(text).is_err(), "{text}: {:?}", date(text));
+        }
+    }
+
+    #[test]
+    fn scaled_numbers_and_encoded_binary_are_exact_or_refused() {
+        let scaled = |text: &str, scale| convert(&number(text), None, To::Scaled, scale);
+        assert_eq!(scaled("12.34", 2), Ok(number("1234")));
+        assert_eq!(scaled("-0.5", 1), Ok(number("-5")));
+        assert_eq!(scaled("0", 3), Ok(number("0")));
+        assert!(scaled("12.345", 2).is_err() && scaled("9223372036854775807", 1).is_err());
+        let binary = |text: &str, from| convert(&Value::Text(text.to_owned()), from, To::Binary, 0);
+        assert_eq!(binary("AP8=", None), Ok(Value::Binary(vec![0, 255])));
+        assert_eq!(binary("00fF", Some(From::Hex)), Ok(Value::Binary(vec![0, 255])));
+        for (text, from) in [("AP8", None), ("0", Some(From::Hex)), ("zz", Some(From::Hex))] {
+            assert!(binary(text, from).is_err(), "{text}");
         }
     }
 }

@@ -6,23 +6,35 @@
 //!   - convert: {field: created_at, from: epoch_seconds, to: date}
 //!   - rename: {Name: name}
 //!   - drop: [password]
+//!   - set: {full_name: '.first + " " + .last'}
 //! ```
 //!
 //! Steps are carried out in order. They are known when the function starts, and so are the fields at the top of an item that they
 //! name: all others go straight from the source's text into the document, as without a transform.
 
+mod check;
 mod convert;
+mod literal;
 mod path;
+mod raw;
+mod set;
 mod step;
 mod trace;
 mod value;
 
 use crate::cause::Cause;
 use crate::encode::{Fault, Sink, Written};
+use crate::pipeline::Problems;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use step::Step;
 
-pub(crate) use step::{Fields, Otherwise, RawStep};
+pub(crate) use convert::{From, To, convert};
+pub(crate) use literal::EXACT;
+pub(crate) use path::{Part, Path};
+pub(crate) use raw::RawStep;
+pub(crate) use step::{Fields, Otherwise};
 pub use trace::Traced;
 pub(crate) use value::Value;
 
@@ -34,6 +46,18 @@ pub struct Transform {
     names: Option<BTreeSet<String>>,
     /// Some step keeps only what it names.
     keeps: bool,
+    /// What values are hashed with.
+    key: Option<HashKey>,
+}
+
+/// The key of `hash` steps.
+#[derive(Clone, PartialEq, Eq)]
+struct HashKey(Arc<[u8]>);
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// What becomes of a field at the top.
@@ -50,36 +74,47 @@ pub(crate) enum Touch {
 /// One that leaves items as they are.
 impl Default for Transform {
     fn default() -> Self {
-        Self { steps: Vec::new(), names: Some(BTreeSet::new()), keeps: false }
+        Self { steps: Vec::new(), names: Some(BTreeSet::new()), keeps: false, key: None }
     }
 }
 
 impl Transform {
-    /// Checks steps as they are written.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them, each with the number of its step.
+    /// Checks the steps as they are written, with nothing in the place of those that cannot be used; `list` is their path in the
+    /// file. Everything that is wrong with them is told; `None` where not all of them can be used.
     pub(crate) fn read(
-        steps: Vec<RawStep>,
+        steps: Vec<Option<RawStep>>,
         missing: Option<Otherwise>,
         wrong: Option<Otherwise>,
-    ) -> Result<Self, Vec<String>> {
+        list: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Self> {
         let (missing, wrong) = (missing.unwrap_or(Otherwise::Skip), wrong.unwrap_or(Otherwise::Park));
-        let mut problems = Vec::new();
-        let mut read = Vec::new();
-        for (index, step) in steps.into_iter().enumerate() {
-            match step.read(missing, wrong) {
-                Ok(step) => read.push(step),
-                Err(problem) => problems.push(format!("transform[{index}]: {problem}")),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let names = read.iter().map(Step::names).collect::<Option<Vec<_>>>();
+        let read = steps.into_iter().enumerate().map(|(index, step)| {
+            let step = step?.read(missing, wrong);
+            // Words that begin with a path, as `convert.field: …`, speak of that part of the step.
+            step.map_err(|words| match words.split_once(": ").filter(|(path, _)| !path.contains([' ', '`'])) {
+                Some((path, words)) => problems.wrong(format!("{list}[{index}].{path}"), words),
+                None => problems.wrong(format!("{list}[{index}]"), words),
+            })
+            .ok()
+        });
+        let read: Vec<Option<Step>> = read.collect();
+        check::check(&read, list, problems);
+        let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
+        let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
         let names = names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
-        let keeps = read.iter().any(|step| matches!(step, Step::Keep(_)));
-        Ok(Self { steps: read, names, keeps })
+        let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
+        Some(Self { steps, names, keeps, key: None })
+    }
+
+    /// Whether a step hashes values.
+    pub(crate) fn hashes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Hash { .. }))
+    }
+
+    /// Hashes with this key.
+    pub(crate) fn set_hash_key(&mut self, key: &[u8]) {
+        self.key = Some(HashKey(key.into()));
     }
 
     /// What becomes of a field at the top of an item.
@@ -100,9 +135,10 @@ impl Transform {
     ///
     /// # Errors
     /// When the record is to be parked: with the step's number, the path, the kind of value and the rule.
-    pub(crate) fn run(&self, fields: &mut Fields, hash: &dyn Fn(&Value) -> Option<String>) -> Written {
+    pub(crate) fn run(&self, fields: &mut Fields) -> Written {
+        let key = self.key.as_ref().map(|key| &*key.0);
         for (index, step) in self.steps.iter().enumerate() {
-            step.apply(fields, hash).map_err(|wrong| {
+            step.apply(fields, key).map_err(|wrong| {
                 let detail = format!("transform[{index}] ({}), field `{}`: {}", step.name(), wrong.path, wrong.words);
                 Fault::new(Cause::TransformFailed, detail)
             })?;

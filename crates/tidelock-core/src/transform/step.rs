@@ -1,10 +1,13 @@
-//! Steps as a pipeline's file has them, and what each does with the fields of an item.
+//! Steps, and what each does with the fields of an item.
 
 use super::convert::{From, To, convert};
 use super::path::{Part, Path, visit};
+use super::set::Set;
 use super::value::Value;
+use crate::json::canonical_text;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use sha2::Sha256;
 
 /// What is done where a field is missing, or not of the type that a step needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -18,102 +21,6 @@ pub(crate) enum Otherwise {
     Park,
 }
 
-/// A step as it is written: exactly one of the first is there.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawStep {
-    default: Option<BTreeMap<String, serde_json::Value>>,
-    convert: Option<RawConvert>,
-    rename: Option<BTreeMap<String, String>>,
-    copy: Option<BTreeMap<String, String>>,
-    keep: Option<Vec<String>>,
-    drop: Option<Vec<String>>,
-    flatten: Option<RawFlatten>,
-    nest: Option<RawNest>,
-    split: Option<RawSplit>,
-    join: Option<RawJoin>,
-    mask: Option<RawMask>,
-    hash: Option<RawHash>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConvert {
-    field: OneOrMany,
-    from: Option<From>,
-    to: To,
-    #[serde(default)]
-    default: serde_json::Value,
-    on_missing: Option<Otherwise>,
-    on_wrong_type: Option<Otherwise>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn texts(&self) -> &[String] {
-        match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFlatten {
-    field: String,
-    separator: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawNest {
-    fields: Vec<String>,
-    into: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSplit {
-    field: String,
-    separator: String,
-    to: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawJoin {
-    fields: Vec<String>,
-    separator: String,
-    to: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMask {
-    field: OneOrMany,
-    #[serde(default)]
-    keep_last: usize,
-    #[serde(default = "star")]
-    with: String,
-}
-
-fn star() -> String {
-    "*".to_owned()
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHash {
-    field: OneOrMany,
-}
-
 /// The fields at the top of an item that some step names, in the item's order; behind them what steps have added.
 pub(crate) type Fields = Vec<(String, Value)>;
 
@@ -121,124 +28,57 @@ pub(crate) type Fields = Vec<(String, Value)>;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     Default(Vec<(Path, Value)>),
-    Convert { fields: Vec<Path>, from: Option<From>, to: To, default: Value, missing: Otherwise, wrong: Otherwise },
-    Move { pairs: Vec<(Path, Path)>, copy: bool },
+    Convert {
+        fields: Vec<Path>,
+        from: Option<From>,
+        to: To,
+        scale: u8,
+        default: Value,
+        missing: Otherwise,
+        wrong: Otherwise,
+    },
+    Move {
+        pairs: Vec<(Path, Path)>,
+        copy: bool,
+    },
     Keep(Vec<Path>),
     Drop(Vec<Path>),
-    Flatten { field: Path, separator: String },
-    Nest { fields: Vec<Path>, into: Path },
-    Split { field: Path, separator: String, to: Path, wrong: Otherwise },
-    Join { fields: Vec<Path>, separator: String, to: Path, wrong: Otherwise },
-    Mask { fields: Vec<Path>, keep_last: usize, with: String, wrong: Otherwise },
-    Hash { fields: Vec<Path> },
+    Flatten {
+        field: Path,
+        separator: String,
+    },
+    Nest {
+        fields: Vec<Path>,
+        into: Path,
+    },
+    Split {
+        field: Path,
+        separator: String,
+        to: Path,
+        wrong: Otherwise,
+    },
+    Join {
+        fields: Vec<Path>,
+        separator: String,
+        to: Path,
+        wrong: Otherwise,
+    },
+    Mask {
+        fields: Vec<Path>,
+        keep_last: usize,
+        with: String,
+        wrong: Otherwise,
+    },
+    Hash {
+        fields: Vec<Path>,
+    },
+    Set(Set),
 }
 
 /// What is wrong with a value: path and words.
 pub(crate) struct Wrong {
     pub(crate) path: String,
     pub(crate) words: String,
-}
-
-impl RawStep {
-    /// Checks the step.
-    ///
-    /// # Errors
-    /// What is wrong with it, with its field.
-    pub(crate) fn read(self, missing: Otherwise, wrong: Otherwise) -> Result<Step, String> {
-        let path = |field: &str, text: &str| Path::parse(text).map_err(|problem| format!("{field}: {problem}"));
-        let paths =
-            |field: &str, texts: &[String]| texts.iter().map(|text| path(field, text)).collect::<Result<Vec<_>, _>>();
-        let pairs = |field: &str, pairs: &BTreeMap<String, String>| {
-            let pairs = pairs.iter().map(|(from, to)| Ok((path(field, from)?, path(field, to)?)));
-            let pairs = pairs.collect::<Result<Vec<(Path, Path)>, String>>()?;
-            match pairs.iter().find(|(from, to)| from.is_many() || to.is_many()) {
-                Some((from, to)) => {
-                    Err(format!("{field}: `{from}` to `{to}`: `[]` names many places, where one is needed"))
-                }
-                None => Ok(pairs),
-            }
-        };
-        let mut steps: Vec<Result<Step, String>> = Vec::new();
-        if let Some(defaults) = &self.default {
-            let defaults = defaults.iter().map(|(name, value)| Ok((path("default", name)?, Value::literal(value))));
-            steps.push(defaults.collect::<Result<_, String>>().map(Step::Default));
-        }
-        if let Some(raw) = &self.convert {
-            steps.push(paths("convert.field", raw.field.texts()).map(|fields| Step::Convert {
-                fields,
-                from: raw.from,
-                to: raw.to,
-                default: Value::literal(&raw.default),
-                missing: raw.on_missing.unwrap_or(missing),
-                wrong: raw.on_wrong_type.unwrap_or(wrong),
-            }));
-        }
-        if let Some(renamed) = &self.rename {
-            steps.push(pairs("rename", renamed).map(|pairs| Step::Move { pairs, copy: false }));
-        }
-        if let Some(copied) = &self.copy {
-            steps.push(pairs("copy", copied).and_then(acyclic).map(|pairs| Step::Move { pairs, copy: true }));
-        }
-        if let Some(kept) = &self.keep {
-            steps.push(paths("keep", kept).map(Step::Keep));
-        }
-        if let Some(dropped) = &self.drop {
-            steps.push(paths("drop", dropped).map(Step::Drop));
-        }
-        if let Some(RawFlatten { field, separator }) = &self.flatten {
-            let separator = separator.clone().unwrap_or_else(|| "_".to_owned());
-            steps.push(path("flatten.field", field).map(|field| Step::Flatten { field, separator }));
-        }
-        if let Some(RawNest { fields, into }) = &self.nest {
-            let fields = paths("nest.fields", fields);
-            steps.push(fields.and_then(|fields| Ok(Step::Nest { fields, into: path("nest.into", into)? })));
-        }
-        if let Some(RawSplit { field, separator, to }) = &self.split {
-            let to = path("split.to", to.as_ref().unwrap_or(field));
-            let separator = separator.clone();
-            steps.push(to.and_then(|to| Ok(Step::Split { field: path("split.field", field)?, separator, to, wrong })));
-        }
-        if let Some(RawJoin { fields, separator, to }) = &self.join {
-            let (fields, separator) = (paths("join.fields", fields), separator.clone());
-            steps.push(fields.and_then(|fields| Ok(Step::Join { fields, separator, to: path("join.to", to)?, wrong })));
-        }
-        if let Some(RawMask { field, keep_last, with }) = &self.mask {
-            let (keep_last, with) = (*keep_last, with.clone());
-            steps.push(paths("mask.field", field.texts()).map(|fields| Step::Mask { fields, keep_last, with, wrong }));
-        }
-        if let Some(RawHash { field }) = &self.hash {
-            steps.push(paths("hash.field", field.texts()).map(|fields| Step::Hash { fields }));
-        }
-        match steps.len() {
-            1 => steps.pop().unwrap_or_else(|| Err(String::new())),
-            0 => Err(
-                "a step has one of default, convert, rename, copy, keep, drop, flatten, nest, split, join, mask, hash"
-                    .to_owned(),
-            ),
-            _ => Err("a step does one thing: begin the next with a `-`".to_owned()),
-        }
-    }
-}
-
-/// Refuses to copy a field into itself, over others or below itself.
-fn acyclic(pairs: Vec<(Path, Path)>) -> Result<Vec<(Path, Path)>, String> {
-    let below = |outer: &Path, inner: &Path| outer.top == inner.top && inner.rest.starts_with(&outer.rest);
-    for (from, to) in &pairs {
-        let mut reached = vec![to];
-        let mut at = 0;
-        while let Some(place) = reached.get(at).copied() {
-            if below(place, from) || below(from, place) {
-                return Err(format!("copy: `{from}` would be copied into itself"));
-            }
-            for (next, end) in &pairs {
-                if below(next, place) && !reached.contains(&end) {
-                    reached.push(end);
-                }
-            }
-            at += 1;
-        }
-    }
-    Ok(pairs)
 }
 
 fn visit_path<E>(
@@ -285,7 +125,7 @@ fn get(fields: &mut Fields, path: &Path) -> Option<Value> {
 }
 
 /// Puts a value at a path of names; maps on the way are made where nothing is.
-fn put(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
+pub(super) fn put(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
     fn below(place: &mut Value, rest: &[Part], value: Value) -> Result<(), String> {
         let Some((first, rest)) = rest.split_first() else {
             *place = value;
@@ -374,6 +214,7 @@ impl Step {
             Self::Nest { fields, into } => tops(fields.iter().chain([into])),
             Self::Split { field, to, .. } => tops([field, to]),
             Self::Join { fields, to, .. } => tops(fields.iter().chain([to])),
+            Self::Set(set) => return set.names(),
         })
     }
 
@@ -392,6 +233,7 @@ impl Step {
             Self::Join { .. } => "join",
             Self::Mask { .. } => "mask",
             Self::Hash { .. } => "hash",
+            Self::Set(_) => "set",
         }
     }
 
@@ -399,7 +241,7 @@ impl Step {
     ///
     /// # Errors
     /// When a field is missing or of the wrong type and the record is to be parked for it.
-    pub(crate) fn apply(&self, fields: &mut Fields, hash: &dyn Fn(&Value) -> Option<String>) -> Result<(), Wrong> {
+    pub(crate) fn apply(&self, fields: &mut Fields, key: Option<&[u8]>) -> Result<(), Wrong> {
         let refused = |path: &Path, words: String| Wrong { path: path.to_string(), words };
         match self {
             Self::Default(defaults) => {
@@ -409,17 +251,18 @@ impl Step {
                     }
                 }
             }
-            Self::Convert { fields: paths, from, to, default, missing, wrong } => {
+            Self::Convert { fields: paths, from, to, scale, default, missing, wrong } => {
                 for path in paths {
-                    let found = visit_path(fields, path, &mut |value| match convert(&value.opened(), *from, *to) {
-                        Ok(converted) => {
-                            *value = converted;
-                            Ok(())
-                        }
-                        // What is not there in other systems is null here.
-                        Err(_) if value.opened() == Value::Null => Ok(()),
-                        Err(words) => otherwise(*wrong, value, default, words),
-                    });
+                    let found =
+                        visit_path(fields, path, &mut |value| match convert(&value.opened(), *from, *to, *scale) {
+                            Ok(converted) => {
+                                *value = converted;
+                                Ok(())
+                            }
+                            // What is not there in other systems is null here.
+                            Err(_) if value.opened() == Value::Null => Ok(()),
+                            Err(words) => otherwise(*wrong, value, default, words),
+                        });
                     if found.map_err(|words| refused(path, words))? == 0 && !path.is_many() {
                         absent(fields, path, *missing, default)?;
                     }
@@ -510,15 +353,15 @@ impl Step {
                     .map_err(|words| refused(path, words))?;
                 }
             }
+            Self::Set(set) => set.apply(fields)?,
             Self::Hash { fields: paths } => {
                 for path in paths {
-                    visit_path(fields, path, &mut |value| match hash(&value.opened()) {
-                        Some(hash) => {
-                            *value = Value::Text(hash);
-                            Ok(())
+                    visit_path(fields, path, &mut |value| {
+                        value.open();
+                        if *value != Value::Null {
+                            *value = Value::Text(hashed(value, key)?);
                         }
-                        None if value.opened() == Value::Null => Ok(()),
-                        None => Err(format!("{value} cannot be hashed: only text, number, boolean and binary can")),
+                        Ok(())
                     })
                     .map_err(|words| refused(path, words))?;
                 }
@@ -526,6 +369,22 @@ impl Step {
         }
         Ok(())
     }
+}
+
+/// HMAC-SHA256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) of a value's text or bytes, in hexadecimal digits.
+fn hashed(value: &Value, key: Option<&[u8]>) -> Result<String, String> {
+    let bytes = match value {
+        Value::Text(text) => text.as_bytes().into(),
+        // Equal numbers have equal hashes.
+        Value::Number(text) => canonical_text(text.as_bytes()).ok_or("the number is out of range")?.as_bytes().to_vec(),
+        Value::Boolean(value) => value.to_string().into_bytes(),
+        Value::Binary(bytes) => bytes.clone(),
+        other => return Err(format!("{other} cannot be hashed: only text, number, boolean and binary can")),
+    };
+    let key = key.ok_or("there is no key: set TIDELOCK_HASH_SECRET")?;
+    let mut hash = Hmac::<Sha256>::new_from_slice(key).map_err(|error| error.to_string())?;
+    hash.update(&bytes);
+    Ok(hash.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn otherwise(policy: Otherwise, value: &mut Value, default: &Value, words: String) -> Result<(), String> {

@@ -2,12 +2,18 @@
 
 use super::*;
 use crate::encode::{Format, JsonSink};
+use crate::image::{Image, Notation};
+use crate::pipeline::{Pipeline, Problem};
 use crate::source::dynamodb::transformed;
 use serde_json::{Value as Json, json};
 
 fn transform(steps: &Json) -> Result<Transform, Vec<String>> {
-    let steps: Vec<RawStep> = serde_json::from_value(steps.clone()).map_err(|error| vec![error.to_string()])?;
-    Transform::read(steps, None, None)
+    let text = json!({"version": 1, "routes": [{"from": "t", "transform": steps}]}).to_string();
+    let problems = |problems: Vec<Problem>| {
+        problems.iter().map(|problem| problem.message().replace("routes[0].", "")).collect::<Vec<_>>()
+    };
+    let pipeline = Pipeline::parse(&text).map_err(problems)?;
+    Ok(pipeline.rules("t", 0).transform(&Image { notation: Notation::DynamoDb, bytes: b"{}" }).expect("steps").clone())
 }
 
 /// The document that the steps make of an item.
@@ -105,7 +111,7 @@ fn steps_that_make_no_sense_are_refused_at_once() {
     ]);
     let problems = transform(&steps).expect_err("problems");
     assert_eq!(problems.len(), 5, "{problems:?}");
-    assert!(problems[0].starts_with("transform[0]: convert.field: `a[`"), "{problems:?}");
+    assert!(problems[0].starts_with("transform[0].convert.field: `a[`"), "{problems:?}");
     assert!(transform(&json!([{"convrt": {}}])).expect_err("unknown")[0].contains("convrt"));
 }
 
@@ -118,4 +124,80 @@ fn numbers_and_untouched_fields_keep_every_digit() {
         transformed(item.as_bytes(), &transform, Format::Json, false, JsonSink::default()).expect("a document");
     let text = String::from_utf8(document).expect("UTF-8");
     assert_eq!(text, format!(r#"{{"c":{digits},"d":"\u00fc\n","b":{digits}"#));
+}
+
+#[test]
+fn set_makes_fields_of_the_item_as_it_was() {
+    let item = json!({
+        "first": {"S": "Ada"}, "last": {"S": "Lovelace"}, "n": {"N": "12345678901234567890123456789012345678"},
+        "address": {"M": {"zip": {"N": "1010"}}}, "other": {"S": "x"},
+    });
+    let set = json!([{"set": {
+        "full": ".first + \" \" + .last", "address.zip": ".address.zip | tostring", "first": ".last", "last": ".first", "n": ".n + 1",
+        "gone": ".nothing | select(. != null)",
+    }}]);
+    let expected = json!({
+        "first": "Lovelace", "last": "Ada", "n": 12345678901234567890123456789012345679_f64, "address": {"zip": "1010"},
+        "other": "x", "full": "Ada Lovelace",
+    });
+    assert_eq!(made(set.clone(), item.clone()), Ok(expected));
+    // What it does not name goes straight into the document.
+    let names = |steps: &Json| transform(steps).expect("steps").touch("other");
+    assert_eq!(names(&set), Touch::Untouched);
+    assert_eq!(names(&json!([{"set": {"all": ". | tojson"}}])), Touch::Touched);
+}
+
+#[test]
+fn set_parks_what_an_expression_cannot_do() {
+    let item = json!({"a": {"S": "x"}});
+    let told = made(json!([{"drop": ["b"]}, {"set": {"c.d": ".a + 1"}}]), item.clone()).expect_err("parked");
+    assert!(told.contains("transform[1] (set), field `c.d`: a text and a number cannot be added"), "{told}");
+    let told = made(json!([{"set": {"a.b": "1"}}]), item.clone()).expect_err("parked");
+    assert!(told.contains("field `a.b`: a text stands where a map is needed"), "{told}");
+    let with = |missing| {
+        let route = json!({"from": "t", "on_missing": missing, "transform": [{"set": {"c": "empty"}}]});
+        let pipeline = Pipeline::parse(&json!({"version": 1, "routes": [route]}).to_string()).expect("a pipeline");
+        let rules = pipeline.rules("t", 0);
+        let transform = rules.transform(&Image { notation: Notation::DynamoDb, bytes: b"{}" }).expect("steps");
+        let text = item.to_string();
+        transformed(text.as_bytes(), transform, Format::Json, false, JsonSink::default())
+            .map(|document| String::from_utf8(document).expect("UTF-8"))
+            .map_err(|failure| failure.to_string())
+    };
+    assert_eq!(with("skip").as_deref(), Ok(r#"{"a":"x""#));
+    assert_eq!(with("default").as_deref(), Ok(r#"{"a":"x","c":null"#));
+    assert!(with("park").expect_err("parked").contains("field `c`: the expression gives nothing"));
+    let problems = transform(&json!([{"set": {"a": ".b |"}}, {"set": {"a[]": "1"}}, {"set": {"b": "lenght"}}]))
+        .expect_err("problems");
+    assert!(problems[0].starts_with("transform[0].set.a: expected a path"), "{problems:?}");
+    assert!(problems[1].contains("many places"), "{problems:?}");
+    assert!(problems[2].contains("is `length` meant"), "{problems:?}");
+}
+
+#[test]
+fn hashes_are_keyed_and_told_from_nothing() {
+    let item = json!({"a": {"S": "what do ya want for nothing?"}, "n": {"N": "1.0"}, "m": {"N": "1"}, "z": {"NULL": true}, "l": {"L": []}});
+    let mut transform = transform(&json!([{"hash": {"field": ["a", "n", "m", "z", "no"]}}])).expect("steps");
+    let run = |transform: &Transform| {
+        let text = item.to_string();
+        let made = transformed(text.as_bytes(), transform, Format::Json, false, JsonSink::default());
+        made.map(|mut made| {
+            made.push(b'}');
+            serde_json::from_slice::<Json>(&made).expect("JSON")
+        })
+    };
+    let told = run(&transform).expect_err("no key").to_string();
+    assert!(told.contains("transform[0] (hash), field `a`: there is no key: set TIDELOCK_HASH_SECRET"), "{told}");
+    transform.set_hash_key(b"Jefe");
+    let made = run(&transform).expect("a document");
+    // RFC 4231, test case 2.
+    assert_eq!(made["a"], "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    assert_eq!((&made["n"], &made["z"], &made["l"]), (&made["m"], &Json::Null, &json!([])));
+    assert!(!format!("{transform:?}").contains("Jefe"));
+    let told = made_with_list();
+    assert!(told.contains("a list cannot be hashed"), "{told}");
+}
+
+fn made_with_list() -> String {
+    made(json!([{"hash": {"field": "l"}}]), json!({"l": {"L": []}})).expect_err("parked")
 }

@@ -6,8 +6,9 @@ use crate::json::{Cursor, RawStr, is_number, unescape, write_string};
 use std::fmt;
 
 /// A value of an item. Numbers keep every digit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Value {
+    #[default]
     Null,
     Boolean(bool),
     /// As the source writes it, in JSON's grammar.
@@ -128,20 +129,6 @@ impl Value {
         let mut value = self.clone();
         value.open();
         value
-    }
-
-    /// What a pipeline's file says: JSON or YAML.
-    pub(crate) fn literal(value: &serde_json::Value) -> Self {
-        match value {
-            serde_json::Value::Null => Self::Null,
-            serde_json::Value::Bool(value) => Self::Boolean(*value),
-            serde_json::Value::Number(number) => Self::Number(number.to_string()),
-            serde_json::Value::String(text) => Self::Text(text.clone()),
-            serde_json::Value::Array(items) => Self::List(items.iter().map(Self::literal).collect()),
-            serde_json::Value::Object(members) => {
-                Self::Map(members.iter().map(|(name, value)| (name.clone(), Self::literal(value))).collect())
-            }
-        }
     }
 
     /// Tells a sink of it.

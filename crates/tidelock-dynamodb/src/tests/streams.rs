@@ -65,6 +65,7 @@ fn changes(event: &str) -> Vec<Change> {
             }
             Content::Delete => None,
             Content::Failed(failure) => panic!("{failure}"),
+            Content::Deferred => panic!("no document was made"),
         };
         let before = match &slot.before {
             Before::Image(range) => Some(serde_json::from_str(&event[range.clone()]).expect("an image")),

@@ -70,6 +70,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Upsert(range) => Write::Upsert(&batch.documents[range.clone()]),
             Content::Delete => Write::Delete,
             Content::Failed(failure) => panic!("{failure}"),
+            Content::Deferred => panic!("no document was made"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
         operations.push(Operation { into, key, write, version, salvage: Salvage::Never, manner: None });

@@ -16,7 +16,7 @@ use tidelock_core::queue::{Message, Queue as _};
 use tidelock_core::redrive::{
     Desk, Filter, Mode, Order, Outlets, PATIENCE, Redriven, Renewal, drain_queue, redrive_failures, redrive_messages,
 };
-use tidelock_core::source::dynamodb::decode;
+use tidelock_core::source::dynamodb::READER;
 use tidelock_core::target::Call;
 use tokio::time::{Instant, timeout};
 
@@ -75,7 +75,7 @@ impl Tools {
             patience: PATIENCE,
             clock,
             watch: &|_| {},
-            decode,
+            reader: READER,
         }
     }
 

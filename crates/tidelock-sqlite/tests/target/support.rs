@@ -101,6 +101,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Upsert(range) => Write::Upsert(&batch.documents[range.clone()]),
             Content::Delete => Write::Delete,
             Content::Failed(failure) => panic!("{failure}"),
+            Content::Deferred => panic!("no document was made"),
         };
         Operation { into, key, write, version, salvage: Salvage::Never, manner: None }
     };

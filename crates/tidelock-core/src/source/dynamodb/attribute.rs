@@ -82,7 +82,6 @@ pub(super) fn transformed<S: Sink>(
     sink: &mut S,
     reserved: Reserved,
     transform: &Transform,
-    hash: &dyn Fn(&Value) -> Option<String>,
 ) -> Result<(), Stop> {
     if cursor.peek() != Some(b'{') {
         return Err(stop(Cause::MalformedRecord, "the image is not a map of attributes"));
@@ -119,7 +118,7 @@ pub(super) fn transformed<S: Sink>(
             }
         }
     }
-    transform.run(&mut fields, hash)?;
+    transform.run(&mut fields)?;
     fields.iter().try_for_each(|(name, _)| check_name(name, reserved))?;
     Ok(write_fields(sink, &fields)?)
 }

@@ -6,7 +6,7 @@ use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, unescape};
 use crate::key::{Key, KeyWriter};
-use crate::transform::{Transform, Value};
+use crate::transform::Transform;
 
 /// An item that has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +96,7 @@ pub(crate) fn transformed<S: Sink>(
     mut sink: S,
 ) -> Result<Vec<u8>, Failure> {
     let reserved = Reserved { id: format == Format::Bson, id_is_key };
-    let hash = |_: &Value| None;
-    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform, &hash).map_err(failure)?;
+    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform).map_err(failure)?;
     Ok(sink.into_bytes())
 }
 
@@ -130,7 +129,7 @@ mod tests {
         let content = match &slot.content {
             Content::Upsert(range) => Ok(batch.documents[range.clone()].to_vec()),
             Content::Failed(failure) => Err((**failure).clone()),
-            Content::Delete => panic!("not a delete"),
+            Content::Delete | Content::Deferred => panic!("not a delete"),
         };
         (batch.key(slot).map(|key| key.as_bytes().to_vec()), content)
     }

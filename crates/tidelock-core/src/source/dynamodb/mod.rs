@@ -9,7 +9,7 @@ mod item;
 mod key;
 mod record;
 
-use super::EnvelopeError;
+use super::{EnvelopeError, Reader};
 use crate::batch::{Batch, Origin};
 use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, Malformed};
@@ -27,14 +27,25 @@ pub use item::{Item, decode_item, item_key};
 /// Only when the payload as a whole is no DynamoDB Streams event.
 pub fn decode(payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
     match format {
-        Format::Json => decode_into(payload, format, JsonSink::with_capacity(payload.len() * 2 / 3)),
-        Format::Bson => decode_into(payload, format, BsonSink::with_capacity(payload.len() * 2 / 3)),
+        Format::Json => decode_into(payload, format, JsonSink::with_capacity(payload.len() * 2 / 3), false),
+        Format::Bson => decode_into(payload, format, BsonSink::with_capacity(payload.len() * 2 / 3), false),
     }
 }
 
-fn decode_into<S: Sink>(payload: &[u8], format: Format, sink: S) -> Result<Batch, EnvelopeError> {
+/// [`decode`], but for the documents, of which something else is to be made.
+///
+/// # Errors
+/// As of [`decode`].
+pub fn decode_deferred(payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
+    decode_into(payload, format, JsonSink::with_capacity(0), true)
+}
+
+/// How events of DynamoDB Streams are read.
+pub const READER: Reader = Reader { decode, decode_deferred };
+
+fn decode_into<S: Sink>(payload: &[u8], format: Format, sink: S, deferred: bool) -> Result<Batch, EnvelopeError> {
     let utf8 = simdutf8::basic::from_utf8(payload).is_ok();
-    let mut decoder = RecordDecoder::new(payload, sink, format, utf8);
+    let mut decoder = RecordDecoder::new(payload, sink, format, utf8, deferred);
     walk_event(payload, &mut decoder)?;
     Ok(decoder.finish())
 }

@@ -62,15 +62,17 @@ pub(super) struct RecordDecoder<'p, S> {
     format: Format,
     /// The whole payload is valid UTF-8, so that no record needs a check of its own.
     utf8: bool,
+    /// Documents are made later.
+    deferred: bool,
     keys: KeyWriter,
     batch: Batch,
 }
 
 impl<'p, S: Sink> RecordDecoder<'p, S> {
-    pub(super) fn new(payload: &'p [u8], sink: S, format: Format, utf8: bool) -> Self {
+    pub(super) fn new(payload: &'p [u8], sink: S, format: Format, utf8: bool, deferred: bool) -> Self {
         let mut batch = Batch::new(crate::version::dynamodb::KIND, Notation::DynamoDb);
         batch.slots.reserve(payload.len() / 512);
-        Self { payload, sink, format, utf8, keys: KeyWriter::default(), batch }
+        Self { payload, sink, format, utf8, deferred, keys: KeyWriter::default(), batch }
     }
 
     pub(super) fn finish(mut self) -> Batch {
@@ -145,6 +147,7 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             (None, Some(b"REMOVE")) => Content::Delete,
             (None, Some(b"INSERT" | b"MODIFY")) => match partial.document {
                 Some(document) => Content::Upsert(document),
+                None if partial.new_image.is_some() => Content::Deferred,
                 None => Content::Failed(Box::new(Failure::new(
                     Cause::MissingImage,
                     "there is no `dynamodb.NewImage`: the stream's view type must be NEW_IMAGE or NEW_AND_OLD_IMAGES",
@@ -249,6 +252,11 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
     fn image(&mut self, cursor: &mut Cursor<'p>, partial: &mut Partial) -> Result<(), Malformed> {
         cursor.peek();
         let (start, from) = (cursor.at(), self.sink.position());
+        if self.deferred {
+            cursor.skip()?;
+            partial.new_image = Some(start..cursor.at());
+            return Ok(());
+        }
         let reserved = Reserved { id: self.format == Format::Bson, id_is_key: partial.id_is_key };
         let result = item(cursor, &mut self.sink, reserved);
         if result.is_ok() {

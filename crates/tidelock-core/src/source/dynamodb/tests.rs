@@ -33,7 +33,7 @@ fn document(value: Value) -> Result<Value, (Cause, String)> {
             Ok(serde_json::from_slice(&text).expect("valid JSON"))
         }
         Content::Failed(failure) => Err((failure.cause, failure.detail.clone())),
-        Content::Delete => panic!("not a delete"),
+        Content::Delete | Content::Deferred => panic!("not a delete"),
     }
 }
 
@@ -338,7 +338,7 @@ proptest! {
                 prop_assert!(same_as_bson(&item, &bson::Bson::Document(document)));
             }
             Content::Failed(failure) => prop_assert!(failure.detail.contains("NUL"), "{}", failure),
-            Content::Delete => prop_assert!(false),
+            Content::Delete | Content::Deferred => prop_assert!(false),
         }
     }
 
@@ -347,4 +347,22 @@ proptest! {
         let _ = decode(text.as_bytes(), Format::Json);
         let _ = decode(text.as_bytes(), Format::Bson);
     }
+}
+
+#[test]
+fn documents_that_are_made_later_are_told_from_those_that_are_missing() {
+    let with = |event: &str, image: Option<Value>| {
+        let mut record = record(json!({"Keys": {"id": {"N": "1"}}, "SequenceNumber": "42"}));
+        record["eventName"] = json!(event);
+        if let Some(image) = image {
+            record["dynamodb"]["NewImage"] = image;
+        }
+        let payload = json!({"Records": [record]}).to_string();
+        let batch = decode_deferred(payload.as_bytes(), Format::Bson).expect("an event");
+        assert!(batch.documents.is_empty());
+        batch.slots[0].content.clone()
+    };
+    assert_eq!(with("INSERT", Some(json!({"id": {"N": "1"}, "odd": {"X": 1}}))), Content::Deferred);
+    assert_eq!(with("REMOVE", None), Content::Delete);
+    assert!(matches!(with("MODIFY", None), Content::Failed(failure) if failure.cause == Cause::MissingImage));
 }

@@ -56,7 +56,7 @@ fn transform_into<S: Sink>(mut sink: S, bson: &[u8], transform: &Transform) -> R
             }
         }
     }
-    transform.run(&mut fields, &|_| None)?;
+    transform.run(&mut fields)?;
     if let Some((name, _)) = fields.iter().find(|(name, _)| name == ID_FIELD || name == MARK_FIELD) {
         return Err(Fault::new(Cause::ReservedField, format!("`{name}` is the target's own field, or tidelock's")));
     }
