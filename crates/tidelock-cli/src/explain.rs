@@ -19,7 +19,8 @@ const BAD_OPTIONS: u8 = 2;
 /// Say what would become of an event: routes, transforms, versions, ids, and the bytes that would be sent
 ///
 /// Nothing is connected to, nothing is written. Reads the event as the function gets it, with the function's settings:
-/// TIDELOCK_TARGET, TIDELOCK_PIPELINE, TIDELOCK_GUARDS, TIDELOCK_BULK_BYTES, TIDELOCK_SOURCE, TIDELOCK_HASH_SECRET. See docs/explain.md.
+/// TIDELOCK_TARGET, TIDELOCK_PIPELINE, TIDELOCK_GUARDS, TIDELOCK_BULK_BYTES, TIDELOCK_SOURCE, TIDELOCK_HASH_SECRET (a file:
+/// alone). See docs/explain.md.
 ///
 /// Exit status: 0 explained, 1 with --strict: some record would be parked, 2 bad options, pipeline or event.
 #[derive(Debug, clap::Args)]

@@ -28,9 +28,9 @@ enum Command {
     Check(check::Args),
     Deadletters(deadletters::Args),
     Dev(Box<dev::Args>),
-    Explain(explain::Args),
     Index(index::Args),
     Schema(schema::Args),
+    Explain(explain::Args),
     Shadow(shadow::Args),
 }
 
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Deadletters(args) => deadletters::run(args),
         Command::Dev(args) => dev::run(*args),
-        Command::Explain(args) => explain::run(args),
         Command::Index(args) => index::run(args),
         Command::Schema(args) => schema::run(&args),
+        Command::Explain(args) => explain::run(args),
         Command::Shadow(args) => shadow::run(args),
     }
 }

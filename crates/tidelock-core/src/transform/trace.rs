@@ -26,11 +26,10 @@ impl Transform {
     /// Carries out the steps on an item; `None` where the item cannot be read.
     pub(crate) fn trace(&self, image: &Image<'_>) -> Option<Vec<Traced>> {
         let mut fields = fields(image)?;
-        let key = self.key.as_ref().map(|key| &*key.0);
         let mut before = shown(&fields);
         let mut traced = Vec::with_capacity(self.steps.len());
         for (step, doing) in self.steps.iter().enumerate() {
-            let failure = doing.apply(&mut fields, key).err();
+            let failure = doing.apply(&mut fields, self.key.as_ref().map(|key| &*key.0)).err();
             let after = shown(&fields);
             let changes = diff(&before, &after);
             let failure = failure.map(|wrong| format!("field `{}`: {}", wrong.path, wrong.words));
