@@ -19,7 +19,8 @@ const BAD_OPTIONS: u8 = 2;
 /// Say what would become of an event: routes, transforms, versions, ids, and the bytes that would be sent
 ///
 /// Nothing is connected to, nothing is written. Reads the event as the function gets it, with the function's settings:
-/// TIDELOCK_TARGET, TIDELOCK_PIPELINE, TIDELOCK_GUARDS, TIDELOCK_BULK_BYTES, TIDELOCK_SOURCE. See docs/explain.md.
+/// TIDELOCK_TARGET, TIDELOCK_PIPELINE, TIDELOCK_GUARDS, TIDELOCK_BULK_BYTES, TIDELOCK_SOURCE, TIDELOCK_HASH_SECRET (a file:
+/// alone). See docs/explain.md.
 ///
 /// Exit status: 0 explained, 1 with --strict: some record would be parked, 2 bad options, pipeline or event.
 #[derive(Debug, clap::Args)]
@@ -63,6 +64,9 @@ fn work(args: &Args) -> Result<u8, String> {
     }
     let explainer = Explainer::new(&environment(), args.target.as_deref(), args.pipeline.as_deref());
     let explainer = explainer.map_err(|error| error.message)?;
+    if explainer.has_stand_in_key() {
+        eprintln!("note: what `hash` steps make is shown with another key: TIDELOCK_HASH_SECRET names no file");
+    }
     let payload = read(&args.event)?;
     let mut told = explainer.explain(&payload).map_err(|error| format!("{}: {}", args.event, error.message))?;
     let records = told.last().map_or(0, |last| last.record + 1);

@@ -108,7 +108,7 @@ fn problems_are_the_functions_own() {
     assert_eq!(status, Some(2));
     assert!(err.contains("routes[0].where") && err.contains("routes[1].id"), "{err}");
     let (status, err) = pipeline("{version: 1, routes: [{from: t, shard_key: [a]}]}");
-    assert!(status == Some(2) && err.contains("`shard_key` is for MongoDB alone"), "{err}");
+    assert!(status == Some(2) && err.contains("routes[0].shard_key: is for MongoDB alone"), "{err}");
     let (status, _, err) = told(&[&event("not-an-event.json")]);
     assert!(status == Some(2) && err.contains("not a DynamoDB Streams event"), "{err}");
     for arguments in [
@@ -125,6 +125,25 @@ fn problems_are_the_functions_own() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean TIDELOCK_TARGET"), "{output:?}");
+}
+
+#[test]
+fn hashes_are_of_the_functions_key_or_it_is_said_that_they_are_not() {
+    let pipeline = "{version: 1, routes: [{from: '*', transform: [{hash: {field: Name}}]}]}";
+    let hashed = |secret: &str| {
+        let mut command = command(&[&event("insert.json"), "--json"]);
+        command.env("TIDELOCK_PIPELINE", pipeline).env("TIDELOCK_HASH_SECRET", secret);
+        let output = command.output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (told["acts"][0]["lines"][1]["Name"].clone(), String::from_utf8(output.stderr).unwrap())
+    };
+    let path = std::env::temp_dir().join(format!("tidelock-explain-key-{}", std::process::id()));
+    fs::write(&path, "secret\n").unwrap();
+    let (own, err) = hashed(&format!("file:{}", path.display()));
+    fs::remove_file(&path).unwrap();
+    assert!(own.is_string() && err.is_empty(), "{own} {err}");
+    let (other, err) = hashed("arn:aws:secretsmanager:us-east-1:123456789012:secret:key");
+    assert!(other != own && err.contains("another key"), "{other} {err}");
 }
 
 #[test]

@@ -14,13 +14,14 @@ use tidelock_lambda::{Environment, Fatal};
 use tidelock_opensearch::OpenSearchConfig;
 
 /// Settings that say what is written, not where.
-const OF_WHAT: [&str; 4] = ["TIDELOCK_PIPELINE", "TIDELOCK_GUARDS", "TIDELOCK_BULK_BYTES", "TIDELOCK_SOURCE"];
+const OF_WHAT: [&str; 5] =
+    ["TIDELOCK_PIPELINE", "TIDELOCK_GUARDS", "TIDELOCK_BULK_BYTES", "TIDELOCK_SOURCE", "TIDELOCK_HASH_SECRET"];
 
 /// Any database: a target without an address has none of its own.
 const ANY_DATABASE: &str = "test";
 
-/// Stands for the key of `hash` steps.
-const HASH_KEY: &[u8] = b"not the real key";
+/// The key of hashes where the function's own would have to be fetched.
+const STAND_IN: &str = "explain";
 
 /// What a target would be sent for an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub struct Explainer {
     pipeline: Pipeline,
     manner: Manner,
     truth: bool,
+    has_stand_in: bool,
 }
 
 impl Explainer {
@@ -76,15 +78,22 @@ impl Explainer {
             kept.chain(given).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let settings = read_settings(&variables)?;
         let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?;
-        // Nothing is asked for the real key: hashes are those of another one.
-        let pipeline = pipeline.with_hash_key(HASH_KEY);
+        let key = if pipeline.hashes() { hash_key(settings.hash_secret.as_deref())? } else { None };
+        let has_stand_in = pipeline.hashes() && key.is_none();
+        let pipeline = pipeline.with_hash_key(key.as_deref().unwrap_or(STAND_IN).as_bytes());
         let manner = Manner::of(&settings, &pipeline)?;
         let namespaces = match &manner {
             Manner::OpenSearch(_) | Manner::Lines(_) => Namespaces::Single,
             Manner::MongoDb { .. } if target.or(set) == Some("mongodb") => Namespaces::Databases(None),
             Manner::MongoDb { database, .. } => Namespaces::Databases(database.clone()),
         };
-        Ok(Self { pipeline: pipeline.within(namespaces), manner, truth: settings.source.is_some() })
+        Ok(Self { pipeline: pipeline.within(namespaces), manner, truth: settings.source.is_some(), has_stand_in })
+    }
+
+    /// Values that `hash` steps make are of another key than the function's, which lies where nothing is asked for it.
+    #[must_use]
+    pub fn has_stand_in_key(&self) -> bool {
+        self.has_stand_in
     }
 
     /// What would become of an event.
@@ -99,6 +108,14 @@ impl Explainer {
         let told = explain(payload, &self.pipeline, format, self.truth, |operation| self.manner.sent(operation));
         told.map_err(|error| Fatal::new("Tidelock.Event", error.message))
     }
+}
+
+/// The key of hashes where it lies in a file.
+fn hash_key(secret: Option<&str>) -> Result<Option<String>, Fatal> {
+    let Some(path) = secret.and_then(|secret| secret.strip_prefix("file:")) else { return Ok(None) };
+    let read = std::fs::read_to_string(path).map(|text| Some(text.trim_end_matches(['\n', '\r']).to_owned()));
+    let problem = |error| format!("TIDELOCK_HASH_SECRET: `{path}` cannot be read: {error}");
+    read.map_err(|error| Fatal::new("Tidelock.Settings", problem(error)))
 }
 
 impl Manner {

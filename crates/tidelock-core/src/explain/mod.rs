@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::json::{Cursor, unescape};
 use crate::key::Key;
 use crate::pipeline::{Asked, Pipeline};
-use crate::source::{EnvelopeError, dynamodb};
+use crate::source::{EnvelopeError, Reader, dynamodb};
 use crate::target::{Deletes, Done, Manner, Operation, Place, Write};
 use crate::transform::Traced;
 use std::ops::Range;
@@ -116,19 +116,18 @@ pub enum Outlook {
     Retried(Failure),
 }
 
-/// How events of a source are read.
+/// A kind of event.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader {
-    /// From the payload to slots.
-    pub decode: fn(&[u8], Format) -> Result<Batch, EnvelopeError>,
+pub(crate) struct Kind {
+    /// How it is read.
+    pub(crate) reader: Reader,
     /// The field of a record that names its operation.
-    event: &'static str,
+    operation: &'static str,
 }
 
-/// The reader for an event of this shape. What has no known shape is for the first one to refuse.
-#[must_use]
-pub fn reader(_payload: &[u8]) -> Reader {
-    Reader { decode: dynamodb::decode, event: "eventName" }
+/// The kind of an event, by its shape. What has no known shape is for the first one to refuse.
+pub(crate) fn kind(_payload: &[u8]) -> Kind {
+    Kind { reader: dynamodb::READER, operation: "eventName" }
 }
 
 /// Explains an event. `truth` says whether the source could be read again; `request` gives what the target would be sent for an
@@ -143,9 +142,8 @@ pub fn explain<B: Clone>(
     truth: bool,
     request: impl Fn(&Operation<'_>) -> Result<B, Failure>,
 ) -> Result<Vec<Explanation<B>>, EnvelopeError> {
-    let reader = reader(payload);
-    let mut batch = (reader.decode)(payload, format)?;
-    pipeline.shape(payload, &mut batch, format);
+    let kind = kind(payload);
+    let batch = pipeline.decode(&kind.reader, payload, format)?;
     let held = buffered(payload, &batch, pipeline);
     let records = records(&batch);
     let mut acts: Vec<Vec<Act<B>>> = batch.slots.iter().map(|_| Vec::new()).collect();
@@ -158,7 +156,7 @@ pub fn explain<B: Clone>(
         let later = Plan::without(payload, &batch, pipeline, &others);
         go_through(&mut Delivery::new(&batch, &later, truth), &batch, &later, format, &records, &request, &mut acts);
     }
-    let teller = Teller { payload, batch: &batch, pipeline, plan: &live, event: reader.event };
+    let teller = Teller { payload, batch: &batch, pipeline, plan: &live, event: kind.operation };
     let told = batch.slots.iter().enumerate().zip(&records).zip(acts).map(|(((index, slot), &record), acts)| {
         teller.tell(slot, record, acts, delivery.fates().get(index).unwrap_or(&Fate::Pending))
     });
@@ -390,7 +388,7 @@ impl Teller<'_> {
 
 /// The source's name of a record's operation; `payload` is the whole event.
 pub(crate) fn event_name(payload: &[u8], record: &[u8]) -> Option<String> {
-    text_member(record, reader(payload).event)
+    text_member(record, kind(payload).operation)
 }
 
 /// A text at the top of a JSON object.

@@ -137,7 +137,7 @@ routes:
                 format!("{write} {} {} {}", operation.into.name, operation.key.text_id(), operation.version.exact)
             };
             let told = explain(&payload, &pipeline, Format::Json, false, |operation| Ok(name(operation)));
-            let Ok(mut batch) = dynamodb::decode(&payload, Format::Json) else {
+            let Ok(batch) = pipeline.decode(&dynamodb::READER, &payload, Format::Json) else {
                 assert!(told.is_err());
                 continue;
             };
@@ -146,7 +146,6 @@ routes:
                 Becomes::Sent { request, .. } => Some(request.clone()),
                 _ => None,
             });
-            pipeline.shape(&payload, &mut batch, Format::Json);
             let plan = Plan::new(&payload, &batch, &pipeline);
             let mut delivery = Delivery::new(&batch, &plan, false);
             let mut sent = BTreeSet::new();

@@ -4,7 +4,7 @@ use crate::batch::{Batch, Delivery, Fate, Plan, Round, Slot};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::diff::{Change, Node, diff};
 use crate::encode::Format;
-use crate::explain::{event_name, id, reader, records};
+use crate::explain::{event_name, id, kind, records};
 use crate::pipeline::Pipeline;
 use crate::slow::{answers, merged, whole};
 use crate::source::EnvelopeError;
@@ -107,9 +107,8 @@ pub async fn compare<S: Store>(
     call: impl Fn() -> Call,
     settle: impl Future<Output = ()>,
 ) -> Result<Comparison, EnvelopeError> {
-    let (reader, format) = (reader(payload), store.format());
-    let mut batch = (reader.decode)(payload, format)?;
-    pipeline.shape(payload, &mut batch, format);
+    let format = store.format();
+    let batch = pipeline.decode(&kind(payload).reader, payload, format)?;
     let numbers = records(&batch);
     let number = |slot: usize| numbers.get(slot).copied().unwrap_or_default();
     let plan = Plan::new(payload, &batch, pipeline);
