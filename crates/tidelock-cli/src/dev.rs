@@ -1,6 +1,6 @@
 //! `tidelock dev`: a function on this machine, driven by a stream as Lambda's event source mapping drives it.
 
-mod environment;
+pub(crate) mod environment;
 mod options;
 mod progress;
 

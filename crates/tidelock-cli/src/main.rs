@@ -4,9 +4,11 @@ mod backfill;
 mod check;
 mod deadletters;
 mod dev;
+mod explain;
 mod index;
 mod progress;
 mod schema;
+mod shadow;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ enum Command {
     Dev(Box<dev::Args>),
     Index(index::Args),
     Schema(schema::Args),
+    Explain(explain::Args),
+    Shadow(shadow::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +42,7 @@ fn main() -> ExitCode {
         Command::Dev(args) => dev::run(*args),
         Command::Index(args) => index::run(args),
         Command::Schema(args) => schema::run(&args),
+        Command::Explain(args) => explain::run(args),
+        Command::Shadow(args) => shadow::run(args),
     }
 }

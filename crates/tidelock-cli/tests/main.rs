@@ -7,4 +7,6 @@ mod bootstrap;
 mod check;
 mod deadletters;
 mod dev;
+mod explain;
 mod index;
+mod shadow;

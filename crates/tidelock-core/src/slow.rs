@@ -13,7 +13,7 @@ mod drain;
 mod merge;
 
 pub use drain::{drain, foretell};
-pub(crate) use merge::softened_new;
+pub(crate) use merge::{softened_new, whole};
 
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
@@ -250,7 +250,11 @@ async fn settle_as<S: Store>(store: &S, operations: &[Operation<'_>], call: Call
 }
 
 /// The document that an operation makes together with what is stored; `None`: its own.
-fn merged<W>(operation: &Operation<'_>, found: &Found<W>, format: Format) -> Result<Option<Vec<u8>>, Failure> {
+pub(crate) fn merged<W>(
+    operation: &Operation<'_>,
+    found: &Found<W>,
+    format: Format,
+) -> Result<Option<Vec<u8>>, Failure> {
     let (Write::Upsert(document), Some(manner)) = (operation.write, operation.manner) else { return Ok(None) };
     let Some(stored) = found.document.as_ref().filter(|_| !manner.preserve.is_empty()) else { return Ok(None) };
     let merged = stored.body.as_ref().and_then(|body| merge::merged(format, document, body, &manner.preserve));
@@ -457,7 +461,7 @@ async fn read<R: Source>(source: &R, wishes: &[Wish<'_>], format: Format, deadli
 }
 
 /// One answer each, or none at all counts.
-fn answers<T>(found: Vec<Result<T, Failure>>, expected: usize) -> Vec<Result<T, Failure>> {
+pub(crate) fn answers<T>(found: Vec<Result<T, Failure>>, expected: usize) -> Vec<Result<T, Failure>> {
     if found.len() == expected {
         return found;
     }

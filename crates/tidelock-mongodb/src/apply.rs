@@ -297,14 +297,22 @@ pub(crate) fn location<'a, C>(
     target: &'a MongoDbTarget<C>,
     operation: &Operation<'a>,
 ) -> Result<(&'a str, &'a str), Failure> {
-    let namespace = namespace(target, operation)?;
+    location_in(target.connector.address.default_database.as_deref(), operation)
+}
+
+/// [`location`], with the database of names that give none.
+pub(crate) fn location_in<'a>(
+    database: Option<&'a str>,
+    operation: &Operation<'a>,
+) -> Result<(&'a str, &'a str), Failure> {
+    let namespace = namespace(database, operation)?;
     check_shard_key(operation)?;
     check_id(operation).map(|()| namespace)
 }
 
-fn namespace<'a, C>(target: &'a MongoDbTarget<C>, operation: &Operation<'a>) -> Result<(&'a str, &'a str), Failure> {
+fn namespace<'a>(database: Option<&'a str>, operation: &Operation<'a>) -> Result<(&'a str, &'a str), Failure> {
     let name = &operation.into.name;
-    match operation.into.namespace(target.connector.address.default_database.as_deref()) {
+    match operation.into.namespace(database) {
         Some((_, FENCE_COLLECTION)) => Err(Failure::new(
             Cause::InvalidTargetName,
             format!("`{name}`: the collection `{FENCE_COLLECTION}` is Tidelock's own"),
@@ -347,7 +355,7 @@ fn check_id(operation: &Operation<'_>) -> Result<(), Failure> {
     }
 }
 
-fn check_size(operation: &Operation<'_>) -> Result<(), Failure> {
+pub(crate) fn check_size(operation: &Operation<'_>) -> Result<(), Failure> {
     let Write::Upsert(elements) = operation.write else { return Ok(()) };
     let size = document_bytes(operation.key, elements, &operation.version);
     if size <= MAX_DOCUMENT_BYTES {

@@ -42,6 +42,12 @@ impl MongoDbConfig {
         databases.into_iter().map(str::to_owned).collect()
     }
 
+    /// The database of names that give none; `None` where the connection string names none, or is none.
+    #[must_use]
+    pub fn default_database(&self) -> Option<String> {
+        Address::new(self).ok()?.default_database
+    }
+
     /// All that is wrong with these settings together with a pipeline; empty when nothing is.
     #[must_use]
     pub fn check(&self, pipeline: &Pipeline) -> Vec<String> {

@@ -32,6 +32,7 @@ mod identity;
 mod lane;
 mod login;
 mod lookup;
+mod preview;
 mod scan;
 mod source;
 mod spot;
@@ -52,6 +53,7 @@ use tidelock_core::version::Mark;
 pub use self::config::MongoDbConfig;
 pub use self::login::{Credentials, FromUri, Login};
 pub use self::lookup::Unchanged;
+pub use self::preview::{Command, commands};
 pub use self::source::{MongoDbSource, MongoDbSourceConfig};
 
 /// A MongoDB deployment that documents are written to.

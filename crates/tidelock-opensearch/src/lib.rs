@@ -18,11 +18,13 @@ mod judge;
 mod lane;
 mod misfit;
 mod pace;
+mod preview;
 mod store;
 pub mod suggest;
 mod target;
 
 pub use index::refusals;
 pub use judge::Seen;
+pub use preview::{BulkLines, bulk_lines};
 pub use target::{OpenSearchConfig, OpenSearchTarget};
 pub use tidelock_http::{HttpConfig, HttpTransport, Request, Response, Scheme, TlsError, Transport};

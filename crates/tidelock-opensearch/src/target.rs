@@ -116,26 +116,6 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
     }
 
-    /// What can be told before sending: an id or a document that would sink a whole request.
-    fn check(&self, operation: &Operation<'_>, id: &str) -> Result<usize, Failure> {
-        if id.is_empty() || id.len() > MAX_ID {
-            let detail = format!("the id has {} bytes; it must have 1 to {MAX_ID}", id.len());
-            return Err(Failure::new(Cause::InvalidId, detail));
-        }
-        if operation.into.name == FENCE_INDEX {
-            let detail =
-                format!("`{FENCE_INDEX}` is where tidelock keeps its fences; route the source to another name");
-            return Err(Failure::new(Cause::InvalidTargetName, detail));
-        }
-        let size = action_size(operation, id);
-        if size > self.config.bulk_bytes {
-            let detail =
-                format!("the document has about {size} bytes; a bulk request may have {}", self.config.bulk_bytes);
-            return Err(Failure::new(Cause::DocumentTooLarge, detail));
-        }
-        Ok(size)
-    }
-
     /// The operations with their ids and fences.
     pub(crate) fn work<'a>(&self, operations: Vec<Operation<'a>>, call: Call, judging: Judging) -> Work<'a> {
         let ids: Vec<String> = operations.iter().map(|operation| operation.key.text_id()).collect();
@@ -158,7 +138,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         let mut fences_needed = false;
         for (position, operation) in work.operations.iter().enumerate() {
             let id = work.ids.get(position).map_or("", String::as_str);
-            match self.check(operation, id) {
+            match check(operation, id, self.config.bulk_bytes) {
                 Err(failure) => endings.push((position, Part::Document, Ended::Failed(failure))),
                 Ok(size) => {
                     fences_needed |= self.config.fences && operation.write == Write::Delete;
@@ -215,6 +195,24 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         merge(work.operations.len(), endings)
     }
+}
+
+/// What can be told before sending: an id or a document that would sink a whole request of at most `most` bytes.
+pub(crate) fn check(operation: &Operation<'_>, id: &str, most: usize) -> Result<usize, Failure> {
+    if id.is_empty() || id.len() > MAX_ID {
+        let detail = format!("the id has {} bytes; it must have 1 to {MAX_ID}", id.len());
+        return Err(Failure::new(Cause::InvalidId, detail));
+    }
+    if operation.into.name == FENCE_INDEX {
+        let detail = format!("`{FENCE_INDEX}` is where tidelock keeps its fences; route the source to another name");
+        return Err(Failure::new(Cause::InvalidTargetName, detail));
+    }
+    let size = action_size(operation, id);
+    if size > most {
+        let detail = format!("the document has about {size} bytes; a bulk request may have {most}");
+        return Err(Failure::new(Cause::DocumentTooLarge, detail));
+    }
+    Ok(size)
 }
 
 /// One ending for each operation: a delete has ended when its fence has, too.

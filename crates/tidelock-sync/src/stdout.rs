@@ -10,7 +10,8 @@ use tidelock_core::target::{Call, Done, Operation, Outcome, Target, Write};
 #[derive(Debug, Default)]
 pub(crate) struct StdoutTarget;
 
-fn line(operation: &Operation<'_>) -> Vec<u8> {
+/// An operation as a line of JSON.
+pub(crate) fn line(operation: &Operation<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(match operation.write {
         Write::Upsert(_) => b"{\"op\":\"upsert\",\"into\":",

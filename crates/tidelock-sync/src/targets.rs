@@ -152,7 +152,26 @@ async fn mongodb(
     authentication: &Authentication,
 ) -> Result<AnyTarget, Fatal> {
     use crate::authentication::MongoDbLogin;
-    use tidelock_mongodb::{MongoDbConfig, MongoDbTarget};
+    use tidelock_mongodb::MongoDbTarget;
+    let config = mongodb_config(settings, uri, pipeline)?;
+    let login = MongoDbLogin(authentication.credentials());
+    let target = MongoDbTarget::new(config, login).map_err(|problems| refused(problems.join("; ")))?;
+    // A failure is left to the first batch to report.
+    let _ = Box::pin(target.connect(std::time::Instant::now() + std::time::Duration::from_secs(1))).await;
+    Ok(AnyTarget::MongoDb(Box::new(target)))
+}
+
+/// The target's settings.
+///
+/// # Errors
+/// What is wrong with them, together with the pipeline.
+#[cfg(feature = "mongodb")]
+pub(crate) fn mongodb_config(
+    settings: &Settings,
+    uri: &tidelock_core::settings::Secret,
+    pipeline: &Pipeline,
+) -> Result<tidelock_mongodb::MongoDbConfig, Fatal> {
+    use tidelock_mongodb::MongoDbConfig;
     let config = MongoDbConfig {
         uri: uri.clone(),
         auth: settings.auth,
@@ -167,11 +186,7 @@ async fn mongodb(
     if !problems.is_empty() {
         return Err(refused(problems.join("; ")));
     }
-    let login = MongoDbLogin(authentication.credentials());
-    let target = MongoDbTarget::new(config, login).map_err(|problems| refused(problems.join("; ")))?;
-    // A failure is left to the first batch to report.
-    let _ = Box::pin(target.connect(std::time::Instant::now() + std::time::Duration::from_secs(1))).await;
-    Ok(AnyTarget::MongoDb(Box::new(target)))
+    Ok(config)
 }
 
 /// How requests are authenticated: as told, or as host and secret suggest.

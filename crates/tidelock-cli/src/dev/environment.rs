@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// A variable of this process; `None` if it is unset, empty or no text.
 #[expect(clippy::disallowed_methods, reason = "the one place of this subcommand that reads the environment")]
-pub(super) fn callers(name: &str) -> Option<String> {
+pub(crate) fn callers(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -26,7 +26,7 @@ fn is_handed_on(name: &str) -> bool {
 }
 
 /// Whether colours are welcome on a terminal (<https://no-color.org>).
-pub(super) fn wants_colours(variable: impl Fn(&str) -> Option<String>) -> bool {
+pub(crate) fn wants_colours(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("NO_COLOR").is_none() && variable("TERM").as_deref() != Some("dumb")
 }
 

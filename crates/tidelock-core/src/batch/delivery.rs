@@ -183,6 +183,13 @@ impl<'b> Delivery<'b> {
         self.plan.acts.get(start + last).copied()
     }
 
+    /// The members of a group that are still to be tried, oldest first.
+    pub(crate) fn members(&self, group: usize) -> &[Act] {
+        let left = self.left.get(group).copied().unwrap_or_default();
+        let start = self.plan.groups.get(group).map_or(0, |group| group.members.start);
+        self.plan.acts.get(start..start + left).unwrap_or_default()
+    }
+
     /// Takes an operation's outcome in.
     ///
     /// Done: the operation stood for all older changes of its key at its place. Refused for good: the change before it gets its

@@ -19,6 +19,11 @@ pub use plan::{Act, Group, Plan};
 pub use response::BatchResponse;
 pub use writing::Lane;
 
+/// By slot, whether its route sends it to the fallback queue in any case; empty where none does.
+pub(crate) fn buffered(payload: &[u8], batch: &Batch, pipeline: &crate::pipeline::Pipeline) -> Vec<bool> {
+    policy::Policies::new(payload, batch, pipeline).buffered()
+}
+
 /// Where records come from: one stream of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {

@@ -13,11 +13,13 @@ pub(super) const GONE: Value = Value::Raw(0, Vec::new());
 
 /// The value, looked into. What is text where there is no BSON is text; what nobody can look into stays as it is.
 pub(super) fn viewed(value: &Value) -> Cow<'_, Value> {
-    let Value::Raw(kind, bytes) = value else { return Cow::Borrowed(value) };
-    let opened = value.opened();
-    if !matches!(opened, Value::Raw(..)) {
-        return Cow::Owned(opened);
+    if !matches!(value, Value::Raw(..) | Value::Unread(_)) {
+        return Cow::Borrowed(value);
     }
+    let opened = value.opened();
+    let (true, Value::Raw(kind, bytes)) = (matches!(opened, Value::Raw(..)), value) else {
+        return Cow::Owned(opened);
+    };
     match bson::value(*kind, bytes).map(bson::plain) {
         Ok(bson::Plain::Text(text)) => Cow::Owned(Value::Text(text.into_owned())),
         _ => Cow::Borrowed(value),
@@ -44,7 +46,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::List(_) => "array",
         Value::Map(_) => "object",
         Value::Binary(_) => "binary",
-        Value::Raw(..) => "other",
+        Value::Raw(..) | Value::Unread(_) => "other",
     }
 }
 
@@ -76,7 +78,7 @@ fn rank(value: &Value) -> u8 {
         Value::List(_) => 5,
         Value::Map(_) => 6,
         Value::Binary(_) => 7,
-        Value::Raw(..) => 8,
+        Value::Raw(..) | Value::Unread(_) => 8,
     }
 }
 
@@ -186,7 +188,7 @@ pub(super) fn size(value: &Value) -> u64 {
     let bytes = |length: usize| length as u64 / 64;
     1 + match value {
         Value::Number(text) | Value::Text(text) => bytes(text.len()),
-        Value::Binary(data) | Value::Raw(_, data) => bytes(data.len()),
+        Value::Binary(data) | Value::Raw(_, data) | Value::Unread(data) => bytes(data.len()),
         Value::List(items) => items.iter().map(size).sum(),
         Value::Map(members) => members.iter().map(|(name, value)| bytes(name.len()) + size(value)).sum(),
         Value::Null | Value::Boolean(_) | Value::Double(_) | Value::Date(_) => 0,

@@ -18,7 +18,18 @@ pub fn timestamp(ms: i64) -> String {
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
-    let year = if (0..=9999).contains(&year) { format!("{year:04}") } else { format!("{year:+07}") };
+    if (0..=9999).contains(&year) {
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let parts = [(0, 4, year), (5, 2, month), (8, 2, day), (11, 2, seconds / 3600), (14, 2, seconds / 60 % 60)];
+        for (at, width, mut value) in parts.into_iter().chain([(17, 2, seconds % 60), (20, 3, millis)]) {
+            for place in text.iter_mut().skip(at).take(width).rev() {
+                *place = b'0' + u8::try_from(value % 10).unwrap_or_default();
+                value /= 10;
+            }
+        }
+        return String::from_utf8_lossy(&text).into_owned();
+    }
+    let year = format!("{year:+07}");
     format!(
         "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
         seconds / 3600,

@@ -27,6 +27,7 @@
 
 mod check;
 mod condition;
+mod explain;
 mod file;
 mod format;
 mod grammar;
@@ -43,6 +44,7 @@ use crate::image::Image;
 use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::{Otherwise, RawStep, Transform};
 pub use check::{Checked, Destination, Refusal};
+pub use explain::Asked;
 pub(crate) use file::Problems;
 pub use file::{Problem, Severity};
 #[cfg(feature = "reference")]
@@ -256,6 +258,7 @@ impl RawRoute {
             (DeleteMode::Ignore, None) => Deletes::Ignore,
         };
         let manner = Manner { ingest_pipeline: self.ingest_pipeline, preserve: self.preserve, deletes };
+        let condition_text = self.condition.clone();
         let condition =
             self.condition.and_then(|text| grammar::condition(&text).map_err(|problem| wrong("where", problem)).ok());
         let mut shard_key: Vec<Vec<String>> = Vec::new();
@@ -292,6 +295,7 @@ impl RawRoute {
             hashes_long_ids: self.long_id == Some(LongId::Hash),
             routing,
             condition,
+            condition_text,
             also: Vec::new(),
             shard_key,
             policy,

@@ -24,6 +24,8 @@ pub(super) struct Route {
     pub(super) hashes_long_ids: bool,
     pub(super) routing: Option<Template>,
     pub(super) condition: Option<Condition>,
+    /// As it is written.
+    pub(super) condition_text: Option<String>,
     /// Further routes of a change, by index.
     pub(super) also: Vec<usize>,
     pub(super) shard_key: Vec<Vec<String>>,

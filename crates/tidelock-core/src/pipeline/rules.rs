@@ -183,7 +183,7 @@ impl Pipeline {
     }
 
     /// The routes that are named by `also` of those that items of the source may take, in order.
-    fn further(&self, name: &str) -> Vec<usize> {
+    pub(super) fn further(&self, name: &str) -> Vec<usize> {
         let mut further: Vec<usize> = Vec::new();
         for route in self.routes_of(name) {
             further.extend(route.also.iter().filter(|index| !further.contains(index)).copied().collect::<Vec<_>>());

@@ -20,7 +20,8 @@ pub async fn drain<S: Store>(store: &S, operations: &[Operation<'_>], call: Call
     let fences = answers(store.fences(operations, call).await, operations.len());
     for (index, (operation, fence)) in operations.iter().zip(fences).enumerate() {
         match fence {
-            Ok(fence) if is_newer(operation, fence.as_ref()) && !merges(operation) => plain.push((index, *operation)),
+            Ok(_) if merges(operation) => careful.push(index),
+            Ok(fence) if is_newer(operation, fence.as_ref()) => plain.push((index, *operation)),
             Ok(_) => careful.push(index),
             Err(failure) => set(&mut outcomes, index, Err(failure)),
         }

@@ -39,7 +39,7 @@ fn members(format: Format, document: &[u8]) -> Option<Vec<Member<'_>>> {
 }
 
 /// A document as a [sink](Sink) writes it, made whole.
-fn whole(format: Format, document: &[u8]) -> Vec<u8> {
+pub(crate) fn whole(format: Format, document: &[u8]) -> Vec<u8> {
     match format {
         Format::Json => [document, b"}"].concat(),
         Format::Bson => {

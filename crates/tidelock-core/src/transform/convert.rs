@@ -96,6 +96,11 @@ pub(crate) fn convert(value: &Value, from: Option<From>, to: To, scale: u8) -> R
                 Value::Boolean(value) => return Ok(Value::Number(u8::from(*value).to_string())),
                 other => return Err(format!("{other} is no number")),
             };
+            if to == To::Scaled
+                && let Some(integer) = short_scaled(text, scale)
+            {
+                return Ok(Value::Number(integer.to_string()));
+            }
             let number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
             let plain = || String::from_utf8(number.plain()).unwrap_or_default();
             match to {
@@ -140,6 +145,9 @@ fn double(text: &str, number: &Number) -> Result<Value, Wrong> {
     Ok(Value::Double(value))
 }
 
+/// The years 0 to 9999, which every target can write.
+const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 /// The milliseconds since 1970 that a value stands for.
 fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
     let (text, from) = match (value, from) {
@@ -154,6 +162,17 @@ fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
         ) => (text, from),
         (other, _) => return Err(format!("{other} is no time")),
     };
+    // As nearly all are written.
+    if let (Ok(whole), true) = (text.parse::<i64>(), text.len() < 16) {
+        let milliseconds = match from {
+            From::EpochSeconds => Some(whole.saturating_mul(1_000)),
+            From::EpochMicroseconds => (whole % 1_000 == 0).then_some(whole / 1_000),
+            _ => Some(whole),
+        };
+        if let Some(milliseconds) = milliseconds.filter(|milliseconds| YEARS.contains(milliseconds)) {
+            return Ok(milliseconds);
+        }
+    }
     let mut number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
     number.exponent += match from {
         From::EpochSeconds => 3,
@@ -163,11 +182,21 @@ fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
     let plain = String::from_utf8(number.plain()).unwrap_or_default();
     let milliseconds =
         plain.parse::<i64>().map_err(|_| format!("`{text}` is finer than a millisecond, or out of range"))?;
-    // The years 0 to 9999, which every target can write.
-    (-62_167_219_200_000..=253_402_300_799_999)
+    YEARS
         .contains(&milliseconds)
         .then_some(milliseconds)
         .ok_or_else(|| format!("`{text}` is not in the years 0 to 9999"))
+}
+
+/// A short decimal such as `12.34`, scaled; `None` where it is longer, or has more places than are asked for.
+fn short_scaled(text: &str, scale: u8) -> Option<i64> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+    let missing = u32::from(scale).checked_sub(u32::try_from(places.len()).ok()?)?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = !whole.is_empty() && digits(whole) && digits(places) && text.len() < 10 && scale < 10;
+    let value = |text: &str| text.bytes().fold(0_i64, |value, byte| value * 10 + i64::from(byte - b'0'));
+    let integer = plain.then(|| value(whole) * 10_i64.pow(places.len() as u32) + value(places))?;
+    integer.checked_mul(10_i64.checked_pow(missing)?)
 }
 
 /// Milliseconds since 1970 of a time with or without an offset; what is finer than a millisecond, or no day of the calendar, is none.

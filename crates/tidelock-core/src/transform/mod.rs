@@ -19,6 +19,7 @@ mod path;
 mod raw;
 mod set;
 mod step;
+mod trace;
 mod value;
 
 use crate::cause::Cause;
@@ -34,6 +35,7 @@ pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
 pub(crate) use raw::RawStep;
 pub(crate) use step::{Fields, Otherwise};
+pub use trace::Traced;
 pub(crate) use value::Value;
 
 /// The steps of a route, checked.
@@ -42,6 +44,8 @@ pub struct Transform {
     steps: Vec<Step>,
     /// Fields at the top that steps name; `None`: they may need any.
     names: Option<BTreeSet<String>>,
+    /// A bit for every length and first letter of the names: most fields are told apart by it.
+    mask: u64,
     /// Some step keeps only what it names.
     keeps: bool,
     /// What values are hashed with.
@@ -72,7 +76,7 @@ pub(crate) enum Touch {
 /// One that leaves items as they are.
 impl Default for Transform {
     fn default() -> Self {
-        Self { steps: Vec::new(), names: Some(BTreeSet::new()), keeps: false, key: None }
+        Self { steps: Vec::new(), names: Some(BTreeSet::new()), mask: 0, keeps: false, key: None }
     }
 }
 
@@ -100,9 +104,11 @@ impl Transform {
         check::check(&read, list, problems);
         let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
         let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
-        let names = names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
+        let names: Option<BTreeSet<String>> =
+            names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
+        let mask = names.iter().flatten().fold(0, |mask, name| mask | bit(name));
         let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
-        Some(Self { steps, names, keeps, key: None })
+        Some(Self { steps, names, mask, keeps, key: None })
     }
 
     /// Whether a step hashes values.
@@ -118,7 +124,7 @@ impl Transform {
     /// What becomes of a field at the top of an item.
     pub(crate) fn touch(&self, name: &str) -> Touch {
         match &self.names {
-            Some(names) if !names.contains(name) => {
+            Some(names) if self.mask & bit(name) == 0 || !names.contains(name) => {
                 if self.keeps {
                     Touch::Dropped
                 } else {
@@ -143,6 +149,11 @@ impl Transform {
         }
         Ok(())
     }
+}
+
+fn bit(name: &str) -> u64 {
+    let first = name.bytes().next().map_or(0, usize::from);
+    1 << ((name.len() * 7 + first) % 64)
 }
 
 /// Tells a sink of fields.

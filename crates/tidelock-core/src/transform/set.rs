@@ -52,6 +52,8 @@ impl Set {
     /// # Errors
     /// When an expression fails, gives nothing where that parks the record, or its result has no place.
     pub(super) fn apply(&self, fields: &mut Fields) -> Result<(), Wrong> {
+        // Expressions know BSON that nobody has looked into; attribute values they do not.
+        fields.iter_mut().filter(|(_, value)| matches!(value, Value::Unread(_))).for_each(|(_, value)| value.open());
         let item = Value::Map(std::mem::take(fields));
         let results: Vec<_> = self.fields.iter().map(|(_, expression)| expression.run(&item)).collect();
         if let Value::Map(members) = item {

@@ -115,6 +115,10 @@ fn take(fields: &mut Fields, path: &Path) -> Option<Value> {
     }
 }
 
+fn exists(fields: &mut Fields, path: &Path) -> bool {
+    matches!(visit_path::<()>(fields, path, &mut |_| Ok(())), Ok(1..))
+}
+
 fn get(fields: &mut Fields, path: &Path) -> Option<Value> {
     let mut found = None;
     let _ = visit_path::<()>(fields, path, &mut |value| {
@@ -246,23 +250,25 @@ impl Step {
         match self {
             Self::Default(defaults) => {
                 for (path, value) in defaults {
-                    if get(fields, path).is_none() {
+                    if !exists(fields, path) {
                         put(fields, path, value.clone()).map_err(|words| refused(path, words))?;
                     }
                 }
             }
             Self::Convert { fields: paths, from, to, scale, default, missing, wrong } => {
                 for path in paths {
-                    let found =
-                        visit_path(fields, path, &mut |value| match convert(&value.opened(), *from, *to, *scale) {
+                    let found = visit_path(fields, path, &mut |value| {
+                        value.open();
+                        match convert(value, *from, *to, *scale) {
                             Ok(converted) => {
                                 *value = converted;
                                 Ok(())
                             }
                             // What is not there in other systems is null here.
-                            Err(_) if value.opened() == Value::Null => Ok(()),
+                            Err(_) if *value == Value::Null => Ok(()),
                             Err(words) => otherwise(*wrong, value, default, words),
-                        });
+                        }
+                    });
                     if found.map_err(|words| refused(path, words))? == 0 && !path.is_many() {
                         absent(fields, path, *missing, default)?;
                     }
@@ -297,7 +303,7 @@ impl Step {
                 flatten(&mut flat, last_name(field), members, separator);
                 for (name, value) in flat {
                     let path = beside(field, name);
-                    if get(fields, &path).is_some() {
+                    if exists(fields, &path) {
                         return Err(refused(&path, "the item has such a field already".to_owned()));
                     }
                     put(fields, &path, value).map_err(|words| refused(&path, words))?;

@@ -3,6 +3,7 @@
 use crate::bson;
 use crate::encode::{Fault, Sink, Written, base64_bytes, base64_text};
 use crate::json::{Cursor, RawStr, is_number, unescape, write_string};
+use crate::source::dynamodb::write_attribute;
 use std::fmt;
 
 /// A value of an item. Numbers keep every digit.
@@ -24,6 +25,8 @@ pub(crate) enum Value {
     Map(Vec<(String, Self)>),
     /// BSON that nobody has looked into: the type's byte and the value's bytes.
     Raw(u8, Vec<u8>),
+    /// An attribute value of DynamoDB that nobody has looked into: its text, `{"S":"text"}`.
+    Unread(Vec<u8>),
 }
 
 /// The kind of a value, for messages.
@@ -38,7 +41,7 @@ impl fmt::Display for Value {
             Self::Date(_) => "a date",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
-            Self::Raw(..) => "a value of the source's own",
+            Self::Raw(..) | Self::Unread(_) => "a value of the source's own",
         })
     }
 }
@@ -90,7 +93,16 @@ impl Value {
 
     /// Looks into what nobody has looked into; what has no form here stays as it is.
     pub(crate) fn open(&mut self) {
-        let Self::Raw(kind, bytes) = self else { return };
+        let (kind, bytes) = match self {
+            Self::Raw(kind, bytes) => (kind, bytes),
+            Self::Unread(text) => {
+                if let Some(value) = Self::attribute(&mut Cursor::new(text)) {
+                    *self = value;
+                }
+                return;
+            }
+            _ => return,
+        };
         let Ok(value) = bson::value(*kind, bytes) else { return };
         let opened = match value {
             bson::Value::Null => Self::Null,
@@ -159,6 +171,7 @@ impl Value {
                 sink.end_map();
             }
             Self::Raw(kind, bytes) => sink.bson(*kind, bytes)?,
+            Self::Unread(text) => write_attribute(text, sink)?,
         }
         Ok(())
     }
@@ -166,8 +179,11 @@ impl Value {
 
 /// Tells a sink of a member.
 pub(crate) fn write_member<S: Sink>(sink: &mut S, name: &str, value: &Value) -> Written {
-    let escaped = json_text(name);
-    sink.name(escaped.as_raw())?;
+    if is_plain(name) {
+        sink.name(RawStr { raw: name.as_bytes(), escaped: false })?;
+    } else {
+        sink.name(json_text(name).as_raw())?;
+    }
     value.write(sink).map_err(|fault| at(fault, name))
 }
 
@@ -194,7 +210,15 @@ fn json_text(text: &str) -> JsonText {
     JsonText(quoted, escaped)
 }
 
+/// A text that stands in JSON as it is.
+fn is_plain(text: &str) -> bool {
+    !text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+}
+
 fn write_text<S: Sink>(sink: &mut S, text: &str) -> Written {
+    if is_plain(text) {
+        return sink.text(RawStr { raw: text.as_bytes(), escaped: false });
+    }
     sink.text(json_text(text).as_raw())
 }
 

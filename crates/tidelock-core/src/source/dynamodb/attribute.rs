@@ -4,7 +4,7 @@
 //! Sets become lists.
 
 use crate::cause::Cause;
-use crate::encode::{Fault, MARK_FIELD, Sink, is_base64};
+use crate::encode::{Fault, MARK_FIELD, Sink, Written, is_base64};
 use crate::json::{Cursor, Malformed, RawStr, is_number, unescape};
 use crate::transform::{Fields, Touch, Transform, Value, write_fields};
 
@@ -102,14 +102,7 @@ pub(super) fn transformed<S: Sink>(
                         sink.name(name)?;
                         value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.clone().into_owned()))?;
                     }
-                    Touch::Touched => {
-                        let text = cursor.skip()?;
-                        let taken = Value::attribute(&mut Cursor::new(text));
-                        let taken = taken.ok_or_else(|| {
-                            at(stop(Cause::InvalidValue, "no attribute value"), || unescaped.clone().into_owned())
-                        })?;
-                        fields.push((unescaped.into_owned(), taken));
-                    }
+                    Touch::Touched => fields.push((unescaped.into_owned(), Value::Unread(cursor.skip()?.to_vec()))),
                     Touch::Dropped => drop(cursor.skip()?),
                 }
             }
@@ -121,6 +114,18 @@ pub(super) fn transformed<S: Sink>(
     transform.run(&mut fields)?;
     fields.iter().try_for_each(|(name, _)| check_name(name, reserved))?;
     Ok(write_fields(sink, &fields)?)
+}
+
+/// Writes an attribute value, `{"S":"text"}`.
+///
+/// # Errors
+/// When it is none, or the format has no exact form for it.
+pub(crate) fn write_attribute<S: Sink>(text: &[u8], sink: &mut S) -> Written {
+    match value(&mut Cursor::new(text), sink, 1) {
+        Ok(()) => Ok(()),
+        Err(Stop::Value(fault)) => Err(fault),
+        Err(Stop::Structure(error)) => Err(Fault::new(Cause::InvalidValue, format!("no attribute value: {error}"))),
+    }
 }
 
 fn check_name(name: &str, reserved: Reserved) -> Result<(), Stop> {

@@ -16,6 +16,7 @@ use crate::json::{Cursor, Malformed};
 use crate::version::StreamLabel;
 use record::RecordDecoder;
 
+pub(crate) use attribute::write_attribute;
 pub(crate) use item::transformed;
 pub use item::{Item, decode_item, item_key};
 
