@@ -20,7 +20,10 @@ pub fn check(bytes: &[u8], target: Option<&TargetAddress>) -> Checked {
 /// What a kind of target refuses of a pipeline.
 fn refusals(pipeline: &Pipeline, target: &TargetAddress) -> Vec<Refusal> {
     let mut refusals = match target {
-        TargetAddress::MongoDb(_) => [pipeline.unwritable(Format::Bson), pipeline.of_opensearch_alone()].concat(),
+        TargetAddress::MongoDb(_) => {
+            let refused = [pipeline.unwritable(Format::Bson), pipeline.of_opensearch_alone()].concat();
+            refused.into_iter().chain(pipeline.of_indexes()).collect()
+        }
         TargetAddress::OpenSearch(_) => [pipeline.unwritable(Format::Json), pipeline.of_mongodb_alone()].concat(),
         _ => [pipeline.unwritable(Format::Json), pipeline.of_mongodb_alone(), pipeline.of_opensearch_alone()].concat(),
     };

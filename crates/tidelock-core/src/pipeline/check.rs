@@ -169,12 +169,13 @@ impl Pipeline {
         self.refused("OpenSearch", |route| {
             vec![(route.routing.is_some(), "routing"), (route.manner.ingest_pipeline.is_some(), "ingest_pipeline")]
         })
-        .into_iter()
-        .chain(self.indexes().iter().next().map(|_| Refusal {
-            path: "indexes".to_owned(),
-            words: "is for OpenSearch alone; leave it out for this target".to_owned(),
-        }))
-        .collect()
+    }
+
+    /// Indices, where the target has none.
+    #[must_use]
+    pub fn of_indexes(&self) -> Option<Refusal> {
+        let words = "is for OpenSearch alone; leave it out for this target".to_owned();
+        self.indexes().iter().next().map(|_| Refusal { path: "indexes".to_owned(), words })
     }
 
     fn refused(&self, kind: &str, has: impl Fn(&Route) -> Vec<(bool, &'static str)>) -> Vec<Refusal> {
