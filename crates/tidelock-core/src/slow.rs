@@ -92,16 +92,18 @@ pub struct Wish<'a> {
 
 /// What of an item belongs to a place.
 #[derive(Debug, Default)]
-struct Belongs {
+struct Belongs<'w> {
     document: Option<Vec<u8>>,
+    /// How its route wants it written.
+    manner: Option<Option<&'w Manner>>,
     /// The source holds no such item.
     gone: bool,
     /// The item belongs nowhere, because no place can be made of it: that is to be told when nothing of it is left here.
     nowhere: Option<Failure>,
 }
 
-impl Wish<'_> {
-    fn belongs(&self, item: Option<Item>, format: Format) -> Result<Belongs, Failure> {
+impl<'w> Wish<'w> {
+    fn belongs(&self, item: Option<Item>, format: Format) -> Result<Belongs<'w>, Failure> {
         let Some(item) = item else { return Ok(Belongs { gone: true, ..Belongs::default() }) };
         if let Rules::ByItem(rules) = self.rules {
             match rules.locate(&item.image(), self.key) {
@@ -110,11 +112,12 @@ impl Wish<'_> {
                 Routed::Refused(failure) => return Ok(Belongs { nowhere: Some(failure), ..Belongs::default() }),
             }
         }
+        let manner = Some(self.rules.manner(Some(&item.image())));
         let made = match self.rules.transform(&item.image()) {
             Some(transform) => document(&item.image(), transform, format, self.key)?,
             None => item.document?,
         };
-        Ok(Belongs { document: Some(made), ..Belongs::default() })
+        Ok(Belongs { document: Some(made), manner, ..Belongs::default() })
     }
 }
 
@@ -401,8 +404,8 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
 }
 
 /// Makes of what belongs there what the route wants written; whether what is stored stays as it is.
-fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs, format: Format) -> Result<bool, Failure> {
-    let Some(manner) = wish.manner else { return Ok(false) };
+fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, format: Format) -> Result<bool, Failure> {
+    let Some(manner) = item.manner.unwrap_or(wish.manner) else { return Ok(false) };
     let unreadable = || Failure::new(Cause::UnexpectedAnswer, "the stored document cannot be read");
     let body = found.document.as_ref().map(|stored| stored.body.as_deref());
     match (&mut item.document, body, &manner.deletes) {

@@ -2,7 +2,7 @@
 
 use super::escape::unescape_until_quote;
 use super::find::find_special;
-use super::nesting::array_length;
+use super::nesting::{array_length, object_length};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -266,6 +266,15 @@ impl<'a> Cursor<'a> {
         let array = rest.get(..array_length(rest)?)?;
         self.at += array.len();
         Some(array)
+    }
+
+    /// The same for an object and its braces.
+    pub fn skip_object_unread(&mut self) -> Option<&'a [u8]> {
+        self.peek();
+        let rest = self.text.get(self.at..)?;
+        let object = rest.get(..object_length(rest)?)?;
+        self.at += object.len();
+        Some(object)
     }
 
     fn skip_value(&mut self, depth: u32) -> Result<(), Malformed> {

@@ -16,7 +16,16 @@ struct Marks {
 /// The length of the array that begins here, up to its closing bracket. Strings are respected and brackets counted; whether
 /// it is JSON within is not looked at. `None` where no array begins, or it does not end.
 pub(super) fn array_length(text: &[u8]) -> Option<usize> {
-    if text.first() != Some(&b'[') {
+    length::<b'[', b']'>(text)
+}
+
+/// The same of an object, and its braces.
+pub(super) fn object_length(text: &[u8]) -> Option<usize> {
+    length::<b'{', b'}'>(text)
+}
+
+fn length<const OPENING: u8, const CLOSING: u8>(text: &[u8]) -> Option<usize> {
+    if text.first() != Some(&OPENING) {
         return None;
     }
     let (mut depth, mut in_string, mut escaped) = (0_u64, 0_u64, false);
@@ -27,7 +36,7 @@ pub(super) fn array_length(text: &[u8]) -> Option<usize> {
             tail[..rest.len()].copy_from_slice(rest);
             &tail
         });
-        let Marks { quotes, slashes, opening, closing } = marks(block);
+        let Marks { quotes, slashes, opening, closing } = marks::<OPENING, CLOSING>(block);
         let quotes = match slashes == 0 && !escaped {
             true => quotes,
             false => quotes & !behind_slashes(slashes, &mut escaped),
@@ -82,15 +91,15 @@ fn up_to_each(bits: u64) -> u64 {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[expect(unsafe_code, reason = "the compiler asks for it although SSE2 is part of every x86-64 processor")]
-fn marks(block: &[u8; BLOCK]) -> Marks {
+fn marks<const OPENING: u8, const CLOSING: u8>(block: &[u8; BLOCK]) -> Marks {
     // SAFETY: SSE2 belongs to the x86-64 baseline, so the feature is always there.
-    unsafe { marks_sse2(block) }
+    unsafe { marks_sse2::<OPENING, CLOSING>(block) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "sse2")]
-fn marks_sse2(block: &[u8; BLOCK]) -> Marks {
+fn marks_sse2<const OPENING: u8, const CLOSING: u8>(block: &[u8; BLOCK]) -> Marks {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8};
     let mut marks = Marks { quotes: 0, slashes: 0, opening: 0, closing: 0 };
     for (piece, shift) in block.as_chunks::<16>().0.iter().zip([0, 16, 32, 48]) {
@@ -98,20 +107,20 @@ fn marks_sse2(block: &[u8; BLOCK]) -> Marks {
         let mask = |byte: u8| u64::from(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))) as u32);
         marks.quotes |= mask(b'"') << shift;
         marks.slashes |= mask(b'\\') << shift;
-        marks.opening |= mask(b'[') << shift;
-        marks.closing |= mask(b']') << shift;
+        marks.opening |= mask(OPENING) << shift;
+        marks.closing |= mask(CLOSING) << shift;
     }
     marks
 }
 
 /// Marks the bytes of a block that count.
 #[cfg(not(target_arch = "x86_64"))]
-fn marks(block: &[u8; BLOCK]) -> Marks {
+fn marks<const OPENING: u8, const CLOSING: u8>(block: &[u8; BLOCK]) -> Marks {
     let mask = |wanted: u8| {
         let bits = block.iter().enumerate();
         bits.fold(0, |mask, (bit, &byte)| mask | u64::from(byte == wanted) << bit)
     };
-    Marks { quotes: mask(b'"'), slashes: mask(b'\\'), opening: mask(b'['), closing: mask(b']') }
+    Marks { quotes: mask(b'"'), slashes: mask(b'\\'), opening: mask(OPENING), closing: mask(CLOSING) }
 }
 
 #[cfg(test)]
@@ -133,6 +142,17 @@ mod tests {
                 inner.prop_map(|value| json!({ "[": value })),
             ]
         })
+    }
+
+    #[test]
+    fn objects_end_at_their_own_brace() {
+        for (text, length) in
+            [("{}", Some(2)), (r#"{"a":{"}":"{\"}"}} , {"#, Some(18)), ("[{}]", None), ("{", None), (r#"{"}"#, None)]
+        {
+            assert_eq!(object_length(text.as_bytes()), length, "{text}");
+        }
+        let long = format!("{{{}}}", vec![r#""k":{"M":{"x":{"S":"}}{{"}}}"#; 50].join(","));
+        assert_eq!(object_length(format!("{long}}}}}").as_bytes()), Some(long.len()));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use crate::bson;
 use crate::cause::Failure;
 use crate::image::{Field, Image};
 use crate::key::{Key, KeyKind};
-use crate::target::{Manner, Namespaces, Place};
+use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::Transform;
 
 /// The routes that a source's items may take.
@@ -78,18 +78,30 @@ impl<'p> Rules<'p> {
         }
     }
 
-    /// How an item is written; `None`: plainly. Without its image, what all routes want that it may have taken.
+    /// How an item is written; `None`: plainly. Without its image, and where routes want different things, as one wants it that has to
+    /// look at what is stored.
     #[must_use]
     pub fn manner(&self, image: Option<&Image<'_>>) -> Option<&'p Manner> {
         match (self, image) {
             (Self::Same(_, _, manner), _) => *manner,
-            (Self::ByItem(rules), Some(image)) => rules.route(image).ok().flatten().and_then(|route| route.manner()),
+            (Self::ByItem(rules), Some(image)) => rules.route(image).ok().flatten().and_then(Route::manner),
             (Self::ByItem(rules), None) => {
-                let mut manners = rules.ways.iter().filter_map(|way| way.leads).map(Route::manner);
-                let first = manners.next().flatten();
-                manners.all(|manner| manner == first).then_some(first).flatten()
+                let manners = rules.ways.iter().filter_map(|way| way.leads?.manner());
+                manners.max_by_key(|manner| manner.needs_stored())
             }
         }
+    }
+
+    /// What becomes of a document when its item is deleted. `None`: that depends on the item, and nobody knows it.
+    #[must_use]
+    pub fn deletes(&self, image: Option<&Image<'_>>) -> Option<&'p Deletes> {
+        const HARD: &Deletes = &Deletes::Hard;
+        let (Self::ByItem(rules), None) = (self, image) else {
+            return Some(self.manner(image).map_or(HARD, |manner| &manner.deletes));
+        };
+        let mut all = rules.ways.iter().filter_map(|way| way.leads).map(|route| &route.manner.deletes);
+        let first = all.next().unwrap_or(HARD);
+        all.all(|deletes| deletes == first).then_some(first)
     }
 }
 

@@ -30,8 +30,7 @@ impl Pipeline {
     /// from.
     pub fn shape(&self, payload: &[u8], batch: &mut Batch, format: Format) {
         self.fan_out(batch);
-        let has_work =
-            |route: &Route| route.transform.is_some() || matches!(route.manner.deletes, Deletes::Soft { .. });
+        let has_work = |route: &Route| route.transform.is_some() || route.manner.deletes != Deletes::Hard;
         if !self.file.iter().flat_map(|file| &file.routes).any(has_work) {
             return;
         }
@@ -124,7 +123,14 @@ fn soft<'a>(
         Before::Absent | Before::Unknown => None,
     };
     let old = before.map(image);
-    let manner = rules.manner(old.as_ref()).filter(|manner| matches!(manner.deletes, Deletes::Soft { .. }))?;
+    let deletes = match rules.deletes(old.as_ref()) {
+        Some(deletes @ Deletes::Soft { .. }) => deletes,
+        Some(_) => return None,
+        None => {
+            let why = "the routes differ in `deletes`, and the record has no old image that says which of them the item took: the stream's view type must be NEW_AND_OLD_IMAGES";
+            return Some(Err(Failure::new(Cause::MissingOldImage, why)));
+        }
+    };
     let (Some(range), Some(old)) = (before, old) else {
         let why = "`deletes: soft` keeps the item as it was, and the record has no old image: the stream's view type must be NEW_AND_OLD_IMAGES, or TIDELOCK_SOURCE be set";
         return Some(Err(Failure::new(Cause::MissingImage, why)));
@@ -132,7 +138,7 @@ fn soft<'a>(
     let as_it_is = Transform::default();
     let transform = rules.transform(&old).unwrap_or(&as_it_is);
     Some(document(&old, transform, format, key).and_then(|document| {
-        let soft = softened_new(format, &document, &manner.deletes, slot.at);
+        let soft = softened_new(format, &document, deletes, slot.at);
         let failure = || Failure::new(Cause::InvalidValue, "the item as it was cannot be read");
         soft.map(|document| (range.clone(), document)).ok_or_else(failure)
     }))
@@ -180,7 +186,7 @@ pub(crate) fn document(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::dynamodb::decode;
+    use crate::source::dynamodb::{READER, decode};
     use serde_json::{Value, json};
 
     fn record(key: &str, image: &Value) -> Value {
@@ -228,5 +234,36 @@ routes:
         let document = [&length[..], elements, b"\0"].concat();
         let document: bson::Document = bson::deserialize_from_slice(&document).expect("BSON");
         assert_eq!(document, bson::doc! {"id": "a", "kind": 1, "n": 7});
+    }
+
+    #[test]
+    fn a_delete_of_which_nobody_knows_the_route_is_not_done_as_any_of_them_wants() {
+        let delete = |old: Option<Value>| {
+            let mut record = record("a", &json!({}));
+            record["eventName"] = json!("REMOVE");
+            let change = record["dynamodb"].as_object_mut().expect("an object");
+            change.remove("NewImage");
+            change.extend(old.map(|old| ("OldImage".to_owned(), old)));
+            json!({"Records": [record]}).to_string()
+        };
+        let content = |routes: &str, payload: &str| {
+            let pipeline = Pipeline::parse(&format!("version: 1\nroutes: [{routes}]")).expect("a pipeline");
+            let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).expect("an event");
+            match batch.slots[0].content.clone() {
+                Content::Failed(failure) => Err(failure.cause),
+                Content::Upsert(range) => Ok(String::from_utf8_lossy(&batch.documents[range]).into_owned()),
+                other => Ok(format!("{other:?}")),
+            }
+        };
+        let (without, with) = (delete(None), delete(Some(json!({"id": {"S": "a"}, "kind": {"N": "1"}}))));
+        for other in ["soft", "ignore"] {
+            let routes = format!("{{from: t, where: .kind == 1, deletes: {other}}}, {{from: t}}");
+            assert_eq!(content(&routes, &without), Err(Cause::MissingOldImage), "{other}");
+            let known = if other == "soft" { r#"{"id":"a","kind":1,"_deleted":true"# } else { "Delete" };
+            assert_eq!(content(&routes, &with).as_deref(), Ok(known));
+        }
+        let same = "{from: t, where: .kind == 1, to: x, deletes: ignore}, {from: t, deletes: ignore}";
+        assert_eq!(content(same, &without).as_deref(), Ok("Delete"), "left out by the plan");
+        assert_eq!(content("{from: t, deletes: soft}", &without), Err(Cause::MissingImage), "a source may tell");
     }
 }

@@ -6,6 +6,7 @@ use crate::image::Field;
 use crate::json::Number;
 use crate::letter::{parse_timestamp, timestamp};
 use crate::target::Place;
+use crate::transform::rfc3339;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -184,7 +185,9 @@ fn check_format(format: &str) -> Result<(), String> {
 fn date(field: Field<'_>, format: &str) -> Result<String, String> {
     let no_time = |what: &str| format!("{what}, not the time (RFC 3339, or seconds or milliseconds since 1970)");
     let milliseconds = match field {
-        Field::Text(text) => parse_timestamp(&text).ok_or_else(|| no_time(&format!("`{text}`")))?,
+        Field::Text(text) => {
+            rfc3339(&text).or_else(|| parse_timestamp(&text)).ok_or_else(|| no_time(&format!("`{text}`")))?
+        }
         Field::Number(text) => {
             let whole = Number::parse(text.as_bytes()).map(|number| number.plain());
             let whole = whole.and_then(|plain| {
@@ -241,12 +244,14 @@ mod tests {
 
     #[test]
     fn dates_give_names_by_their_parts() {
-        let item = r#"{"t":{"S":"2020-04-29T13:22:08Z"},"s":{"N":"1588166528"},"ms":{"N":"1588166528123"},"f":{"N":"1588166528.9"},"x":{"S":"soon"},"neg":{"N":"-1"}}"#;
+        let item = r#"{"t":{"S":"2020-04-29T13:22:08Z"},"s":{"N":"1588166528"},"ms":{"N":"1588166528123"},"f":{"N":"1588166528.9"},"x":{"S":"soon"},"o":{"S":"2026-02-01T00:30:00+01:00"},"p":{"S":"2020-04-29T13:22:08.123456Z"},"neg":{"N":"-1"}}"#;
         for (text, name) in [
             ("o-{t:%Y.%m}", "o-2020.04"),
             ("o-{s:%Y-%m-%d}", "o-2020-04-29"),
             ("o-{ms:%Y.%m.%d-%H}", "o-2020.04.29-13"),
             ("o-{f:%d}", "o-29"),
+            ("o-{o:%Y-%m-%d}", "o-2026-01-31"),
+            ("o-{p:%H}", "o-13"),
         ] {
             assert_eq!(place(text, item).map(|place| place.name), Ok(name.to_owned()), "{text}");
         }

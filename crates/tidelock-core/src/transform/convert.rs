@@ -200,7 +200,7 @@ fn short_scaled(text: &str, scale: u8) -> Option<i64> {
 }
 
 /// Milliseconds since 1970 of a time with or without an offset; what is finer than a millisecond, or no day of the calendar, is none.
-fn rfc3339(text: &str) -> Option<i64> {
+pub(crate) fn rfc3339(text: &str) -> Option<i64> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok())?;
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let (time, offset_minutes) = match time.strip_suffix(['Z', 'z']) {

@@ -30,7 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 use step::Step;
 
-pub(crate) use convert::{From, To, convert};
+pub(crate) use convert::{From, To, convert, rfc3339};
 pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
 pub(crate) use raw::RawStep;

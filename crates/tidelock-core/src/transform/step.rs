@@ -325,6 +325,9 @@ impl Step {
                     put(fields, to, Value::List(parts)).map_err(|words| refused(to, words))?;
                 }
                 Some(_) if *wrong == Otherwise::Skip => {}
+                Some(_) if *wrong == Otherwise::Default => {
+                    put(fields, to, Value::Null).map_err(|words| refused(to, words))?;
+                }
                 Some(other) => return Err(refused(field, format!("{other} is no text that can be split"))),
             },
             Self::Join { fields: paths, separator, to, wrong } => {
@@ -337,7 +340,10 @@ impl Step {
                         }
                         other => text(other).map(|text| parts.push(text)),
                     })
-                    .or_else(|words| if *wrong == Otherwise::Skip { Ok(0) } else { Err(refused(path, words)) })?;
+                    .or_else(|words| match wrong {
+                        Otherwise::Park => Err(refused(path, words)),
+                        Otherwise::Skip | Otherwise::Default => Ok(0),
+                    })?;
                 }
                 if !parts.is_empty() {
                     put(fields, to, Value::Text(parts.join(separator))).map_err(|words| refused(to, words))?;

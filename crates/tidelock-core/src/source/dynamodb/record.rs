@@ -253,7 +253,10 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
         cursor.peek();
         let (start, from) = (cursor.at(), self.sink.position());
         if self.deferred {
-            cursor.skip()?;
+            // Whether it is an item, whoever makes its document has to see.
+            if cursor.skip_object_unread().is_none() {
+                cursor.skip()?;
+            }
             partial.new_image = Some(start..cursor.at());
             return Ok(());
         }
