@@ -333,17 +333,20 @@ impl Step {
             Self::Join { fields: paths, separator, to, wrong } => {
                 let mut parts = Vec::new();
                 for path in paths {
-                    visit_path(fields, path, &mut |value| match &value.opened() {
+                    let joined = visit_path(fields, path, &mut |value| match &value.opened() {
                         Value::Null => Ok(()),
                         Value::List(items) => {
                             items.iter().try_for_each(|item| text(&item.opened()).map(|text| parts.push(text)))
                         }
                         other => text(other).map(|text| parts.push(text)),
-                    })
-                    .or_else(|words| match wrong {
-                        Otherwise::Park => Err(refused(path, words)),
-                        Otherwise::Skip | Otherwise::Default => Ok(0),
-                    })?;
+                    });
+                    match (joined, wrong) {
+                        (Ok(_), _) | (Err(_), Otherwise::Skip) => {}
+                        (Err(words), Otherwise::Park) => return Err(refused(path, words)),
+                        (Err(_), Otherwise::Default) => {
+                            return put(fields, to, Value::Null).map_err(|words| refused(to, words));
+                        }
+                    }
                 }
                 if !parts.is_empty() {
                     put(fields, to, Value::Text(parts.join(separator))).map_err(|words| refused(to, words))?;

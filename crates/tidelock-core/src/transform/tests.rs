@@ -201,3 +201,20 @@ fn hashes_are_keyed_and_told_from_nothing() {
 fn made_with_list() -> String {
     made(json!([{"hash": {"field": "l"}}]), json!({"l": {"L": []}})).expect_err("parked")
 }
+
+#[test]
+fn a_wrong_type_gives_null_where_the_route_says_default() {
+    let item = json!({"a": {"S": "x"}, "m": {"M": {}}}).to_string();
+    let made = |step: Json| {
+        let route = json!({"from": "t", "on_wrong_type": "default", "transform": [step]});
+        let pipeline = Pipeline::parse(&json!({"version": 1, "routes": [route]}).to_string()).expect("a pipeline");
+        let rules = pipeline.rules("t", 0);
+        let transform = rules.transform(&Image { notation: Notation::DynamoDb, bytes: b"{}" }).expect("steps");
+        let made = transformed(item.as_bytes(), transform, Format::Json, false, JsonSink::default()).expect("made");
+        serde_json::from_slice::<Json>(&[made.as_slice(), b"}"].concat()).expect("JSON")
+    };
+    let join = made(json!({"join": {"fields": ["m", "a"], "separator": "-", "to": "j"}}));
+    assert_eq!(join, json!({"a": "x", "m": {}, "j": null}));
+    let split = made(json!({"split": {"field": "m", "separator": "-", "to": "s"}}));
+    assert_eq!(split, json!({"a": "x", "m": {}, "s": null}));
+}
