@@ -263,6 +263,14 @@ async fn kept_in_mongodb(uri: Option<String>) {
         soft.insert("_deleted", true);
         assert_eq!(found("parts").await, [soft]);
     }
+    // What users have taken away comes from the source again, and what they have changed meanwhile stands.
+    let taken = doc! {"$unset": {"rank": ""}, "$set": {"note": ["a", "b"]}};
+    database.collection::<Document>("merged").update_one(doc! {"sk": 1}, taken).await.unwrap();
+    let newest = record(&stream, 6, "MODIFY", ("a", 1), Some(kind("new")), Some(kind("newest")));
+    function.succeed(event(&[newest])).await;
+    let there = found("merged").await;
+    assert_eq!((there[0].get_str("n").ok(), there[0].get_i32("rank").ok()), (Some("newest"), Some(1)), "{there:?}");
+    assert_eq!(there[0].get("note"), Some(&mongodb::bson::bson!(["a", "b"])));
     database.drop().await.unwrap();
 }
 

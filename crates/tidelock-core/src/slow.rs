@@ -157,6 +157,11 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, ne
             return Step::Remove(stored.witness.clone(), fence.clone());
         }
         let own = order(fence) == Some(Ordering::Equal) && write == Write::Delete;
+        if news != News::No && version.judge(Some(fence)) == Judgement::OrderConflict {
+            let detail =
+                format!("version {} is older than the fence's {}, but it happened later", version.exact, fence.exact);
+            return Step::Done(Err(Failure::new(Cause::OrderConflict, detail)));
+        }
         if !own {
             return Step::Done(Ok(Done::Stale));
         }
@@ -339,8 +344,10 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
             break;
         }
         let asked: Vec<Wish<'_>> = open.iter().filter_map(|&index| wishes.get(index).copied()).collect();
-        let probes: Vec<Operation<'_>> =
-            asked.iter().map(|wish| operation(wish, Write::Delete, wish.version)).collect();
+        let probes: Vec<Operation<'_>> = asked
+            .iter()
+            .map(|wish| Operation { manner: wish.rules.looks(), ..operation(wish, Write::Delete, wish.version) })
+            .collect();
         let looked = answers(store.look(&probes, call).await, asked.len());
         // The target has been read; only now the source.
         let items = read(source, &asked, store.format(), call.deadline).await;
@@ -364,7 +371,8 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
                 let write = item.document.as_deref().map_or(Write::Delete, Write::Upsert);
                 let version = bound.version().unwrap_or(wish.version);
                 let over = found.document.as_ref().map(|stored| stored.witness.clone());
-                Put { operation: operation(wish, write, version), over }
+                let manner = item.manner.unwrap_or(wish.manner);
+                Put { operation: Operation { manner, ..operation(wish, write, version) }, over }
             })
             .collect();
         let results = answers(store.put(&puts, call).await, puts.len());
@@ -417,7 +425,10 @@ fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, forma
         (None, _, Deletes::Ignore) if item.gone => return Ok(true),
         (None, Some(body), deletes @ Deletes::Soft { .. }) if item.gone => {
             let body = body.ok_or_else(unreadable)?;
-            if merge::is_soft(format, body, deletes) {
+            // An older mark would let an older change pass.
+            let mark = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
+            let order = mark.and_then(|mark| mark.compare(&wish.version.mark()));
+            if merge::is_soft(format, body, deletes) && matches!(order, Some(Ordering::Greater | Ordering::Equal)) {
                 return Ok(true);
             }
             item.document = Some(merge::softened(format, body, deletes, wish.version.at).ok_or_else(unreadable)?);

@@ -58,7 +58,7 @@ pub(crate) enum Condition {
     Always,
     /// The document is there, and its `_tidelock` is what was read.
     Stored(Unchanged),
-    /// And so are the fields that the operation preserves, which stand in its document.
+    /// And so are the fields that the operation preserves.
     StoredWith(Unchanged),
 }
 
@@ -146,8 +146,9 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
                 push_shard_key(out, operation.into);
             };
             let preserved = |out: &mut Vec<u8>| {
-                if let (Write::Upsert(elements), Some(manner)) = (write, operation.manner) {
-                    push_preserved(out, elements, &manner.preserve);
+                if let (Condition::StoredWith(Unchanged(_, Some(stored))), Some(manner)) = (condition, operation.manner)
+                {
+                    push_preserved(out, stored, &manner.preserve);
                 }
             };
             push_filter(out, id, condition, version, preserved);
@@ -173,11 +174,9 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
     close(out, whole);
 }
 
-/// That the fields which belong to the target's users are as the document that is to be written has them.
-fn push_preserved(out: &mut Vec<u8>, elements: &[u8], preserve: &[String]) {
-    let length = i32::try_from(elements.len() + 5).unwrap_or(i32::MAX).to_le_bytes();
-    let document = [&length[..], elements, b"\0"].concat();
-    let elements: Vec<_> = Elements::new(&document).into_iter().flatten().flatten().collect();
+/// That the fields which belong to the target's users are as they were read.
+fn push_preserved(out: &mut Vec<u8>, stored: &[u8], preserve: &[String]) {
+    let elements: Vec<_> = Elements::new(stored).into_iter().flatten().flatten().collect();
     for field in preserve {
         let expression = begin(out, DOCUMENT, field);
         match elements.iter().find(|element| element.name == field) {
@@ -203,7 +202,7 @@ fn push_filter(
     match condition {
         Condition::Older | Condition::OwnOlder => push_guard(out, version),
         Condition::Always => {}
-        Condition::Stored(Unchanged(expression)) | Condition::StoredWith(Unchanged(expression)) => {
+        Condition::Stored(Unchanged(expression, _)) | Condition::StoredWith(Unchanged(expression, _)) => {
             name(out, DOCUMENT, MARK_FIELD);
             out.extend_from_slice(expression);
             if matches!(condition, Condition::StoredWith(_)) {

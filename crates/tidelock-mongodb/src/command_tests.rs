@@ -65,7 +65,7 @@ fn bytes(document: &Document) -> Vec<u8> {
 }
 
 fn stored(expression: &Document) -> Condition {
-    Condition::Stored(Unchanged(bytes(expression)))
+    Condition::Stored(Unchanged(bytes(expression), None))
 }
 
 fn whole(kind: Kind, operations: &[Operation<'_>], conditions: &[Condition]) -> Built {

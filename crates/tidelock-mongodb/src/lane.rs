@@ -420,7 +420,7 @@ mod tests {
             at,
             part: false,
         });
-        Stored { mark, unchanged: Unchanged(vec![7]), body: None }
+        Stored { mark, unchanged: Unchanged(vec![7], None), body: None }
     }
 
     fn judged(kind: Kind, tried: &Condition, duplicate: bool, stored: Option<&Stored>) -> Verdict {
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn where_the_source_can_be_read_others_documents_are_left_to_the_caller() {
         let guard = Condition::OwnOlder;
-        let compare = Condition::Stored(Unchanged(vec![1]));
+        let compare = Condition::Stored(Unchanged(vec![1], None));
         for kind in [Kind::Upsert, Kind::Delete] {
             for foreign in [stored(Some(("other", "9", 10_000))), stored(None)] {
                 for (tried, duplicate) in [(&guard, false), (&guard, true), (&compare, true)] {
@@ -439,7 +439,7 @@ mod tests {
                 }
             }
             let older = stored(Some(("s", "4", 10_000)));
-            let again = Verdict::Again(Condition::Stored(Unchanged(vec![7])));
+            let again = Verdict::Again(Condition::Stored(Unchanged(vec![7], None)));
             assert_eq!(verdict(kind, &guard, &guard, kind == Kind::Upsert, Some(&older), &VERSION), again);
         }
         assert_eq!(verdict(Kind::Upsert, &compare, &guard, false, None, &VERSION), Verdict::Again(guard.clone()));
@@ -450,14 +450,14 @@ mod tests {
         let judged = |kind, guard| verdict(kind, &Condition::Older, guard, true, Some(&tie), &other);
         for kind in [Kind::Upsert, Kind::Delete] {
             assert_eq!(judged(kind, &guard), Verdict::OrderConflict);
-            assert_eq!(judged(kind, &Condition::Older), Verdict::Again(Condition::Stored(Unchanged(vec![7]))));
+            assert_eq!(judged(kind, &Condition::Older), Verdict::Again(Condition::Stored(Unchanged(vec![7], None))));
         }
     }
 
     #[test]
     fn judges_on_what_is_stored() {
-        let again = || Verdict::Again(Condition::Stored(Unchanged(vec![7])));
-        let cas = Condition::Stored(Unchanged(vec![1]));
+        let again = || Verdict::Again(Condition::Stored(Unchanged(vec![7], None)));
+        let cas = Condition::Stored(Unchanged(vec![1], None));
         let (applied, stale) = (|| Verdict::Done(Done::Applied), || Verdict::Done(Done::Stale));
         // Upsert refused by the guard; compare-and-set refused by a unique index; compare-and-set without effect; delete.
         for (mark, by_guard, by_unique, lost, delete) in [

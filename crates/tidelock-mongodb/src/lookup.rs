@@ -12,9 +12,10 @@ use tidelock_core::encode::{MARK_FIELD, write_bson_key};
 use tidelock_core::key::Key;
 use tidelock_core::version::Mark;
 
-/// An operator expression, as BSON, that a document's `_tidelock` meets as long as it is what was read.
+/// An operator expression, as BSON, that a document's `_tidelock` meets as long as it is what was read; and the whole document,
+/// where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unchanged(pub(crate) Vec<u8>);
+pub struct Unchanged(pub(crate) Vec<u8>, pub(crate) Option<Vec<u8>>);
 
 /// A document that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,12 +180,16 @@ pub(crate) fn stored(document: &RawDocument) -> Result<Stored, BsonError> {
     let Some(value) = document.get(MARK_FIELD)? else {
         let mut missing = RawDocumentBuf::new();
         missing.append(cstr!("$exists"), false);
-        return Ok(Stored { mark: None, unchanged: Unchanged(missing.into_bytes()), body: None });
+        return Ok(Stored { mark: None, unchanged: Unchanged(missing.into_bytes(), None), body: None });
     };
     // `$eq` takes any value for what it is, be it a pattern or a document with operators in it.
     let mut unchanged = RawDocumentBuf::new();
     unchanged.append(cstr!("$eq"), RawBson::from(value));
-    Ok(Stored { mark: value.as_document().and_then(mark), unchanged: Unchanged(unchanged.into_bytes()), body: None })
+    Ok(Stored {
+        mark: value.as_document().and_then(mark),
+        unchanged: Unchanged(unchanged.into_bytes(), None),
+        body: None,
+    })
 }
 
 fn mark(document: &RawDocument) -> Option<Mark> {

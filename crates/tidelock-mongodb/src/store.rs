@@ -31,8 +31,10 @@ pub(crate) async fn look<C: Credentials>(
     let documents = read(&mut caller, &spots, whole).await;
     let fences = read_fences(target, &mut caller, operations).await;
     let found = |(document, fence): (Result<Option<Stored>, Failure>, Result<Option<Mark>, Failure>)| {
-        let document =
-            document?.map(|stored| target::Stored { witness: stored.unchanged, mark: stored.mark, body: stored.body });
+        let document = document?.map(|stored| {
+            let witness = Unchanged(stored.unchanged.0, stored.body.clone());
+            target::Stored { witness, mark: stored.mark, body: stored.body }
+        });
         Ok(Found { document, fence: fence? })
     };
     documents.into_iter().zip(fences).map(found).collect()
@@ -142,7 +144,9 @@ pub(crate) fn verdict(
         };
     };
     match tried {
-        Condition::Stored(witness) if *witness == stored.unchanged => {
+        // The filter has matched, or nothing could have been in another one's way.
+        Condition::StoredWith(witness) if duplicate && witness.0 == stored.unchanged.0 => Verdict::UniqueConflict,
+        Condition::Stored(witness) if witness.0 == stored.unchanged.0 => {
             // Either it has been written with the version that was there, or it is as it was before: again does no harm.
             if duplicate { Verdict::UniqueConflict } else { Verdict::Again(tried.clone()) }
         }
@@ -165,12 +169,12 @@ mod tests {
 
     fn stored(exact: &str, unchanged: u8) -> Stored {
         let mark = Mark { exact: exact.to_owned(), ..VERSION.mark() };
-        Stored { mark: Some(mark), unchanged: Unchanged(vec![unchanged]), body: None }
+        Stored { mark: Some(mark), unchanged: Unchanged(vec![unchanged], None), body: None }
     }
 
     #[test]
     fn what_was_looked_at_is_compared_with_what_is_there() {
-        let compare = Condition::Stored(Unchanged(vec![1]));
+        let compare = Condition::Stored(Unchanged(vec![1], None));
         let again = || Verdict::Again(compare.clone());
         let (applied, changed) = (|| Verdict::Done(Done::Applied), || Verdict::Done(Done::Stale));
         // Where something was: upsert without effect, upsert refused by a unique index, delete without effect.

@@ -71,6 +71,8 @@ fn put_one(
             stored.as_ref() == Some(witness) && (body.is_none() || *body == table.body(transaction, &id)?)
         }
         (None, None) => true,
+        // What came meanwhile may have something that is to be kept.
+        (None, Some(_)) if operation.manner.is_some_and(Manner::needs_stored) => false,
         (None, Some(stored)) => operation.version.judge(read_mark(stored).as_ref()) == Judgement::Newer,
     };
     if may_write {

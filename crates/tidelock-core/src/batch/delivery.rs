@@ -153,7 +153,8 @@ impl<'b> Delivery<'b> {
     /// The group's newest undecided change as a wish to read the source.
     #[must_use]
     pub fn wish(&self, group: usize) -> Option<Wish<'b>> {
-        let index = self.member(group)?.slot;
+        let act = self.member(group)?;
+        let index = act.slot;
         let slot = self.batch.slots.get(index)?;
         let origin = self.plan.groups.get(group)?.origin;
         Some(Wish {
@@ -163,7 +164,7 @@ impl<'b> Delivery<'b> {
             key: self.batch.key(slot)?,
             version: self.batch.version(slot)?,
             salvage: self.salvage(index),
-            manner: self.plan.manners.get(index).copied().flatten(),
+            manner: self.manner(act),
         })
     }
 

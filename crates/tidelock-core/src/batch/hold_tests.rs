@@ -8,7 +8,7 @@ use crate::letter::{Contents, Kind, read};
 use crate::pipeline::Pipeline;
 use crate::queue::Nowhere;
 use crate::slow::NoSource;
-use crate::source::dynamodb::decode;
+use crate::source::dynamodb::READER;
 use crate::testing::block_on;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ fn change(key: &str, sequence: &str, action: &str, route: &str) -> Value {
 
 fn run(pipeline: &str, records: &[Value], fallback: &Queue) -> Told {
     let payload = json!({"Records": records}).to_string();
-    let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
     let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
+    let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).expect("an event");
     let (target, dead_letters) = (Scripted::default(), Queue::default());
     let started = Instant::now();
     let deadline = started + Duration::from_secs(100);
@@ -144,4 +144,31 @@ fn packs_hold_what_fits_into_a_message_in_order() {
     assert_eq!(sizes, [3, 3, 1]);
     let held: Vec<Value> = told.packs.into_iter().flat_map(|(_, records)| records).collect();
     assert_eq!(held, records);
+}
+
+#[test]
+fn a_record_waits_or_is_parked_once_for_all_of_its_routes() {
+    let both = "version: 1
+routes: [{from: t, to: one, also: [two], on_outage: hold}, {name: two, to: two, on_outage: hold}]";
+    let queue = Queue::default();
+    let told = run(
+        both,
+        &[change("a", "1", "retry", "x"), change("b", "2", "park", "x"), change("c", "3", "ok", "x")],
+        &queue,
+    );
+    assert_eq!(told.answer, json!({"batchItemFailures": []}));
+    let held: Vec<&str> = told
+        .packs
+        .iter()
+        .flat_map(|(_, records)| records)
+        .map(|record| record["dynamodb"]["SequenceNumber"].as_str().expect("a number"))
+        .collect();
+    assert_eq!((held, told.letters), (vec!["1"], 1));
+    let fate = |fate: &Fate| match fate {
+        Fate::Held(_) => "held",
+        Fate::Parked(_) => "parked",
+        Fate::Done(_) => "done",
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told.fates.iter().map(fate).collect::<Vec<_>>(), ["held", "held", "parked", "parked", "done", "done"]);
 }

@@ -150,6 +150,13 @@ pub fn packs(
     function: &str,
     history: History,
 ) -> Vec<(Letter, Vec<usize>)> {
+    // A record that several routes hold waits once: it is for all of them.
+    let start = |slot: usize| batch.slots.get(slot).map(|slot| slot.raw.start);
+    let is_first =
+        |at: usize, one: &Held<'_>| !held.iter().take(at).any(|earlier| start(earlier.slot) == start(one.slot));
+    let (firsts, others): (Vec<_>, Vec<_>) = held.iter().enumerate().partition(|(at, one)| is_first(*at, one));
+    let held: Vec<Held<'_>> = firsts.into_iter().map(|(_, one)| *one).collect();
+    let held = held.as_slice();
     let mut kinds: Vec<(Cause, Option<usize>)> = Vec::new();
     let kind = |held: &Held<'_>| (held.failure.cause, batch.slots.get(held.slot).and_then(|slot| slot.origin));
     for one in held {
@@ -168,6 +175,10 @@ pub fn packs(
             open.add(one, raw);
         }
         packs.push(open.close());
+    }
+    for (_, other) in others {
+        let own = packs.iter_mut().find(|(_, slots)| slots.iter().any(|&slot| start(slot) == start(other.slot)));
+        own.into_iter().for_each(|(_, slots): &mut (Letter, Vec<usize>)| slots.push(other.slot));
     }
     packs
 }
@@ -277,7 +288,7 @@ pub fn scanned_letter(
     let key_json = key.and_then(|key| json(|out| key.write_json(out)));
     let text = match (notation, std::str::from_utf8(bytes), &key_json) {
         (Notation::DynamoDb, Ok(item), Some(key)) => RawValue::from_string(format!(
-            r#"{{"eventName":"MODIFY","eventSource":"aws:dynamodb","eventSourceARN":"{stream}","dynamodb":{{"Keys":{key},"NewImage":{item},"SequenceNumber":"0"}}}}"#
+            r#"{{"eventName":"INSERT","eventSource":"aws:dynamodb","eventSourceARN":"{stream}","dynamodb":{{"Keys":{key},"NewImage":{item},"SequenceNumber":"0"}}}}"#
         ))
         .ok(),
         _ => None,

@@ -257,6 +257,14 @@ impl RawRoute {
             (DeleteMode::Hard, None) => Deletes::Hard,
             (DeleteMode::Ignore, None) => Deletes::Ignore,
         };
+        if let Deletes::Soft { flag, at } = &deletes {
+            for (index, field) in self.preserve.iter().enumerate().filter(|(_, field)| [flag, at].contains(field)) {
+                wrong(
+                    &format!("preserve[{index}]"),
+                    format!("`{field}` says that a document is deleted: nobody else can own it"),
+                );
+            }
+        }
         let manner = Manner { ingest_pipeline: self.ingest_pipeline, preserve: self.preserve, deletes };
         let condition_text = self.condition.clone();
         let condition =

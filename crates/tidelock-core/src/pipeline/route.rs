@@ -8,7 +8,7 @@ use super::{Policy, Problems};
 use crate::cause::{Cause, Failure};
 use crate::fence::fence_id;
 use crate::image::{Field, Image};
-use crate::key::{KeyKind, push_part};
+use crate::key::{Key, KeyKind, push_part};
 use crate::target::{Manner, Namespaces, Place, ShardValue};
 use crate::transform::Transform;
 
@@ -82,7 +82,11 @@ impl Route {
         let Some(mut place) = place else { return Ok(None) };
         if let Some(id) = &self.id {
             let Some(id) = id.of(known)? else { return Ok(None) };
-            place.id = id;
+            place.id = match id {
+                // Ids that are one text are one id, whatever their parts were.
+                Some(id) if *namespaces == Namespaces::Single => text_id(&Key::from_bytes(&id).text_id(), known.key),
+                id => id,
+            };
         }
         if let Some(routing) = &self.routing {
             place.routing = match self.routing(routing, known)? {
@@ -93,14 +97,7 @@ impl Route {
         if self.hashes_long_ids && *namespaces == Namespaces::Single {
             let id = place.key(known.key).text_id();
             if id.len() > LONGEST_TEXT_ID {
-                let mut hashed = Vec::new();
-                push_part(
-                    &mut hashed,
-                    "id",
-                    KeyKind::Text,
-                    format!("sha256-{}", fence_id(&[id.as_bytes()])).as_bytes(),
-                );
-                place.id = Some(hashed);
+                place.id = text_id(&format!("sha256-{}", fence_id(&[id.as_bytes()])), known.key);
             }
         }
         for path in &self.shard_key {
@@ -124,6 +121,16 @@ impl Route {
         }
         template.fill(known, "routing")
     }
+}
+
+/// An id that is a text; `None` where the key's own is the same.
+fn text_id(text: &str, key: Key<'_>) -> Option<Vec<u8>> {
+    if text == key.text_id() {
+        return None;
+    }
+    let mut id = Vec::with_capacity(text.len() + 16);
+    push_part(&mut id, "id", KeyKind::Text, text.as_bytes());
+    Some(id)
 }
 
 /// The value of a field of a shard key; `None` where it depends on an item that is not known.

@@ -92,6 +92,12 @@ impl<'p> Rules<'p> {
         }
     }
 
+    /// A manner of these routes that has to look at what is stored, if there is one.
+    #[must_use]
+    pub fn looks(&self) -> Option<&'p Manner> {
+        self.manner(None).filter(|manner| manner.needs_stored())
+    }
+
     /// What becomes of a document when its item is deleted. `None`: that depends on the item, and nobody knows it.
     #[must_use]
     pub fn deletes(&self, image: Option<&Image<'_>>) -> Option<&'p Deletes> {

@@ -54,6 +54,14 @@ impl Pipeline {
                     }
                     Some(Err(failure)) => Err(failure),
                 },
+                // The source might say that it is gone, and nobody what that means.
+                (Content::Failed(failure), None)
+                    if failure.cause == Cause::MissingImage
+                        && !matches!(slot.before, Before::Image(_))
+                        && rules.deletes(None).is_none() =>
+                {
+                    Err(Failure::new(Cause::MissingOldImage, DIFFERENT))
+                }
                 (content, Some(range)) if has_values(content) => {
                     let image = image(range);
                     match rules.transform(&image) {
@@ -107,6 +115,8 @@ impl Pipeline {
     }
 }
 
+const DIFFERENT: &str = "the routes differ in `deletes`, and the record has no image that says which of them the item took: the stream's view type must be NEW_AND_OLD_IMAGES";
+
 /// An old image, and the document that is made of it.
 type Softened = (Range<usize>, Vec<u8>);
 
@@ -127,8 +137,7 @@ fn soft<'a>(
         Some(deletes @ Deletes::Soft { .. }) => deletes,
         Some(_) => return None,
         None => {
-            let why = "the routes differ in `deletes`, and the record has no old image that says which of them the item took: the stream's view type must be NEW_AND_OLD_IMAGES";
-            return Some(Err(Failure::new(Cause::MissingOldImage, why)));
+            return Some(Err(Failure::new(Cause::MissingOldImage, DIFFERENT)));
         }
     };
     let (Some(range), Some(old)) = (before, old) else {

@@ -1,7 +1,8 @@
 //! Routes: what they match, and where they lead.
 
 use super::*;
-use crate::key::Key;
+use crate::image::Notation;
+use crate::key::{Key, KeyKind, push_part};
 use crate::target::ShardValue;
 
 #[test]
@@ -145,6 +146,10 @@ fn says_what_is_wrong_with_what_routes_do() {
         ("{from: a, soft: {flag: b}}", "routes[0].soft: is for `deletes: soft` alone"),
         ("{from: a, deletes: soft, soft: {flag: _id}}", "routes[0].soft.flag: `_id` is no field"),
         ("{from: a, deletes: soft, soft: {flag: b, at: b}}", "routes[0].soft.at: `b` is the flag already"),
+        (
+            "{from: a, write: merge, preserve: [d], deletes: soft, soft: {flag: d}}",
+            "routes[0].preserve[0]: `d` says that a document is deleted",
+        ),
         ("{from: a, long_id: cut}", "routes[0].long_id: expected `park` or `hash`"),
         ("{from: a, also: [b]}", "routes[0].also[0]: there is no route with the name `b`"),
         ("{name: b, from: a, also: [b]}", "routes[0].also[0]: a route cannot name itself"),
@@ -161,4 +166,25 @@ fn says_what_is_wrong_with_what_routes_do() {
         let found = Pipeline::parse(&format!("version: 1\nroutes: [{routes}]")).expect_err(routes);
         assert!(found.len() == 1 && found[0].message().contains(words), "{routes}: {found:?}");
     }
+}
+
+#[test]
+fn ids_that_are_one_text_are_one_place_where_ids_are_texts() {
+    let pipeline = Pipeline::parse("version: 1\nroutes: [{from: t, to: x, id: '{kind}|{k}'}]").expect("a pipeline");
+    let mut key = Vec::new();
+    push_part(&mut key, "k", KeyKind::Text, b"a");
+    let place = |pipeline: &Pipeline, item: &str| {
+        let image = Image { notation: Notation::DynamoDb, bytes: item.as_bytes() };
+        match pipeline.rules("t", 0).locate(&image, Key::from_bytes(&key)) {
+            Routed::To(place) => place,
+            other => panic!("{other:?}"),
+        }
+    };
+    let items = [r#"{"kind":{"N":"1"}}"#, r#"{"kind":{"S":"1"}}"#];
+    let single = pipeline.clone().within(Namespaces::Single);
+    assert_eq!(place(&single, items[0]), place(&single, items[1]));
+    assert_eq!(place(&single, items[0]).key(Key::from_bytes(&key)).text_id(), "1|a");
+    // MongoDB tells them apart.
+    let databases = pipeline.within(Namespaces::Databases(None));
+    assert_ne!(place(&databases, items[0]), place(&databases, items[1]));
 }

@@ -200,13 +200,20 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
         let mut settled = Settled::default();
         let mut held = Vec::new();
         let history = History { attempts: history.attempts.saturating_add(1), ..history };
+        let waits = |index: &usize| matches!(fates.get(*index), Some(Fate::Failed(failure)) if failure.cause.disposition() != Disposition::Park);
+        let start = |index: usize| batch.slots.get(index).map(|slot| slot.raw.start);
+        let mut told: Vec<usize> = slots.clone().filter(waits).filter_map(start).collect();
         for index in slots.clone() {
             let (Some(slot), Some(fate)) = (batch.slots.get(index), fates.get(index)) else { continue };
             match fate {
                 Fate::Done(Done::Applied) => settled.applied += 1,
                 Fate::Done(Done::Stale) => settled.stale += 1,
                 Fate::Filtered => settled.filtered += 1,
+                // One letter holds the record for all of its routes; and none is needed where it waits anyway.
+                Fate::Failed(failure)
+                    if failure.cause.disposition() == Disposition::Park && told.contains(&slot.raw.start) => {}
                 Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park => {
+                    told.push(slot.raw.start);
                     let into = plan.place_of(index);
                     settled.refused.push(letter(payload, batch, slot, failure, into, self.function, history));
                 }
