@@ -19,15 +19,21 @@ pub fn timestamp(ms: i64) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
     if (0..=9999).contains(&year) {
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let parts = [(0, 4, year), (5, 2, month), (8, 2, day), (11, 2, seconds / 3600), (14, 2, seconds / 60 % 60)];
-        for (at, width, mut value) in parts.into_iter().chain([(17, 2, seconds % 60), (20, 3, millis)]) {
-            for place in text.iter_mut().skip(at).take(width).rev() {
-                *place = b'0' + u8::try_from(value % 10).unwrap_or_default();
-                value /= 10;
-            }
-        }
-        return String::from_utf8_lossy(&text).into_owned();
+        let digit = |value: i64| char::from(b'0' + (value % 10) as u8);
+        let mut text = String::with_capacity(24);
+        let mut put = |before: &str, digits: &[i64]| {
+            text.push_str(before);
+            digits.iter().for_each(|value| text.push(digit(*value)));
+        };
+        put("", &[year / 1000, year / 100, year / 10, year]);
+        put("-", &[month / 10, month]);
+        put("-", &[day / 10, day]);
+        put("T", &[seconds / 36_000, seconds / 3_600 % 24 % 10]);
+        put(":", &[seconds / 600 % 6, seconds / 60]);
+        put(":", &[seconds / 10 % 6, seconds]);
+        put(".", &[millis / 100, millis / 10, millis]);
+        text.push('Z');
+        return text;
     }
     let year = format!("{year:+07}");
     format!(

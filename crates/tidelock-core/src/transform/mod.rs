@@ -106,7 +106,7 @@ impl Transform {
         let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
         let names: Option<BTreeSet<String>> =
             names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
-        let mask = names.iter().flatten().fold(0, |mask, name| mask | bit(name));
+        let mask = names.iter().flatten().fold(0, |mask, name| mask | bit(name.as_bytes()));
         let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
         Some(Self { steps, names, mask, keeps, key: None })
     }
@@ -121,10 +121,15 @@ impl Transform {
         self.key = Some(HashKey(key.into()));
     }
 
+    /// Whether the field of this name certainly goes into the document as it is.
+    pub(crate) fn is_untouched(&self, name: &[u8]) -> bool {
+        !self.keeps && self.names.is_some() && self.mask & bit(name) == 0
+    }
+
     /// What becomes of a field at the top of an item.
     pub(crate) fn touch(&self, name: &str) -> Touch {
         match &self.names {
-            Some(names) if self.mask & bit(name) == 0 || !names.contains(name) => {
+            Some(names) if self.mask & bit(name.as_bytes()) == 0 || !names.contains(name) => {
                 if self.keeps {
                     Touch::Dropped
                 } else {
@@ -151,8 +156,8 @@ impl Transform {
     }
 }
 
-fn bit(name: &str) -> u64 {
-    let first = name.bytes().next().map_or(0, usize::from);
+fn bit(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |first| usize::from(*first));
     1 << ((name.len() * 7 + first) % 64)
 }
 

@@ -92,6 +92,15 @@ pub(super) fn transformed<S: Sink>(
     if !cursor.take(b'}') {
         loop {
             let name = cursor.name()?;
+            // Most fields are no step's business.
+            if !name.escaped && name.raw.first() != Some(&b'_') && transform.is_untouched(name.raw) {
+                sink.name(name)?;
+                value(cursor, sink, 1).map_err(|stop| at(stop, || String::from_utf8_lossy(name.raw).into_owned()))?;
+                if !cursor.more(b'}')? {
+                    break;
+                }
+                continue;
+            }
             let unescaped = unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"))?;
             if unescaped == "_id" && reserved.id_is_key {
                 cursor.skip()?;
