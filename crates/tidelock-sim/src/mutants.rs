@@ -131,7 +131,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "a clock in the coarse version",
         breaks: "changes within a second, or after a step of the clock, pass each other",
         file: BATCH,
-        from: "coarse: origin.label.coarse(sequence),",
+        from: "coarse: label.coarse(sequence),",
         to: "coarse: slot.at.max(1),",
     },
     Mutant {

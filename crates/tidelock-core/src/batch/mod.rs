@@ -8,9 +8,13 @@ mod response;
 mod writing;
 
 use crate::cause::Failure;
+use crate::image::Image;
 use crate::image::Notation;
 use crate::key::Key;
-use crate::version::{Sequence, StreamLabel, Version};
+use crate::version::field::FieldVersion;
+use crate::version::mongodb::ClusterTime;
+use crate::version::{Position as _, Sequence, StreamLabel, Version};
+use std::cmp::Ordering;
 use std::ops::Range;
 
 pub use deliver::{Circumstances, PATIENCE, Posts, Report, deliver};
@@ -24,17 +28,17 @@ pub(crate) fn buffered(payload: &[u8], batch: &Batch, pipeline: &crate::pipeline
     policy::Policies::new(payload, batch, pipeline).buffered()
 }
 
-/// Where records come from: one stream of one table.
+/// Where records come from: one stream of one table, or one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The name that routes match: the table's.
+    /// The name that routes match: the table's, or `database.collection`.
     pub name: String,
     /// The stream's own name in full: its ARN.
     pub arn: String,
     /// The version space of its records.
     pub space: String,
-    /// When the stream was enabled.
-    pub label: StreamLabel,
+    /// When the stream was enabled, where that is the first thing to compare.
+    pub label: Option<StreamLabel>,
     /// Which of the routes that take a change it is for: 0, or one that some `also` names.
     pub branch: usize,
 }
@@ -57,10 +61,21 @@ pub enum Content {
 pub enum Before {
     /// There was none: the change is an insert.
     Absent,
-    /// The old image, as a range of the payload.
+    /// The old image, as [`Slot::image`] is.
     Image(Range<usize>),
     /// The record does not say.
     Unknown,
+}
+
+/// A change's place in the order of its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Its [sequence number](Slot::sequence), within the [label](Origin::label) of its stream.
+    Sequence,
+    /// The time of a cluster, and a token that tells changes of one time apart, as a range of [`Batch::keys`].
+    Cluster(ClusterTime, Range<usize>),
+    /// A number that the item has itself.
+    Field(FieldVersion),
 }
 
 /// One record of a batch.
@@ -70,8 +85,10 @@ pub struct Slot {
     pub raw: Range<usize>,
     /// The position as received, as a range of the payload (the text between the quotes): what an answer names.
     pub position: Option<Range<usize>>,
-    /// The position as a number; `None` when it is missing or no number.
+    /// The position as a number; `None` when it is missing or no number, or where nothing can be retried from a position.
     pub sequence: Option<Sequence>,
+    /// The place in the source's order; `None` when it cannot be read.
+    pub order: Option<Order>,
     /// The source's time of the change, milliseconds since 1970; 0 when the record has none.
     pub at: i64,
     /// Index into [`Batch::origins`]; `None` when the record does not name its stream.
@@ -80,7 +97,7 @@ pub struct Slot {
     pub key: Option<Range<usize>>,
     /// What the record asks for.
     pub content: Content,
-    /// The new image as received, as a range of the payload.
+    /// The new image, as a range of what [`Batch::image`] reads.
     pub image: Option<Range<usize>>,
     /// What was there before.
     pub before: Before,
@@ -97,8 +114,10 @@ pub struct Batch {
     pub kind: &'static str,
     /// How the records' images are written.
     pub notation: Notation,
-    /// Storage of the keys.
+    /// Storage of the keys, and of what else is short.
     pub keys: Vec<u8>,
+    /// Storage of images that are not in the payload as they are: those in BSON.
+    pub images: Vec<u8>,
     /// Storage of the documents in the target's format.
     pub documents: Vec<u8>,
 }
@@ -107,8 +126,9 @@ impl Batch {
     /// A batch without records, of a kind of source whose images are in `notation`.
     #[must_use]
     pub fn new(kind: &'static str, notation: Notation) -> Self {
-        let (slots, origins, keys, documents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { slots, origins, kind, notation, keys, documents }
+        let (slots, origins) = (Vec::new(), Vec::new());
+        let (keys, images, documents) = (Vec::new(), Vec::new(), Vec::new());
+        Self { slots, origins, kind, notation, keys, images, documents }
     }
 
     /// The key of a slot.
@@ -123,18 +143,52 @@ impl Batch {
         slot.origin.and_then(|index| self.origins.get(index))
     }
 
+    /// An image: of the payload that the batch was decoded from, or of the batch's own.
+    #[must_use]
+    pub fn image<'a>(&'a self, payload: &'a [u8], range: &Range<usize>) -> Image<'a> {
+        let text = match self.notation {
+            Notation::DynamoDb => payload,
+            Notation::Bson => &self.images,
+        };
+        Image { notation: self.notation, bytes: text.get(range.clone()).unwrap_or_default() }
+    }
+
     /// The version of a slot.
     #[must_use]
     pub fn version<'a>(&'a self, slot: &'a Slot) -> Option<Version<'a>> {
-        let (origin, sequence) = (self.origin(slot)?, slot.sequence.as_ref()?);
-        Some(Version {
-            space: &origin.space,
-            label: origin.label.as_str(),
-            exact: sequence.as_str(),
-            token: "",
-            coarse: origin.label.coarse(sequence),
-            at: slot.at,
+        let origin = self.origin(slot)?;
+        Some(match slot.order.as_ref()? {
+            Order::Sequence => {
+                let (label, sequence) = (origin.label.as_ref()?, slot.sequence.as_ref()?);
+                Version {
+                    space: &origin.space,
+                    label: label.as_str(),
+                    exact: sequence.as_str(),
+                    token: "",
+                    coarse: label.coarse(sequence),
+                    at: slot.at,
+                }
+            }
+            Order::Cluster(time, token) => time.version(&origin.space, self.text(token), slot.at),
+            Order::Field(number) => number.version(&origin.space, "", slot.at),
         })
+    }
+
+    fn text(&self, range: &Range<usize>) -> &str {
+        self.keys.get(range.clone()).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+
+    /// Which of two slots of a key is the newer change; equal where the version does not say.
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        let (Some(a), Some(b)) = (self.slots.get(a), self.slots.get(b)) else { return Ordering::Equal };
+        match (&a.order, &b.order) {
+            (Some(Order::Cluster(a, _)), Some(Order::Cluster(b, _))) => a.cmp(b),
+            (Some(Order::Field(a)), Some(Order::Field(b))) => a.cmp(b),
+            _ => {
+                let label = |slot| self.origin(slot).and_then(|origin| origin.label.as_ref()).map(StreamLabel::as_str);
+                label(a).cmp(&label(b)).then(a.sequence.cmp(&b.sequence))
+            }
+        }
     }
 }
 

@@ -145,7 +145,7 @@ impl<'b> Planner<'b, '_> {
             if self.left_out.get(index) == Some(&true) {
                 continue;
             }
-            let (Some(key), Some(origin), Some(_)) = (self.batch.key(slot), slot.origin, slot.sequence) else {
+            let (Some(key), Some(origin), Some(_)) = (self.batch.key(slot), slot.origin, &slot.order) else {
                 continue;
             };
             let manner = self.plan.manners.get(index).copied().flatten();
@@ -239,7 +239,7 @@ impl<'b> Planner<'b, '_> {
     }
 
     fn image(&self, range: &Range<usize>) -> Image<'b> {
-        Image { notation: self.batch.notation, bytes: self.payload.get(range.clone()).unwrap_or_default() }
+        self.batch.image(self.payload, range)
     }
 }
 
@@ -247,7 +247,7 @@ impl<'p> Planner<'_, 'p> {
     fn finish(self) -> Plan<'p> {
         let Self { batch, mut plan, groups, mut members, .. } = self;
         members.sort_unstable_by(|&(a_group, a), &(b_group, b)| {
-            let versions = || version_order(batch, a.slot).cmp(&version_order(batch, b.slot));
+            let versions = || batch.compare(a.slot, b.slot);
             a_group.cmp(&b_group).then_with(versions).then(a.slot.cmp(&b.slot))
         });
         let mut places = vec![0; groups.len()];
@@ -276,17 +276,8 @@ fn manners<'p>(payload: &[u8], batch: &Batch, rules: &[Rules<'p>]) -> Vec<Option
             Before::Image(range) => Some(range),
             Before::Absent | Before::Unknown => None,
         };
-        let image = slot
-            .image
-            .as_ref()
-            .or(before)
-            .map(|range| Image { notation: batch.notation, bytes: payload.get(range.clone()).unwrap_or_default() });
+        let image = slot.image.as_ref().or(before).map(|range| batch.image(payload, range));
         rules.get(slot.origin?)?.manner(image.as_ref())
     };
     batch.slots.iter().map(of).collect()
-}
-
-fn version_order(batch: &Batch, slot: usize) -> Option<(&str, crate::version::Sequence)> {
-    let slot = batch.slots.get(slot)?;
-    Some((batch.origin(slot)?.label.as_str(), slot.sequence?))
 }

@@ -2,7 +2,6 @@
 
 use super::{Batch, Before, Content, Slot};
 use crate::cause::Cause;
-use crate::image::Image;
 use crate::pipeline::{OnConflict, OnOutage, Pipeline, Policy};
 use std::ops::Range;
 
@@ -27,10 +26,7 @@ impl<'a> Policies<'a> {
         if let Some(common) = slot.origin.and_then(|origin| self.common.get(origin).copied().flatten()) {
             return common;
         }
-        let image = |range: &Range<usize>| Image {
-            notation: self.batch.notation,
-            bytes: self.payload.get(range.clone()).unwrap_or_default(),
-        };
+        let image = |range: &Range<usize>| self.batch.image(self.payload, range);
         let before = match &slot.before {
             Before::Image(range) => Some(range),
             _ => None,

@@ -359,7 +359,7 @@ impl Teller<'_> {
     }
 
     fn image(&self, range: &Range<usize>) -> Image<'_> {
-        Image { notation: self.batch.notation, bytes: self.payload.get(range.clone()).unwrap_or_default() }
+        self.batch.image(self.payload, range)
     }
 
     fn outlook(&self, slot: &Slot, routes: &[Asked], manner: Option<&Manner>, fate: &Fate) -> Outlook {

@@ -38,12 +38,15 @@ impl Pipeline {
             batch.origins.iter().map(|origin| self.rules(&origin.name, origin.branch)).collect();
         let notation = batch.notation;
         let as_it_is = Transform::default();
-        let Batch { slots, documents, keys, .. } = batch;
+        let Batch { slots, documents, keys, images, .. } = batch;
+        let text = match notation {
+            Notation::DynamoDb => payload,
+            Notation::Bson => images,
+        };
         for slot in slots {
             let Some(rules) = slot.origin.and_then(|origin| rules.get(origin)) else { continue };
             let Some(key) = slot.key.clone().and_then(|range| keys.get(range)).map(Key::from_bytes) else { continue };
-            let image =
-                |range: &Range<usize>| Image { notation, bytes: payload.get(range.clone()).unwrap_or_default() };
+            let image = |range: &Range<usize>| Image { notation, bytes: text.get(range.clone()).unwrap_or_default() };
             let made = match (&slot.content, &slot.image) {
                 (Content::Delete, _) => match soft(slot, rules, &image, format, key) {
                     None => continue,

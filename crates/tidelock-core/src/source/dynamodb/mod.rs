@@ -108,7 +108,7 @@ fn origin(arn: &str) -> Option<Origin> {
         name: table.to_owned(),
         arn: arn.to_owned(),
         space: format!("dynamodb:{region}:{account}:{table}"),
-        label: StreamLabel::parse(label)?,
+        label: Some(StreamLabel::parse(label)?),
     })
 }
 

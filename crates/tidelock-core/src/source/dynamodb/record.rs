@@ -3,7 +3,7 @@
 use super::attribute::{Reserved, Stop, item, shortened, stop};
 use super::key::{check_key, key_value};
 use super::origin;
-use crate::batch::{Batch, Before, Content, Slot};
+use crate::batch::{Batch, Before, Content, Order, Slot};
 use crate::cause::{Cause, Failure};
 use crate::encode::{Format, Sink};
 use crate::image::Notation;
@@ -166,6 +166,7 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             raw,
             position: partial.position,
             sequence: partial.sequence,
+            order: partial.sequence.map(|_| Order::Sequence),
             at: partial.at,
             origin: partial.origin,
             key: partial.key,
