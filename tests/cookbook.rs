@@ -7,7 +7,7 @@ use crate::support::exact::Exact;
 use crate::support::function::{Running, function, target};
 use crate::support::index::Index;
 use crate::support::queue::{letters, reasons};
-use crate::support::{Folder, services, unique};
+use crate::support::{Folder, mongo, services, unique};
 use crate::tidy::repository;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Client, Collection};
@@ -187,10 +187,7 @@ impl Target {
     fn address(&self) -> String {
         match self {
             Self::OpenSearch { url, .. } => target(url),
-            Self::MongoDb { uri, prefix, .. } => {
-                let (base, options) = uri.split_once('?').unwrap_or((uri, ""));
-                format!("{}/{prefix}?{options}", base.trim_end_matches('/'))
-            }
+            Self::MongoDb { uri, prefix, .. } => mongo::address(uri, prefix),
         }
     }
 
@@ -260,18 +257,12 @@ impl Target {
                 assert_eq!(found, expected.collect::<BTreeMap<_, _>>(), "{place}");
             }
             Self::MongoDb { .. } => {
-                let mut found = Vec::new();
-                let mut cursor = self.collection(place).find(doc! {}).sort(doc! {"_id": 1}).await.unwrap();
-                while cursor.advance().await.unwrap() {
-                    let mut document = cursor.deserialize_current().unwrap();
-                    document.remove("_tidelock").expect("a mark");
-                    found.push(by_name(document));
-                }
+                let found = mongo::documents(&self.collection(place), "_id").await;
                 let expected = lines.iter().map(|line| match bson(&serde_json::from_str(line).unwrap()) {
                     Bson::Document(document) => by_name(document),
                     other => panic!("{other}"),
                 });
-                assert_eq!(found, expected.collect::<Vec<_>>(), "{place}");
+                assert_eq!(found.into_iter().map(by_name).collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{place}");
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::support::event::{AT, Stream, apart, event};
 use crate::support::function::{Sync, function, target};
 use crate::support::index::{Index, expected};
 use crate::support::queue::letters;
-use crate::support::{Folder, services, unique};
+use crate::support::{Folder, mongo, services, unique};
 use mongodb::bson::{Document, doc};
 use opensearch::http::Method;
 use serde_json::{Value, json};
@@ -220,25 +220,14 @@ async fn kept_in_mongodb(uri: Option<String>) {
     let Some(uri) = uri else { return };
     let client = mongodb::Client::with_uri_str(&uri).await.unwrap();
     let database = client.database(&unique("routes"));
-    let (base, options) = uri.split_once('?').map_or((uri.as_str(), ""), |(base, options)| (base, options));
-    let address = format!("{}/{}?{options}", base.trim_end_matches('/'), database.name());
-    let Some(sync) = function("dynamodb-sync", &address) else { return };
+    let Some(sync) = function("dynamodb-sync", &mongo::address(&uri, database.name())) else { return };
     let stream = Stream::of(unique("table"));
     let routes = json!([
         {"from": stream.table, "where": ".kind == 1", "to": "merged", "write": "merge", "preserve": ["note", "rank"]},
         {"from": stream.table, "to": "parts", "id": "{tenant}{sk}{pk}", "deletes": "soft"},
     ]);
     let function = started(sync, routes);
-    let found = async |collection: &str| {
-        let mut found: Vec<Document> = Vec::new();
-        let mut cursor = database.collection::<Document>(collection).find(doc! {}).sort(doc! {"sk": 1}).await.unwrap();
-        while cursor.advance().await.unwrap() {
-            let mut document = cursor.deserialize_current().unwrap();
-            document.remove("_tidelock").expect("a mark");
-            found.push(document);
-        }
-        found
-    };
+    let found = async |collection: &str| mongo::documents(&database.collection(collection), "sk").await;
     let kind = |text: &str| json!({"n": {"S": text}, "rank": {"N": "1"}, "kind": {"N": "1"}});
     let tenant = |name: &str| json!({"tenant": {"S": name}, "kind": {"N": "2"}});
     let insert = |n, key, new| record(&stream, n, "INSERT", key, None, Some(new));
@@ -255,10 +244,7 @@ async fn kept_in_mongodb(uri: Option<String>) {
         let merged = doc! {"_id": key, "pk": "a", "sk": 1, "n": "new", "kind": 1, "rank": 9, "note": {"x": [1]}};
         let there = found("merged").await;
         assert_eq!(there.len(), 1);
-        assert!(
-            there[0].len() == merged.len() && merged.iter().all(|(name, value)| there[0].get(name) == Some(value)),
-            "{there:?}"
-        );
+        assert!(mongo::same(&there[0], &merged), "{there:?}");
         let mut soft = parts.clone();
         soft.insert("_deleted", true);
         assert_eq!(found("parts").await, [soft]);

@@ -1,18 +1,17 @@
 //! From a table's stream to the index: DynamoDB, the mapping, the built function, OpenSearch.
 
 use crate::support::exact::Exact;
-use crate::support::function::{Running, dynamodb_sync, target};
+use crate::support::function::{dynamodb_sync, target};
 use crate::support::index::Index;
 use crate::support::queue::letters;
-use crate::support::table::{Attributes, Table, document};
+use crate::support::table::{Attributes, Table, document, drain};
 use crate::support::{Folder, services};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, StreamViewType};
 use fastrand::Rng;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use tidelock_local::mapping::{LocalMapping, MappingSettings, Pace, Summary};
+use tidelock_local::mapping::MappingSettings;
 
 const CHANGES: usize = 1_000;
 const KEYS: usize = 60;
@@ -84,14 +83,6 @@ async fn open_index(url: &str, purpose: &str) -> Index {
     let index = Index::new(url, purpose);
     index.create(json!({"mappings": {"dynamic": false, "properties": {"id": {"type": "keyword"}}}})).await;
     index
-}
-
-/// Runs a table's whole stream through a function.
-async fn drain(table: &Table, settings: MappingSettings, function: &Running) -> Summary {
-    let source = table.source().await;
-    let mut mapping = LocalMapping::new(settings, source, function.process.clone()).unwrap().pace(Pace::fast());
-    let summary = tokio::time::timeout(Duration::from_secs(90), mapping.run_until_idle()).await;
-    summary.unwrap_or_else(|_| panic!("the stream is never drained:\n{}", function.log())).unwrap()
 }
 
 /// 1,000 changes in a table, then its stream once for every pair of batch size and parallelization.

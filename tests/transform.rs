@@ -4,13 +4,12 @@ use crate::support::event::event;
 use crate::support::function::{Running, function, target};
 use crate::support::index::Index;
 use crate::support::queue::{letters, reasons};
-use crate::support::table::Table;
-use crate::support::{Folder, services, unique};
+use crate::support::table::{Table, drain};
+use crate::support::{Folder, mongo, services, unique};
 use aws_sdk_dynamodb::types::AttributeValue;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tidelock_local::mapping::{LocalMapping, MappingSettings, Pace};
+use tidelock_local::mapping::MappingSettings;
 
 /// Table `mytable` of a well-known replicator: a name, a time in seconds, and now and then no age.
 fn records() -> Vec<Value> {
@@ -34,12 +33,9 @@ fn steps() -> Value {
 }
 
 /// Runs a table's stream through a function until nothing more comes.
-async fn drain(table: &Table, function: &Running) {
+async fn drained(table: &Table, function: &Running) {
     let settings = MappingSettings { report_batch_item_failures: true, ..MappingSettings::default() };
-    let source = table.source().await;
-    let mut mapping = LocalMapping::new(settings, source, function.process.clone()).unwrap().pace(Pace::fast());
-    let summary = tokio::time::timeout(Duration::from_secs(60), mapping.run_until_idle()).await;
-    let summary = summary.unwrap_or_else(|_| panic!("the stream is never drained:\n{}", function.log())).unwrap();
+    let summary = drain(table, settings, function).await;
     assert_eq!((summary.retried, summary.discarded), (0, 0), "{}", function.log());
 }
 
@@ -48,9 +44,7 @@ async fn replicated(uri: Option<String>) {
     let (Some(uri), Some(dynamodb)) = (uri, services::dynamodb()) else { return };
     let client = mongodb::Client::with_uri_str(&uri).await.unwrap();
     let database = client.database(&unique("replicatest"));
-    let (base, options) = uri.split_once('?').map_or((uri.as_str(), ""), |(base, options)| (base, options));
-    let address = format!("{}/?{options}", base.trim_end_matches('/'));
-    let Some(sync) = function("dynamodb-sync", &address) else { return };
+    let Some(sync) = function("dynamodb-sync", &mongo::address(&uri, "")) else { return };
     let (table, other) = (Table::of_numbers(&dynamodb, "mytable").await, Table::of_numbers(&dynamodb, "other").await);
     let routes = json!({"version": 1, "routes": [
         {"from": table.name, "to": format!("{}.mytable", database.name()), "id": "{id}", "transform": steps()},
@@ -66,18 +60,9 @@ async fn replicated(uri: Option<String>) {
             .await;
     }
     other.put_whole([("id".to_owned(), AttributeValue::N("7".to_owned()))].into()).await;
-    drain(&table, &function).await;
-    drain(&other, &function).await;
-    let found = async |collection: &str| {
-        let mut found: Vec<Document> = Vec::new();
-        let mut cursor = database.collection::<Document>(collection).find(doc! {}).sort(doc! {"_id": 1}).await.unwrap();
-        while cursor.advance().await.unwrap() {
-            let mut document = cursor.deserialize_current().unwrap();
-            document.remove("_tidelock").expect("a mark");
-            found.push(document);
-        }
-        found
-    };
+    drained(&table, &function).await;
+    drained(&other, &function).await;
+    let found = async |collection: &str| mongo::documents(&database.collection(collection), "_id").await;
     let all: Vec<Document> = people
         .map(|(id, name, seconds)| {
             let at = DateTime::from_millis(seconds * 1_000);
@@ -86,15 +71,13 @@ async fn replicated(uri: Option<String>) {
         .to_vec();
     let same = |found: &[Document], expected: &[Document]| {
         found.len() == expected.len()
-            && found.iter().zip(expected).all(|(found, expected)| {
-                found.len() == expected.len() && expected.iter().all(|(name, value)| found.get(name) == Some(value))
-            })
+            && found.iter().zip(expected).all(|(found, expected)| mongo::same(found, expected))
     };
     let there = found("mytable").await;
     assert!(same(&there, &all), "{there:?}");
     assert_eq!(found("other").await, [doc! {"_id": 7, "id": 7}]);
     table.delete_number(3).await;
-    drain(&table, &function).await;
+    drained(&table, &function).await;
     let there = found("mytable").await;
     assert!(same(&there, &all[..2]), "{there:?}");
     // One line a batch, with counts by outcome.

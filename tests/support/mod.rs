@@ -5,6 +5,7 @@ pub(crate) mod event;
 pub(crate) mod exact;
 pub(crate) mod function;
 pub(crate) mod index;
+pub(crate) mod mongo;
 pub(crate) mod own_server;
 pub(crate) mod proxy;
 pub(crate) mod queue;

@@ -1,6 +1,7 @@
 //! A DynamoDB table with a stream, written and read through the SDK.
 
 use super::exact::Exact;
+use super::function::Running;
 use super::{queue::sdk, unique};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -10,6 +11,8 @@ use aws_sdk_dynamodb::types::{
 use base64::Engine as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tidelock_local::mapping::{LocalMapping, MappingSettings, Pace, Summary};
 use tidelock_local::source::dynamodb::{Connection, DynamoDbSource, connect};
 
 /// A table with the text key `id`.
@@ -134,4 +137,12 @@ fn exact(value: &AttributeValue) -> Exact {
         AttributeValue::Bs(all) => Exact::List(all.iter().map(|bytes| binary(bytes.as_ref())).collect()),
         other => panic!("an attribute of an unknown type: {other:?}"),
     }
+}
+
+/// Runs a table's whole stream through a function.
+pub(crate) async fn drain(table: &Table, settings: MappingSettings, function: &Running) -> Summary {
+    let source = table.source().await;
+    let mut mapping = LocalMapping::new(settings, source, function.process.clone()).unwrap().pace(Pace::fast());
+    let summary = tokio::time::timeout(Duration::from_secs(90), mapping.run_until_idle()).await;
+    summary.unwrap_or_else(|_| panic!("the stream is never drained:\n{}", function.log())).unwrap()
 }

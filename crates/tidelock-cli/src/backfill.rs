@@ -64,16 +64,10 @@ pub(crate) struct Args {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: starting: {error}");
-            return ExitCode::from(FAILED);
-        }
-    };
-    match runtime.block_on(work(&args, &environment())) {
-        Ok((code, _)) => ExitCode::from(code),
-        Err(Stop { code, message }) => {
+    match crate::run(FAILED, work(&args, &environment())) {
+        Err(code) => code,
+        Ok(Ok((code, _))) => ExitCode::from(code),
+        Ok(Err(Stop { code, message })) => {
             eprintln!("error: {message}");
             ExitCode::from(code)
         }

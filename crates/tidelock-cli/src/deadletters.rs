@@ -117,15 +117,8 @@ impl Stop {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: starting: {error}");
-            return ExitCode::from(FAILED);
-        }
-    };
     let environment = environment();
-    let result = runtime.block_on(async {
+    let result = crate::run(FAILED, async {
         match args.command {
             Command::List(args) => list::run(args, &environment).await,
             Command::Show(args) => show::run(args, &environment).await,
@@ -135,8 +128,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
         }
     });
     match result {
-        Ok(code) => ExitCode::from(code),
-        Err(Stop { code, message }) => {
+        Err(code) => code,
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(Stop { code, message })) => {
             eprintln!("{}{message}", if code == NOTHING_MATCHES { "" } else { "error: " });
             ExitCode::from(code)
         }

@@ -49,16 +49,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return ExitCode::from(BAD_OPTIONS);
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("starting: {error}")),
-    };
-    runtime.block_on(async {
-        match drive(plan).await {
-            Ok(code) => code,
-            Err(message) => fail(&message),
-        }
-    })
+    match crate::run(FAILED, drive(plan)) {
+        Ok(Ok(code)) | Err(code) => code,
+        Ok(Err(message)) => fail(&message),
+    }
 }
 
 fn fail(message: &str) -> ExitCode {

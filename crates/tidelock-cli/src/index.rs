@@ -117,15 +117,8 @@ fn print_refusals(plan: &Plan) {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: starting: {error}");
-            return ExitCode::from(FAILED);
-        }
-    };
     let environment = environment();
-    let result = runtime.block_on(async {
+    let result = crate::run(FAILED, async {
         match args.command {
             Command::Apply(args) => apply::run(args, &environment).await,
             Command::Diff(args) => diff::run(args, &environment).await,
@@ -134,8 +127,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
         }
     });
     match result {
-        Ok(code) => ExitCode::from(code),
-        Err(Stop { code, message }) => {
+        Err(code) => code,
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(Stop { code, message })) => {
             eprintln!("error: {message}");
             ExitCode::from(code)
         }

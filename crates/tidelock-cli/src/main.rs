@@ -34,6 +34,17 @@ enum Command {
     Shadow(shadow::Args),
 }
 
+/// Runs what a subcommand waits for; `failed` is its code where nothing can be run.
+fn run<O>(failed: u8, work: impl Future<Output = O>) -> Result<O, ExitCode> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Ok(runtime.block_on(work)),
+        Err(error) => {
+            eprintln!("error: starting: {error}");
+            Err(ExitCode::from(failed))
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Backfill(args) => backfill::run(args),

@@ -81,16 +81,10 @@ enum From {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: starting: {error}");
-            return ExitCode::from(BAD_OPTIONS);
-        }
-    };
-    match runtime.block_on(work(&args, &environment())) {
-        Ok(code) => ExitCode::from(code),
-        Err(message) => {
+    match crate::run(BAD_OPTIONS, work(&args, &environment())) {
+        Err(code) => code,
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(message)) => {
             eprintln!("error: {message}");
             ExitCode::from(BAD_OPTIONS)
         }

@@ -107,23 +107,23 @@ pub(crate) fn request<'a>(index: &str, places: impl Iterator<Item = Asked<'a>> +
 /// What an answer says of each place, beside the documents as far as they were asked for; `None` when it is none, or of another
 /// length.
 pub(crate) fn read_whole(body: &[u8], expected: usize) -> Option<Vec<(Stored, Option<Vec<u8>>)>> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    let both = |mut doc: Doc| {
-        let source = doc.source.take();
-        let mark = source.as_ref().and_then(|source| mark(source));
-        (stored(doc, mark), source.map(|source| source.get().as_bytes().to_vec()))
-    };
-    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(both).collect())
+    let whole = |stored, source: Option<Box<RawValue>>| (stored, source.map(|source| source.get().as_bytes().to_vec()));
+    documents(body, expected, whole)
 }
 
 /// What the `_mget` found, by position; `None` when the body does not answer for `expected` ids.
 pub(crate) fn read(body: &[u8], expected: usize) -> Option<Vec<Stored>> {
+    documents(body, expected, |stored, _| stored)
+}
+
+fn documents<D>(body: &[u8], expected: usize, of: impl Fn(Stored, Option<Box<RawValue>>) -> D) -> Option<Vec<D>> {
     let answer: Answer = serde_json::from_slice(body).ok()?;
-    let without = |doc: Doc| {
-        let mark = doc.source.as_ref().and_then(|source| mark(source));
-        stored(doc, mark)
+    let read = |mut doc: Doc| {
+        let source = doc.source.take();
+        let mark = source.as_ref().and_then(|source| mark(source));
+        of(stored(doc, mark), source)
     };
-    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(without).collect())
+    (answer.docs.len() == expected).then(|| answer.docs.into_iter().map(read).collect())
 }
 
 /// A mark of another form than ours is as good as none: the live change takes the document over.

@@ -157,6 +157,17 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(now).unwrap_or(i64::MAX)
 }
 
+/// The key of `hash` steps that a file holds.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn hash_key_of(path: &str) -> Result<String, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
+        Err(error) => Err(format!("`{path}` cannot be read: {error}")),
+    }
+}
+
 /// The pipeline with the key of its `hash` steps.
 async fn with_hash_key(
     pipeline: Pipeline,
@@ -171,9 +182,7 @@ async fn with_hash_key(
         return Err(refused("a step of the pipeline hashes values, and no secret holds its key".to_owned()));
     };
     let key = match secret.strip_prefix("file:") {
-        Some(path) => std::fs::read_to_string(path)
-            .map(|text| Secret::new(text.trim_end_matches(['\n', '\r'])))
-            .map_err(|error| refused(format!("`{path}` cannot be read: {error}")))?,
+        Some(path) => hash_key_of(path).map(Secret::new).map_err(refused)?,
         None => authentication.secret_text(secret).await.map_err(refused)?,
     };
     if key.expose().is_empty() {

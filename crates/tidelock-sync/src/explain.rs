@@ -113,9 +113,8 @@ impl Explainer {
 /// The key of hashes where it lies in a file.
 fn hash_key(secret: Option<&str>) -> Result<Option<String>, Fatal> {
     let Some(path) = secret.and_then(|secret| secret.strip_prefix("file:")) else { return Ok(None) };
-    let read = std::fs::read_to_string(path).map(|text| Some(text.trim_end_matches(['\n', '\r']).to_owned()));
-    let problem = |error| format!("TIDELOCK_HASH_SECRET: `{path}` cannot be read: {error}");
-    read.map_err(|error| Fatal::new("Tidelock.Settings", problem(error)))
+    let key = crate::app::hash_key_of(path);
+    key.map(Some).map_err(|problem| Fatal::new("Tidelock.Settings", format!("TIDELOCK_HASH_SECRET: {problem}")))
 }
 
 impl Manner {

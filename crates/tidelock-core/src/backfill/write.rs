@@ -72,7 +72,7 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
                     Routed::Refused(failure) => refused.push((failure, Some(item), None)),
                 }
             }
-            for (failure, item, place) in self.items(&rules, branch, going, &mut written, call).await {
+            for (failure, item, place) in self.items(&rules, going, &mut written, call).await {
                 refused.push((failure, Some(item), Some(place)));
             }
         }
@@ -94,7 +94,6 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
     async fn items<'p>(
         &self,
         rules: &Rules<'_>,
-        branch: usize,
         going: Vec<Going<'p>>,
         written: &mut Written,
         call: Call,
@@ -114,8 +113,7 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             };
             match made {
                 Ok(document) => {
-                    let policy = self.pipeline.policy(self.origin, branch, [image]);
-                    let salvage = match policy.on_conflict {
+                    let salvage = match rules.policy([image]).on_conflict {
                         OnConflict::Salvage => Salvage::Allowed,
                         OnConflict::Park => Salvage::Never,
                     };

@@ -174,30 +174,25 @@ async fn park<Q: Outbox, B: Bucket>(
         return;
     }
     // One letter holds the record for all routes that refuse it.
-    let start = |slot: usize| delivery.batch.slots.get(slot).map(|slot| slot.raw.start);
-    let mut told: Vec<usize> = Vec::with_capacity(slots.len());
-    for &slot in &slots {
-        if told.last().is_none_or(|&last| start(last) != start(slot)) {
-            told.push(slot);
-        }
-    }
-    let places: Vec<usize> =
-        slots.iter().map(|&slot| told.partition_point(|&first| first <= slot).saturating_sub(1)).collect();
+    let records: Vec<&[usize]> = slots.chunk_by(|&a, &b| delivery.batch.same_record(a, b)).collect();
     let mut results: Vec<Result<(), String>> = Vec::new();
     if let Some(queue) = posts.dead_letters {
-        let letters = told.iter().filter_map(|&slot| write_letter(payload, delivery, slot, at)).collect();
+        let firsts = records.iter().filter_map(|slots| slots.first());
+        let letters = firsts.filter_map(|&slot| write_letter(payload, delivery, slot, at)).collect();
         results = post(Post { queue, bucket: posts.bucket }, letters, Duration::ZERO, at.deadline).await;
     }
-    for (position, slot) in places.into_iter().zip(slots) {
-        let result =
-            results.get(position).cloned().unwrap_or_else(|| Err("TIDELOCK_DEAD_LETTERS is not set".to_owned()));
-        if let Some(fate) = delivery.fates.get_mut(slot)
-            && let Fate::Failed(failure) = fate
-        {
-            *fate = match result {
-                Ok(()) => Fate::Parked(failure.cause),
-                Err(why) => Fate::Failed(Failure::new(Cause::NotParked, format!("{why} ({failure})"))),
-            };
+    let without = Err("TIDELOCK_DEAD_LETTERS is not set".to_owned());
+    for (record, slots) in records.into_iter().enumerate() {
+        let result = results.get(record).unwrap_or(&without);
+        for &slot in slots {
+            if let Some(fate) = delivery.fates.get_mut(slot)
+                && let Fate::Failed(failure) = fate
+            {
+                *fate = match result {
+                    Ok(()) => Fate::Parked(failure.cause),
+                    Err(why) => Fate::Failed(Failure::new(Cause::NotParked, format!("{why} ({failure})"))),
+                };
+            }
         }
     }
 }

@@ -143,6 +143,13 @@ impl Batch {
         slot.origin.and_then(|index| self.origins.get(index))
     }
 
+    /// Whether two slots are of one record, which further routes take: such slots are neighbours.
+    #[must_use]
+    pub fn same_record(&self, a: usize, b: usize) -> bool {
+        let start = |slot: usize| self.slots.get(slot).map(|slot| slot.raw.start);
+        start(a) == start(b)
+    }
+
     /// An image: of the payload that the batch was decoded from, or of the batch's own.
     #[must_use]
     pub fn image<'a>(&'a self, payload: &'a [u8], range: &Range<usize>) -> Image<'a> {

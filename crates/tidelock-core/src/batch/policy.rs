@@ -2,7 +2,7 @@
 
 use super::{Batch, Before, Content, Slot};
 use crate::cause::Cause;
-use crate::pipeline::{OnConflict, OnOutage, Pipeline, Policy};
+use crate::pipeline::{OnConflict, OnOutage, Pipeline, Policy, Rules};
 use std::ops::Range;
 
 /// The policies of a batch's slots.
@@ -10,30 +10,35 @@ pub(super) struct Policies<'a> {
     payload: &'a [u8],
     batch: &'a Batch,
     pipeline: &'a Pipeline,
-    /// By origin, what all of its routes want; `None` where it depends on the item.
-    common: Vec<Option<Policy>>,
+    /// By origin, its routes, and what all of them want; `None` where it depends on the item.
+    rules: Vec<(Rules<'a>, Option<Policy>)>,
 }
 
 impl<'a> Policies<'a> {
     pub(super) fn new(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Self {
-        let common = batch.origins.iter().map(|origin| pipeline.common_policy(&origin.name, origin.branch)).collect();
-        Self { payload, batch, pipeline, common }
+        let rules = batch.origins.iter().map(|origin| pipeline.rules(&origin.name, origin.branch));
+        let with_common = |rules: Rules<'a>| {
+            let common = rules.common_policy();
+            (rules, common)
+        };
+        Self { payload, batch, pipeline, rules: rules.map(with_common).collect() }
     }
 
     /// What a slot's route wants. Looked at when it matters: while all goes well nobody asks.
     pub(super) fn of(&self, slot: usize) -> Policy {
         let Some(slot) = self.batch.slots.get(slot) else { return Policy::default() };
-        if let Some(common) = slot.origin.and_then(|origin| self.common.get(origin).copied().flatten()) {
-            return common;
+        let Some((rules, common)) = slot.origin.and_then(|origin| self.rules.get(origin)) else {
+            return Policy::default();
+        };
+        if let Some(common) = common {
+            return *common;
         }
         let image = |range: &Range<usize>| self.batch.image(self.payload, range);
         let before = match &slot.before {
             Before::Image(range) => Some(range),
             _ => None,
         };
-        let origin = self.batch.origin(slot);
-        let (name, branch) = origin.map_or(("", 0), |origin| (origin.name.as_str(), origin.branch));
-        self.pipeline.policy(name, branch, slot.image.iter().chain(before).map(image))
+        rules.policy(slot.image.iter().chain(before).map(image))
     }
 
     /// By slot, whether it goes to the fallback queue in any case; empty where none does.

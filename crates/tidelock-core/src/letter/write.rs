@@ -150,35 +150,28 @@ pub fn packs(
     function: &str,
     history: History,
 ) -> Vec<(Letter, Vec<usize>)> {
-    // A record that several routes hold waits once: it is for all of them.
-    let start = |slot: usize| batch.slots.get(slot).map(|slot| slot.raw.start);
-    let is_first =
-        |at: usize, one: &Held<'_>| !held.iter().take(at).any(|earlier| start(earlier.slot) == start(one.slot));
-    let (firsts, others): (Vec<_>, Vec<_>) = held.iter().enumerate().partition(|(at, one)| is_first(*at, one));
-    let held: Vec<Held<'_>> = firsts.into_iter().map(|(_, one)| *one).collect();
-    let held = held.as_slice();
+    // A record that several routes hold waits once: it is for all of them. Its slots are neighbours.
+    let records =
+        || held.chunk_by(|a, b| batch.same_record(a.slot, b.slot)).filter_map(|same| Some((same.first()?, same)));
     let mut kinds: Vec<(Cause, Option<usize>)> = Vec::new();
     let kind = |held: &Held<'_>| (held.failure.cause, batch.slots.get(held.slot).and_then(|slot| slot.origin));
-    for one in held {
-        if !kinds.contains(&kind(one)) {
-            kinds.push(kind(one));
+    for (first, _) in records() {
+        if !kinds.contains(&kind(first)) {
+            kinds.push(kind(first));
         }
     }
     let mut packs = Vec::new();
     for wanted in kinds {
         let mut open = Pack { batch, function, history, records: Vec::new(), slots: Vec::new(), why: None };
-        for one in held.iter().filter(|one| kind(one) == wanted) {
-            let raw = batch.slots.get(one.slot).and_then(|slot| payload.get(slot.raw.clone())).unwrap_or_default();
+        for (first, same) in records().filter(|(first, _)| kind(first) == wanted) {
+            let raw = batch.slots.get(first.slot).and_then(|slot| payload.get(slot.raw.clone())).unwrap_or_default();
             if !open.slots.is_empty() && open.records.len() + raw.len() > MAX_PACK_BYTES {
                 packs.push(open.close());
             }
-            open.add(one, raw);
+            open.add(first, raw);
+            open.slots.extend(same.iter().skip(1).map(|other| other.slot));
         }
         packs.push(open.close());
-    }
-    for (_, other) in others {
-        let own = packs.iter_mut().find(|(_, slots)| slots.iter().any(|&slot| start(slot) == start(other.slot)));
-        own.into_iter().for_each(|(_, slots): &mut (Letter, Vec<usize>)| slots.push(other.slot));
     }
     packs
 }

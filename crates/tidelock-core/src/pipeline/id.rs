@@ -5,6 +5,7 @@
 //! or two items would share one document.
 
 use super::rules::Known;
+use super::template::{self, Part};
 use crate::cause::{Cause, Failure};
 use crate::image::{Field, Notation};
 use crate::key::{Key, KeyKind, push_part};
@@ -27,18 +28,18 @@ impl IdTemplate {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut parts: Vec<Vec<String>> = Vec::new();
         let mut fixed = vec![String::new()];
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, tail) = rest.split_at(at);
-            if let Some(last) = fixed.last_mut() {
-                last.push_str(before);
-            }
-            let inner = tail.strip_prefix('{').ok_or("a `}` without its `{`")?;
-            let (name, tail) = inner.split_once('}').ok_or("a `{` without its `}`")?;
-            let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-            if path.iter().any(String::is_empty) || name.contains(['{', ':', '%']) {
-                return Err(format!("`{{{name}}}` is no field: write {{name}} or {{name.inner}}"));
-            }
+        for part in template::parts(text) {
+            let name = match part? {
+                Part::Fixed(text) => {
+                    if let Some(last) = fixed.last_mut() {
+                        last.push_str(text);
+                    }
+                    continue;
+                }
+                Part::Placeholder(name) => name,
+            };
+            let path = template::path(name)
+                .ok_or_else(|| format!("`{{{name}}}` is no field: write {{name}} or {{name.inner}}"))?;
             if parts.contains(&path) {
                 return Err(format!("`{{{name}}}` is there twice"));
             }
@@ -47,10 +48,6 @@ impl IdTemplate {
             }
             parts.push(path);
             fixed.push(String::new());
-            rest = tail;
-        }
-        if let Some(last) = fixed.last_mut() {
-            last.push_str(rest);
         }
         if parts.is_empty() {
             return Err(format!("`{text}` has no {{field}}: all items would share one document"));

@@ -40,7 +40,6 @@ mod template;
 
 use crate::cause::{Cause, Failure};
 use crate::encode::MARK_FIELD;
-use crate::image::Image;
 use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::{Otherwise, RawStep, Transform};
 pub use check::{Checked, Destination, Refusal};
@@ -52,7 +51,7 @@ pub use format::{reference, schema};
 use id::IdTemplate;
 use indexes::RawIndex;
 pub use indexes::{Index, Indexes, ROLLOVER};
-use route::Route;
+pub use route::Route;
 pub use rules::{ItemRules, Rules};
 use serde::Deserialize;
 pub(crate) use shape::document;
@@ -360,26 +359,6 @@ impl Pipeline {
     #[must_use]
     pub fn has_manners(&self) -> bool {
         self.file.iter().flat_map(|file| &file.routes).any(|route| route.manner().is_some())
-    }
-
-    /// What the route of an item of the source `name` wants. `images` are the item's, the new one first: the first that takes a
-    /// route decides. Where none does, all routes that it might have taken must want the same.
-    #[must_use]
-    pub fn policy<'i>(&self, name: &str, branch: usize, images: impl IntoIterator<Item = Image<'i>>) -> Policy {
-        if let Rules::ByItem(rules) = self.rules(name, branch)
-            && let Some(route) = images.into_iter().find_map(|image| rules.route(&image).ok().flatten())
-        {
-            return route.policy;
-        }
-        self.common_policy(name, branch).unwrap_or_default()
-    }
-
-    /// What every route wants that items of the source `name` may take; `None` where they differ.
-    #[must_use]
-    pub fn common_policy(&self, name: &str, branch: usize) -> Option<Policy> {
-        let mut policies = self.ways(name, branch).into_iter().filter_map(|way| way.leads).map(|route| route.policy);
-        let first = policies.next().unwrap_or_default();
-        policies.all(|policy| policy == first).then_some(first)
     }
 }
 

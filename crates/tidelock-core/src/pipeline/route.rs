@@ -12,8 +12,9 @@ use crate::key::{Key, KeyKind, push_part};
 use crate::target::{Manner, Namespaces, Place, ShardValue};
 use crate::transform::Transform;
 
+/// A route of a pipeline; what it holds is the pipeline's own.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Route {
+pub struct Route {
     pub(super) name: Option<String>,
     /// None: only by the `also` of others.
     pub(super) from: Option<String>,

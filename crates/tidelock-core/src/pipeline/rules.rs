@@ -1,6 +1,6 @@
 //! What becomes of an item: the route it takes, and where that leads.
 
-use super::{Pipeline, Route, Routed, UnmatchedPolicy, matches};
+use super::{Pipeline, Policy, Route, Routed, UnmatchedPolicy, matches};
 use crate::bson;
 use crate::cause::Failure;
 use crate::image::{Field, Image};
@@ -11,8 +11,8 @@ use crate::transform::Transform;
 /// The routes that a source's items may take.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rules<'p> {
-    /// The same for all of them; what becomes of their fields, and how they are written.
-    Same(Routed, Option<&'p Transform>, Option<&'p Manner>),
+    /// The same for all of them, and the route that leads there.
+    Same(Routed, Option<&'p Route>),
     /// It depends on the item.
     ByItem(ItemRules<'p>),
 }
@@ -34,6 +34,19 @@ pub(super) struct Way<'p> {
     pub(super) takes: &'p Route,
     /// The route that says what becomes of it: the same, one of its `also`, or none on this branch.
     pub(super) leads: Option<&'p Route>,
+}
+
+impl<'p> Way<'p> {
+    /// The route that says what becomes of an item that is taken.
+    ///
+    /// # Errors
+    /// When its condition cannot be evaluated.
+    fn route(&self, image: &Image<'_>) -> Result<Option<&'p Route>, Failure> {
+        match self.leads {
+            Some(route) if std::ptr::eq(route, self.takes) || route.holds(image)? => Ok(Some(route)),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// What is known of an item: the whole of it, or its key alone.
@@ -73,8 +86,33 @@ impl<'p> Rules<'p> {
     #[must_use]
     pub fn transform(&self, image: &Image<'_>) -> Option<&'p Transform> {
         match self {
-            Self::Same(_, transform, _) => *transform,
-            Self::ByItem(rules) => rules.route(image).ok().flatten().and_then(|route| route.transform.as_ref()),
+            Self::Same(_, route) => *route,
+            Self::ByItem(rules) => rules.route(image),
+        }
+        .and_then(|route| route.transform.as_ref())
+    }
+
+    /// What an item's route wants when something goes wrong. `images` are the item's, the new one first: the first that takes a
+    /// route decides. Where none does, all routes that it might have taken must want the same.
+    #[must_use]
+    pub fn policy<'i>(&self, images: impl IntoIterator<Item = Image<'i>>) -> Policy {
+        let taken = match self {
+            Self::Same(..) => None,
+            Self::ByItem(rules) => images.into_iter().find_map(|image| rules.route(&image)),
+        };
+        taken.map(|route| route.policy).or_else(|| self.common_policy()).unwrap_or_default()
+    }
+
+    /// What all of the routes want when something goes wrong; `None` where they differ.
+    #[must_use]
+    pub fn common_policy(&self) -> Option<Policy> {
+        match self {
+            Self::Same(_, route) => Some(route.map_or_else(Policy::default, |route| route.policy)),
+            Self::ByItem(rules) => {
+                let mut policies = rules.leads().map(|route| route.policy);
+                let first = policies.next().unwrap_or_default();
+                policies.all(|policy| policy == first).then_some(first)
+            }
         }
     }
 
@@ -83,11 +121,10 @@ impl<'p> Rules<'p> {
     #[must_use]
     pub fn manner(&self, image: Option<&Image<'_>>) -> Option<&'p Manner> {
         match (self, image) {
-            (Self::Same(_, _, manner), _) => *manner,
-            (Self::ByItem(rules), Some(image)) => rules.route(image).ok().flatten().and_then(Route::manner),
+            (Self::Same(_, route), _) => route.and_then(Route::manner),
+            (Self::ByItem(rules), Some(image)) => rules.route(image).and_then(Route::manner),
             (Self::ByItem(rules), None) => {
-                let manners = rules.ways.iter().filter_map(|way| way.leads?.manner());
-                manners.max_by_key(|manner| manner.needs_stored())
+                rules.leads().filter_map(Route::manner).max_by_key(|manner| manner.needs_stored())
             }
         }
     }
@@ -105,36 +142,45 @@ impl<'p> Rules<'p> {
         let (Self::ByItem(rules), None) = (self, image) else {
             return Some(self.manner(image).map_or(HARD, |manner| &manner.deletes));
         };
-        let mut all = rules.ways.iter().filter_map(|way| way.leads).map(|route| &route.manner.deletes);
+        let mut all = rules.leads().map(|route| &route.manner.deletes);
         let first = all.next().unwrap_or(HARD);
         all.all(|deletes| deletes == first).then_some(first)
     }
 }
 
 impl<'p> ItemRules<'p> {
-    /// The route that an item takes.
+    /// The routes that items may take.
+    fn leads(&self) -> impl Iterator<Item = &'p Route> {
+        self.ways.iter().filter_map(|way| way.leads)
+    }
+
+    /// What the first route means that takes an item.
     ///
     /// # Errors
     /// When a condition cannot be evaluated.
-    pub(super) fn route(&self, image: &Image<'_>) -> Result<Option<&'p Route>, Failure> {
+    fn way(&self, image: &Image<'_>) -> Result<Option<&Way<'p>>, Failure> {
         for way in &self.ways {
-            if !way.takes.holds(image)? {
-                continue;
+            if way.takes.holds(image)? {
+                return Ok(Some(way));
             }
-            return match way.leads {
-                Some(route) if std::ptr::eq(route, way.takes) || route.holds(image)? => Ok(Some(route)),
-                _ => Ok(None),
-            };
         }
         Ok(None)
+    }
+
+    /// The route that an item takes; `None` also where a condition cannot be evaluated.
+    fn route(&self, image: &Image<'_>) -> Option<&'p Route> {
+        self.way(image).ok().flatten()?.route(image).ok().flatten()
     }
 
     /// Where an item goes.
     #[must_use]
     pub fn locate(&self, image: &Image<'_>, key: Key<'_>) -> Routed {
-        match self.route(image) {
+        let found = self.way(image).and_then(|way| way.map(|way| way.route(image)).transpose());
+        match found {
             Err(failure) => Routed::Refused(failure),
-            Ok(Some(route)) => {
+            Ok(None) => self.unmatched.map_or(Routed::Filtered, |policy| policy.routed(&self.name)),
+            Ok(Some(None)) => Routed::Filtered,
+            Ok(Some(Some(route))) => {
                 match route.place(&self.name, Known { image: Some(*image), key }, self.namespaces) {
                     Ok(Some(place)) => Routed::To(place),
                     // With the whole item nothing is unknown.
@@ -142,8 +188,6 @@ impl<'p> ItemRules<'p> {
                     Err(failure) => Routed::Refused(failure),
                 }
             }
-            Ok(None) if self.ways.iter().any(|way| way.takes.holds(image) == Ok(true)) => Routed::Filtered,
-            Ok(None) => self.unmatched.map_or(Routed::Filtered, |policy| policy.routed(&self.name)),
         }
     }
 
@@ -151,7 +195,7 @@ impl<'p> ItemRules<'p> {
     #[must_use]
     pub fn places(&self, key: Key<'_>) -> Option<Vec<Place>> {
         let mut places: Vec<Place> = Vec::new();
-        for route in self.ways.iter().filter_map(|way| way.leads) {
+        for route in self.leads() {
             match route.place(&self.name, Known { image: None, key }, self.namespaces) {
                 Ok(Some(place)) if places.contains(&place) => {}
                 Ok(Some(place)) => places.push(place),
@@ -166,7 +210,7 @@ impl<'p> ItemRules<'p> {
     /// Fields of items make the names of places.
     #[must_use]
     pub(crate) fn makes_names(&self) -> bool {
-        self.ways.iter().filter_map(|way| way.leads).any(|route| route.is_named_by_items())
+        self.leads().any(Route::is_named_by_items)
     }
 }
 
@@ -175,12 +219,12 @@ impl Pipeline {
     #[must_use]
     pub fn rules(&self, name: &str, branch: usize) -> Rules<'_> {
         let Some(file) = &self.file else {
-            return Rules::Same(Routed::To(Place::new(name.to_owned(), true).within(&self.namespaces)), None, None);
+            return Rules::Same(Routed::To(Place::new(name.to_owned(), true).within(&self.namespaces)), None);
         };
         let ways = self.ways(name, branch);
         let unmatched = (branch == 0).then_some(file.unmatched);
         if ways.is_empty() {
-            return Rules::Same(unmatched.map_or(Routed::Filtered, |policy| policy.routed(name)), None, None);
+            return Rules::Same(unmatched.map_or(Routed::Filtered, |policy| policy.routed(name)), None);
         }
         let same = match ways.as_slice() {
             [Way { takes, leads: Some(route) }] if takes.condition.is_none() && route.condition.is_none() => {
@@ -189,7 +233,7 @@ impl Pipeline {
             _ => None,
         };
         match same {
-            Some((place, route)) => Rules::Same(Routed::To(place), route.transform.as_ref(), route.manner()),
+            Some((place, route)) => Rules::Same(Routed::To(place), Some(route)),
             None => Rules::ByItem(ItemRules { name: name.to_owned(), namespaces: &self.namespaces, ways, unmatched }),
         }
     }

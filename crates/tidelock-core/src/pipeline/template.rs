@@ -16,6 +16,41 @@ pub(super) enum Piece {
     Date(Vec<String>, String),
 }
 
+/// A part of a template's text.
+pub(super) enum Part<'a> {
+    /// As it is; never empty.
+    Fixed(&'a str),
+    /// What stands between braces.
+    Placeholder(&'a str),
+}
+
+/// The parts of a template's text; an error is the last.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = Result<Part<'_>, &'static str>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let at = rest.find(['{', '}']).unwrap_or(rest.len());
+        if at > 0 {
+            let (fixed, tail) = rest.split_at(at);
+            rest = tail;
+            return Some(Ok(Part::Fixed(fixed)));
+        }
+        let tail = std::mem::take(&mut rest);
+        if tail.is_empty() {
+            return None;
+        }
+        let Some(inner) = tail.strip_prefix('{') else { return Some(Err("a `}` without its `{`")) };
+        let Some((inner, tail)) = inner.split_once('}') else { return Some(Err("a `{` without its `}`")) };
+        rest = tail;
+        Some(Ok(Part::Placeholder(inner)))
+    })
+}
+
+/// The path that a placeholder names; `None` where it names none.
+pub(super) fn path(name: &str) -> Option<Vec<String>> {
+    let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+    (!path.iter().any(String::is_empty) && !name.contains(['{', ':', '%'])).then_some(path)
+}
+
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -37,30 +72,23 @@ impl Template {
     /// What is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (fixed, tail) = rest.split_at(at);
-            if !fixed.is_empty() {
-                pieces.push(Piece::Fixed(fixed.to_owned()));
-            }
-            let inner = tail.strip_prefix('{').ok_or("a `}` without its `{`")?;
-            let (inner, tail) = inner.split_once('}').ok_or("a `{` without its `}`")?;
-            let (name, format) = inner.split_once(':').map_or((inner, None), |(name, format)| (name, Some(format)));
-            let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-            if path.iter().any(String::is_empty) || name.contains(['{', '%']) {
-                return Err(format!("`{{{inner}}}` is no field: write {{name}}, {{name.inner}} or {{name:%Y.%m}}"));
-            }
-            pieces.push(match format {
-                None => Piece::Field(path),
-                Some(format) => {
-                    check_format(format).map_err(|problem| format!("`{{{inner}}}`: {problem}"))?;
-                    Piece::Date(path, format.to_owned())
+        for part in parts(text) {
+            pieces.push(match part? {
+                Part::Fixed(text) => Piece::Fixed(text.to_owned()),
+                Part::Placeholder(inner) => {
+                    let (name, format) =
+                        inner.split_once(':').map_or((inner, None), |(name, format)| (name, Some(format)));
+                    let forms = "{name}, {name.inner} or {name:%Y.%m}";
+                    let path = path(name).ok_or_else(|| format!("`{{{inner}}}` is no field: write {forms}"))?;
+                    match format {
+                        None => Piece::Field(path),
+                        Some(format) => {
+                            check_format(format).map_err(|problem| format!("`{{{inner}}}`: {problem}"))?;
+                            Piece::Date(path, format.to_owned())
+                        }
+                    }
                 }
             });
-            rest = tail;
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Fixed(rest.to_owned()));
         }
         Self::new(text, pieces)
     }

@@ -1,6 +1,7 @@
 //! Routes: what they match, and where they lead.
 
 use super::*;
+use crate::image::Image;
 use crate::image::Notation;
 use crate::key::{Key, KeyKind, push_part};
 use crate::target::ShardValue;
@@ -109,9 +110,10 @@ routes:
 "#;
     let pipeline = Pipeline::parse(text).expect("valid");
     let image = |bytes: &'static str| Image { notation: crate::image::Notation::DynamoDb, bytes: bytes.as_bytes() };
-    let outage = |name, images: &[&'static str]| pipeline.policy(name, 0, images.iter().map(|i| image(i))).on_outage;
+    let outage =
+        |name, images: &[&'static str]| pipeline.rules(name, 0).policy(images.iter().map(|i| image(i))).on_outage;
     let (paid, new) = (r#"{"status":{"S":"paid"}}"#, r#"{"status":{"S":"new"}}"#);
-    assert_eq!(pipeline.policy("orders", 0, [image(paid)]).on_conflict, OnConflict::Salvage);
+    assert_eq!(pipeline.rules("orders", 0).policy([image(paid)]).on_conflict, OnConflict::Salvage);
     assert_eq!(outage("orders", &[paid]), OnOutage::Hold);
     assert_eq!(outage("orders", &[new, paid]), OnOutage::Retry, "the new image's route");
     assert_eq!(outage("orders", &[]), OnOutage::Retry, "nobody knows which");

@@ -9,6 +9,7 @@ use crate::slow::{Source, foretell};
 use crate::source::Reader;
 use crate::target::{Call, Done, Store};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -202,7 +203,7 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
         let history = History { attempts: history.attempts.saturating_add(1), ..history };
         let waits = |index: &usize| matches!(fates.get(*index), Some(Fate::Failed(failure)) if failure.cause.disposition() != Disposition::Park);
         let start = |index: usize| batch.slots.get(index).map(|slot| slot.raw.start);
-        let mut told: Vec<usize> = slots.clone().filter(waits).filter_map(start).collect();
+        let mut told: BTreeSet<usize> = slots.clone().filter(waits).filter_map(start).collect();
         for index in slots.clone() {
             let (Some(slot), Some(fate)) = (batch.slots.get(index), fates.get(index)) else { continue };
             match fate {
@@ -210,12 +211,11 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
                 Fate::Done(Done::Stale) => settled.stale += 1,
                 Fate::Filtered => settled.filtered += 1,
                 // One letter holds the record for all of its routes; and none is needed where it waits anyway.
-                Fate::Failed(failure)
-                    if failure.cause.disposition() == Disposition::Park && told.contains(&slot.raw.start) => {}
                 Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park => {
-                    told.push(slot.raw.start);
-                    let into = plan.place_of(index);
-                    settled.refused.push(letter(payload, batch, slot, failure, into, self.function, history));
+                    if told.insert(slot.raw.start) {
+                        let into = plan.place_of(index);
+                        settled.refused.push(letter(payload, batch, slot, failure, into, self.function, history));
+                    }
                 }
                 Fate::Failed(failure) => held.push(Held { slot: index, failure }),
                 Fate::Pending | Fate::Parked(_) | Fate::Held(_) => settled.again += 1,

@@ -39,7 +39,7 @@ async fn truths<S: Source>(
     let (into, exact) = (place("c"), exact(second));
     let coarse = i64::try_from(second << 32).expect("small");
     let version = Version { space: SPACE, label: "", exact: &exact, token: "", coarse, at: (second * 1_000) as i64 };
-    let rules = Rules::Same(Routed::To(into.clone()), None, None);
+    let rules = Rules::Same(Routed::To(into.clone()), None);
     let wish = |key| Wish { origin, rules: &rules, into: &into, key, version, salvage: Salvage::Never, manner: None };
     let wishes: Vec<Wish<'_>> = keys.iter().map(|key| wish(key.key())).collect();
     let told = truth(target, source, &wishes, within(Duration::from_secs(20))).await;

@@ -175,7 +175,7 @@ proptest! {
             let target = SqliteTarget::open(folder.database()).expect("open");
             let slow = Between { target, world: &world };
             let operation = world.operation(asked);
-            let rules = Rules::Same(Routed::To(world.into.clone()), None, None);
+            let rules = Rules::Same(Routed::To(world.into.clone()), None);
             let wish = Wish { origin: NAME, rules: &rules, into: &world.into, key: operation.key, version: operation.version, salvage: Salvage::Never, manner: None };
             let told = truth(&slow, &world, &[wish], by(soon())).await;
             let outcomes: Vec<_> = told.into_iter().map(|told| told.outcome).collect();
@@ -199,7 +199,7 @@ fn a_document_of_another_source_is_written_over_by_truth_alone() {
         connection.execute("UPDATE t SET document = '{}', _tidelock = 'text'", []).expect("update");
         let outcomes = settle(&target, &[operation], by(soon())).await;
         assert_eq!(outcomes[0].as_ref().expect_err("foreign").cause, Cause::ForeignDocument);
-        let rules = Rules::Same(Routed::To(world.into.clone()), None, None);
+        let rules = Rules::Same(Routed::To(world.into.clone()), None);
         let wish = Wish {
             origin: NAME,
             rules: &rules,
