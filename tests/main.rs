@@ -16,6 +16,7 @@ mod support;
 mod backfill;
 mod convergence;
 mod cookbook;
+mod counted;
 mod dead_letters;
 mod faults;
 mod opensearch;

@@ -58,6 +58,7 @@ causes! {
     MalformedRecord "malformed_record" Park "the record does not have the source's form" "look at the raw record in the letter; fix its producer, or drop the letter";
     UnknownEvent "unknown_event" Park "the record's operation is not one this source has" "look at the raw record; upgrade tidelock if the source has gained an operation";
     InvalidPosition "invalid_position" Park "the record's sequence number is missing or no number of at most 40 digits" "look at the raw record; without a position a change cannot be ordered";
+    InvalidVersion "invalid_version" Park "the item has no number where its route looks for its version" "write the item with a whole number there, or take `version` out of the route";
     InvalidSource "invalid_source" Park "the record does not say which stream it comes from in a form tidelock knows" "look at eventSourceARN in the raw record";
     MissingKey "missing_key" Park "the record has no key, or one tidelock cannot read" "look at the raw record";
     MissingImage "missing_image" Park "an insert or a change came without the new image" "set the stream's view type to NEW_IMAGE or NEW_AND_OLD_IMAGES, then write the item again";

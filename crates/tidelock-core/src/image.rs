@@ -66,6 +66,21 @@ impl<'a> Image<'a> {
     }
 }
 
+impl Field<'_> {
+    /// What it is, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Null => "null",
+            Self::Boolean(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
 impl<'a> Field<'a> {
     /// What a value of BSON is to routes.
     pub(crate) fn of_bson(value: Value<'a>) -> Self {

@@ -11,9 +11,11 @@
 
 mod drain;
 mod merge;
+mod scanned;
 
 pub use drain::{drain, foretell};
 pub(crate) use merge::{softened_new, whole};
+pub use scanned::backfill;
 
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
@@ -22,6 +24,7 @@ use crate::image::{Image, Notation};
 use crate::key::Key;
 use crate::pipeline::{Routed, Rules, document};
 use crate::target::{Call, Deletes, Done, Found, Manner, Operation, Outcome, Place, Put, Salvage, Store, Write};
+use crate::version::field::{self, Rank};
 use crate::version::{Judgement, Mark, Version};
 use std::cmp::Ordering;
 use std::time::Instant;
@@ -145,6 +148,9 @@ enum Step<W> {
 fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, news: News) -> Step<W> {
     let (version, write) = (&operation.version, operation.write);
     let order = |mark: &Mark| mark.compare(&version.mark());
+    let conflicts = |mark: Option<&Mark>| {
+        (news != News::No || version.is_of_an_item()) && version.judge(mark) == Judgement::OrderConflict
+    };
     if let Some(fence) = &found.fence
         && matches!(order(fence), Some(Ordering::Greater | Ordering::Equal))
     {
@@ -157,7 +163,7 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, ne
             return Step::Remove(stored.witness.clone(), fence.clone());
         }
         let own = order(fence) == Some(Ordering::Equal) && write == Write::Delete;
-        if news != News::No && version.judge(Some(fence)) == Judgement::OrderConflict {
+        if conflicts(Some(fence)) {
             let detail =
                 format!("version {} is older than the fence's {}, but it happened later", version.exact, fence.exact);
             return Step::Done(Err(Failure::new(Cause::OrderConflict, detail)));
@@ -169,9 +175,7 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, ne
     let Some(stored) = &found.document else { return Step::Write(None) };
     let over = || Step::Write(Some(stored.witness.clone()));
     match stored.mark.as_ref().and_then(order) {
-        Some(Ordering::Greater)
-            if news != News::No && version.judge(stored.mark.as_ref()) == Judgement::OrderConflict =>
-        {
+        Some(Ordering::Greater) if conflicts(stored.mark.as_ref()) => {
             let known = stored.mark.as_ref().map_or("", |mark| mark.exact.as_str());
             let detail = format!("version {} is older than the stored {known}, but it happened later", version.exact);
             Step::Done(Err(Failure::new(Cause::OrderConflict, detail)))
@@ -361,7 +365,15 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
             });
             match both {
                 Ok((_, _, true)) => set(&mut outcomes, index, Ok(Done::Stale)),
-                Ok((found, item, false)) => ready.push((index, *wish, lower_bound(&wish.version, &found), found, item)),
+                Ok((found, item, false)) => {
+                    ready.push((
+                        index,
+                        *wish,
+                        lower_bound(&wish.version, &found, item.document.is_some()),
+                        found,
+                        item,
+                    ));
+                }
                 Err(failure) => set(&mut outcomes, index, Err(failure)),
             }
         }
@@ -444,7 +456,7 @@ fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Ope
 }
 
 /// The version to write what the source says now with: the newest of the change's own and what the target knows.
-fn lower_bound<W>(version: &Version<'_>, found: &Found<W>) -> Mark {
+fn lower_bound<W>(version: &Version<'_>, found: &Found<W>, is_there: bool) -> Mark {
     let stored = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
     let mut bound = version.mark();
     for known in stored.into_iter().chain(&found.fence) {
@@ -452,7 +464,9 @@ fn lower_bound<W>(version: &Version<'_>, found: &Found<W>) -> Mark {
             bound = known.clone();
         }
     }
-    bound
+    let rank = if is_there { Rank::Upsert } else { Rank::Delete };
+    let over = stored.and_then(|stored| stored.compare(&bound)) == Some(Ordering::Equal);
+    field::above(&bound, rank, over).unwrap_or(bound)
 }
 
 /// Reads the wishes' keys, origin by origin.
@@ -496,68 +510,6 @@ fn set(outcomes: &mut [Option<Outcome>], index: usize, outcome: Outcome) {
 fn finish(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
     let lost = || Err(Failure::new(Cause::LostRace, format!("another writer was faster {RACES} times")));
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
-}
-
-/// Writes what a scan of the source has found. `items` are documents by position of their wishes, whose version is the
-/// oldest there is. What has become of each, by position.
-///
-/// Where the target holds neither document nor fence, the scanned item goes in, and every change that the stream still
-/// brings is newer. Anywhere else the scan may be older than what is there, so the source is read again.
-pub async fn backfill<S: Store, R: Source>(
-    store: &S,
-    source: &R,
-    wishes: &[Wish<'_>],
-    items: &[&[u8]],
-    call: Call,
-) -> Vec<Told> {
-    let mut told: Vec<Option<Told>> = vec![None; wishes.len()];
-    let operations: Vec<Operation<'_>> =
-        wishes.iter().zip(items).map(|(wish, item)| operation(wish, Write::Upsert(item), wish.version)).collect();
-    let looked = answers(store.look(&operations, call).await, operations.len());
-    let (mut empty, mut known) = (Vec::new(), Vec::new());
-    for (index, (operation, found)) in operations.iter().zip(looked).enumerate() {
-        match found {
-            Ok(Found { document: None, fence: None }) => empty.push((index, *operation)),
-            Ok(_) => known.push(index),
-            Err(failure) => tell(&mut told, index, Err(failure)),
-        }
-    }
-    let (indices, some): (Vec<usize>, Vec<Operation<'_>>) = empty.into_iter().unzip();
-    let applied = match some.is_empty() {
-        true => Vec::new(),
-        false => answers(store.apply(&some, Call { truth: true, ..call }).await, some.len()),
-    };
-    let mut check = Vec::new();
-    for ((&index, operation), outcome) in indices.iter().zip(&some).zip(applied) {
-        match outcome {
-            Ok(Done::Applied) => check.push((index, *operation)),
-            Err(failure) if matches!(failure.cause, Cause::ForeignDocument | Cause::OrderConflict) => known.push(index),
-            outcome => tell(&mut told, index, outcome),
-        }
-    }
-    // A delete that came meanwhile has left a fence: then only the source knows.
-    let (indices, some): (Vec<usize>, Vec<Operation<'_>>) = check.into_iter().unzip();
-    for (&index, fence) in indices.iter().zip(answers(store.fences(&some, call).await, some.len())) {
-        match fence {
-            Ok(None) => tell(&mut told, index, Ok(Done::Applied)),
-            Ok(Some(_)) => known.push(index),
-            Err(failure) => tell(&mut told, index, Err(failure)),
-        }
-    }
-    let some: Vec<Wish<'_>> = known.iter().filter_map(|&index| wishes.get(index).copied()).collect();
-    for (index, found) in known.iter().zip(truth(store, source, &some, call).await) {
-        if let Some(place) = told.get_mut(*index) {
-            *place = Some(found);
-        }
-    }
-    let lost = || Told { outcome: Err(Failure::new(Cause::LostRace, "nothing is known of it")), nowhere: None };
-    told.into_iter().map(|told| told.unwrap_or_else(lost)).collect()
-}
-
-fn tell(told: &mut [Option<Told>], index: usize, outcome: Outcome) {
-    if let Some(place) = told.get_mut(index) {
-        *place = Some(Told { outcome, nowhere: None });
-    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,10 @@ impl<R: Open> App<R> {
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());
         let source = R::open(settings, authentication, environment)?;
+        if source.is_none() && pipeline.counts() {
+            let problem = "TIDELOCK_SOURCE is not set, and a route of the pipeline orders changes by a number of the item (`version`): what is older by number is read again; set it to where the items are, dynamodb: or mongodb://…";
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
         let fence_life_ms = i64::try_from(settings.fence_days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
         let queue = |setting, address: &Option<QueueAddress>| {
             address.clone().map(|address| AnyQueue::new(address, setting, authentication, environment)).transpose()

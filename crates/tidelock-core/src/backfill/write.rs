@@ -5,11 +5,13 @@ use crate::cause::{Cause, Disposition, Failure};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::{History, Letter, Post, post, scanned_letter};
-use crate::pipeline::{OnConflict, Pipeline, Routed, Rules, document};
+use crate::pipeline::{OnConflict, Pipeline, Routed, Rules, document, item_version};
 use crate::queue::{Bucket, Outbox};
 use crate::salvage::Salvaging;
 use crate::slow::{Source, Wish, backfill};
 use crate::target::{Call, Done, Place, Salvage, Store};
+use crate::version::Position as _;
+use crate::version::field::{self, FieldVersion, Rank};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -104,8 +106,23 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             written.again = Some(failure);
             return refused;
         };
+        // An item that holds its own number has that, others are older than all changes.
+        let field = self.pipeline.version_field(self.origin);
+        let space = field.map(|field| field::space(self.origin, &field.join(".")));
+        let numbered: Vec<Option<Result<FieldVersion, Failure>>> = going
+            .iter()
+            .map(|going| field.map(|field| item_version(&going.item.item.image(), field, Rank::Upsert)))
+            .collect();
         let (mut wishes, mut documents, mut items) = (Vec::new(), Vec::<Cow<'_, [u8]>>::new(), Vec::new());
-        for going in &going {
+        for (going, numbered) in going.iter().zip(&numbered) {
+            let version = match (numbered, &space) {
+                (Some(Ok(number)), Some(space)) => number.version(space, "", 0),
+                (Some(Err(failure)), _) => {
+                    refused.push((failure.clone(), going.item, going.place.clone()));
+                    continue;
+                }
+                _ => version,
+            };
             let (image, key) = (going.item.item.image(), Key::from_bytes(&going.item.key));
             let made = match rules.transform(&image) {
                 Some(transform) => document(&image, transform, self.target.format(), key).map(Cow::Owned),

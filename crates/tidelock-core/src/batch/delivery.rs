@@ -132,6 +132,9 @@ impl<'b> Delivery<'b> {
             let act = self.member(group)?;
             let slot = self.batch.slots.get(act.slot)?;
             let into = self.plan.place(group)?;
+            if self.truth && self.plan.groups.get(group)?.disputed {
+                return self.wish(group).map(Next::Read);
+            }
             let write = match &slot.content {
                 _ if act.leaves => Write::Delete,
                 Content::Upsert(range) => Write::Upsert(self.batch.documents.get(range.clone())?),

@@ -74,8 +74,8 @@ pub enum Order {
     Sequence,
     /// The time of a cluster, and a token that tells changes of one time apart, as a range of [`Batch::keys`].
     Cluster(ClusterTime, Range<usize>),
-    /// A number that the item has itself.
-    Field(FieldVersion),
+    /// A number that the item has itself, and the source's own position as a token, as [`Order::Cluster`] has it.
+    Field(FieldVersion, Range<usize>),
 }
 
 /// One record of a batch.
@@ -177,7 +177,7 @@ impl Batch {
                 }
             }
             Order::Cluster(time, token) => time.version(&origin.space, self.text(token), slot.at),
-            Order::Field(number) => number.version(&origin.space, "", slot.at),
+            Order::Field(number, token) => number.version(&origin.space, self.text(token), slot.at),
         })
     }
 
@@ -190,7 +190,7 @@ impl Batch {
         let (Some(a), Some(b)) = (self.slots.get(a), self.slots.get(b)) else { return Ordering::Equal };
         match (&a.order, &b.order) {
             (Some(Order::Cluster(a, _)), Some(Order::Cluster(b, _))) => a.cmp(b),
-            (Some(Order::Field(a)), Some(Order::Field(b))) => a.cmp(b),
+            (Some(Order::Field(a, _)), Some(Order::Field(b, _))) => a.cmp(b),
             _ => {
                 let label = |slot| self.origin(slot).and_then(|origin| origin.label.as_ref()).map(StreamLabel::as_str);
                 label(a).cmp(&label(b)).then(a.sequence.cmp(&b.sequence))

@@ -5,7 +5,7 @@
 //! whatever becomes of the new image, the old place is left.
 
 use super::policy::Policies;
-use super::{Batch, Before, Content, Slot};
+use super::{Batch, Before, Content, Order, Slot};
 use crate::cause::{Cause, Failure};
 use crate::image::Image;
 use crate::key::Key;
@@ -32,6 +32,9 @@ pub struct Group {
     pub origin: usize,
     /// Index into [`Plan::places`].
     pub place: usize,
+    /// The newest change is not the one that was delivered last, which says that numbers of items have begun anew: only the
+    /// source can tell.
+    pub disputed: bool,
 }
 
 /// Groups of a batch.
@@ -262,7 +265,10 @@ impl<'p> Planner<'_, 'p> {
         for (run, place) in members.chunk_by(|a, b| a.0 == b.0).zip(places) {
             let last = run.last().and_then(|(_, act)| batch.slots.get(act.slot));
             let origin = last.and_then(|slot| slot.origin).unwrap_or_default();
-            plan.groups.push(Group { members: from..from + run.len(), origin, place });
+            let counts = last.is_some_and(|slot| matches!(slot.order, Some(Order::Field(..))));
+            let delivered = || run.iter().map(|(_, act)| act.slot).max();
+            let disputed = counts && run.last().map(|(_, act)| act.slot) != delivered();
+            plan.groups.push(Group { members: from..from + run.len(), origin, place, disputed });
             from += run.len();
         }
         plan

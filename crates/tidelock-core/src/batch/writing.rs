@@ -122,6 +122,10 @@ impl Delivery<'_> {
 
 /// Writes news. What keeps parts of the document that is stored has to look at it first.
 async fn live<S: Store>(target: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
+    // Numbers of items may begin anew below a fence, which the guard does not know.
+    if operations.iter().any(|operation| operation.version.is_of_an_item()) {
+        return drain(target, operations, call).await;
+    }
     let merges = |operation: &Operation<'_>| operation.manner.is_some_and(Manner::needs_stored);
     if !operations.iter().any(merges) {
         return target.apply(operations, call).await;

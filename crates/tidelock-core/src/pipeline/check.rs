@@ -259,6 +259,7 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
     }
     link(&mut routes, &further, &mut problems);
     unreachable(&routes, &mut problems);
+    versions(&routes, &mut problems);
     let refused = problems.found.iter().any(|problem| problem.severity == Severity::Error);
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let file = routes.filter(|_| usable && !refused).map(|routes| File { unmatched, routes, indexes });
@@ -296,6 +297,57 @@ fn unreachable(routes: &[Option<Route>], problems: &mut Problems<'_>) {
             problems.wrong(format!("routes[{index}].from"), words);
         }
     }
+}
+
+/// Tells of routes of one source whose changes would be ordered in different ways.
+fn versions(routes: &[Option<Route>], problems: &mut Problems<'_>) {
+    if routes.iter().flatten().all(|route| route.version.is_none()) {
+        return;
+    }
+    for (index, route) in routes.iter().enumerate() {
+        let Some((route, from)) = route.as_ref().and_then(|route| Some((route, route.from.as_ref()?))) else {
+            continue;
+        };
+        let other = |earlier: &Route| {
+            earlier.version != route.version && earlier.from.as_ref().is_some_and(|earlier| meet(earlier, from))
+        };
+        if let Some(first) = routes.iter().take(index).position(|earlier| earlier.as_ref().is_some_and(other)) {
+            let line = problems.line(&format!("routes[{first}]"));
+            let words = format!(
+                "differs from that of routes[{first}] (line {line}), which may take items of the same source: a source has one order"
+            );
+            let part = if route.version.is_some() { "version" } else { "from" };
+            let words = if part == "from" { format!("`version`, which is left out, {words}") } else { words };
+            problems.wrong(format!("routes[{index}].{part}"), words);
+        }
+    }
+}
+
+/// Whether some name is matched by both patterns.
+fn meet(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // Whether what is left of both from here on can match one text, from the ends on.
+    let mut below = vec![false; b.len() + 1];
+    for i in (0..=a.len()).rev() {
+        let mut row = vec![false; b.len() + 1];
+        for j in (0..=b.len()).rev() {
+            let at = |row: &[bool], j: usize| row.get(j).copied().unwrap_or_default();
+            let met = match (a.get(i), b.get(j)) {
+                (None, None) => true,
+                (Some('*'), _) if at(&below, j) => true,
+                (_, Some('*')) if at(&row, j + 1) => true,
+                (Some('*'), Some(_)) => at(&row, j + 1),
+                (Some(_), Some('*')) => at(&below, j),
+                (Some(a), Some(b)) => (a == b || *a == '?' || *b == '?') && at(&below, j + 1),
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            if let Some(place) = row.get_mut(j) {
+                *place = met;
+            }
+        }
+        below = row;
+    }
+    below.first().copied().unwrap_or_default()
 }
 
 /// Whether every name that one pattern matches is matched by another.

@@ -54,7 +54,7 @@ pub use indexes::{Index, Indexes, ROLLOVER};
 pub use route::Route;
 pub use rules::{ItemRules, Rules};
 use serde::Deserialize;
-pub(crate) use shape::document;
+pub(crate) use shape::{document, item_version};
 use template::Template;
 
 /// What follows from an item, or from its source's name.
@@ -156,6 +156,7 @@ struct RawRoute {
     soft: Option<RawSoft>,
     #[serde(default)]
     shard_key: Vec<String>,
+    version: Option<RawVersion>,
     #[serde(default)]
     on_outage: OnOutage,
     #[serde(default)]
@@ -165,6 +166,26 @@ struct RawRoute {
     /// Nothing in the place of a step that cannot be used.
     #[serde(default)]
     transform: Vec<Option<RawStep>>,
+}
+
+/// See `version`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawVersion {
+    Auto(Auto),
+    Field(RawVersionField),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVersionField {
+    field: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Auto {
+    Auto,
 }
 
 /// See `long_id`.
@@ -286,6 +307,19 @@ impl RawRoute {
             }
             shard_key.push(path);
         }
+        let version = match self.version {
+            Some(RawVersion::Field(RawVersionField { field })) => {
+                let path: Vec<String> = field.split('.').map(str::to_owned).collect();
+                if path.iter().any(String::is_empty) {
+                    wrong("version.field", format!("`{field}` is no field"));
+                } else if self.from.is_none() {
+                    let words = "is for routes with a `from`: a change has one version on all that it takes";
+                    wrong("version", words.to_owned());
+                }
+                Some(path)
+            }
+            Some(RawVersion::Auto(_)) | None => None,
+        };
         let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
         let transform = match self.transform {
             steps if steps.is_empty() => None,
@@ -305,6 +339,7 @@ impl RawRoute {
             condition_text,
             also: Vec::new(),
             shard_key,
+            version,
             policy,
             manner,
             transform,
@@ -332,6 +367,17 @@ impl Pipeline {
         let routes = self.file.as_ref().map_or(&[][..], |file| &file.routes);
         let own_name = self.file.is_none() || routes.iter().any(|route| route.to.is_none());
         (routes.iter().filter_map(|route| route.to.as_ref().map(Template::outline)).collect(), own_name)
+    }
+
+    /// Whether a route's changes are ordered by a number that items hold.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.file.iter().flat_map(|file| &file.routes).any(|route| route.version.is_some())
+    }
+
+    /// The field with the number that orders changes of a source's items; `None`: the source's own order does.
+    pub(crate) fn version_field(&self, name: &str) -> Option<&[String]> {
+        self.routes_of(name).into_iter().find_map(|route| route.version.as_deref())
     }
 
     /// Whether some step hashes values, for which it needs a [key](Self::with_hash_key).

@@ -30,6 +30,8 @@ pub struct Route {
     /// Further routes of a change, by index.
     pub(super) also: Vec<usize>,
     pub(super) shard_key: Vec<Vec<String>>,
+    /// The field with the number that orders changes; `None`: the source's own order.
+    pub(super) version: Option<Vec<String>>,
     pub(super) policy: Policy,
     pub(super) manner: Manner,
     pub(super) transform: Option<Transform>,

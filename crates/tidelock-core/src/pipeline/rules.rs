@@ -254,7 +254,7 @@ impl Pipeline {
     }
 
     /// The routes that match a source's name; none behind the first that takes every item.
-    fn routes_of(&self, name: &str) -> Vec<&Route> {
+    pub(super) fn routes_of(&self, name: &str) -> Vec<&Route> {
         let routes = self.file.iter().flat_map(|file| &file.routes);
         let mut routes: Vec<&Route> =
             routes.filter(|route| route.from.as_ref().is_some_and(|from| matches(from, name))).collect();

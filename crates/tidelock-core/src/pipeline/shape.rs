@@ -1,16 +1,17 @@
 //! Documents as the transforms of their routes want them.
 
 use super::{Pipeline, Route, Rules};
-use crate::batch::{Batch, Before, Content, Origin, Slot};
+use crate::batch::{Batch, Before, Content, Order, Origin, Slot};
 use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink};
-use crate::image::{Image, Notation};
+use crate::image::{Field, Image, Notation};
 use crate::key::Key;
 use crate::slow::softened_new;
 use crate::source::dynamodb::transformed;
 use crate::source::{EnvelopeError, Reader};
 use crate::target::Deletes;
 use crate::transform::Transform;
+use crate::version::field::{self, FieldVersion, Rank};
 use std::ops::Range;
 
 impl Pipeline {
@@ -29,6 +30,7 @@ impl Pipeline {
     /// their transforms make of the items. An item of which one makes nothing fails alone. `payload` is what the batch was decoded
     /// from.
     pub fn shape(&self, payload: &[u8], batch: &mut Batch, format: Format) {
+        self.count(payload, batch);
         self.fan_out(batch);
         let has_work = |route: &Route| route.transform.is_some() || route.manner.deletes != Deletes::Hard;
         if !self.file.iter().flat_map(|file| &file.routes).any(has_work) {
@@ -86,6 +88,42 @@ impl Pipeline {
         }
     }
 
+    /// Orders changes by the numbers of their items where routes say so.
+    fn count(&self, payload: &[u8], batch: &mut Batch) {
+        if !self.counts() {
+            return;
+        }
+        let fields: Vec<Option<&[String]>> =
+            batch.origins.iter().map(|origin| self.version_field(&origin.name)).collect();
+        for (origin, field) in batch.origins.iter_mut().zip(&fields) {
+            if let Some(field) = field {
+                origin.space = field::space(&origin.name, &field.join("."));
+            }
+        }
+        for index in 0..batch.slots.len() {
+            let Some(slot) = batch.slots.get(index) else { continue };
+            let Some(field) = slot.origin.and_then(|origin| *fields.get(origin)?) else { continue };
+            let number = numbered(payload, batch, slot, field);
+            let token = match &slot.order {
+                Some(Order::Cluster(_, token) | Order::Field(_, token)) => token.clone(),
+                _ => {
+                    let from = batch.keys.len();
+                    batch
+                        .keys
+                        .extend_from_slice(slot.position.clone().and_then(|at| payload.get(at)).unwrap_or_default());
+                    from..batch.keys.len()
+                }
+            };
+            let Some(slot) = batch.slots.get_mut(index) else { continue };
+            slot.order = None;
+            match number {
+                Some(Ok(number)) => slot.order = Some(Order::Field(number, token)),
+                Some(Err(failure)) => slot.content = Content::Failed(Box::new(failure)),
+                None => {}
+            }
+        }
+    }
+
     /// Gives a change a slot of its own for each further route that it may take.
     fn fan_out(&self, batch: &mut Batch) {
         let branches: Vec<usize> = batch.origins.iter().map(|origin| self.branches(&origin.name)).collect();
@@ -115,6 +153,33 @@ impl Pipeline {
             slots.extend(own.iter().map(|&origin| Slot { origin: Some(origin), ..slot.clone() }));
         }
         batch.slots = slots;
+    }
+}
+
+/// The number that an item holds, as the version of its change; `None` where there is no item to look at.
+fn numbered(payload: &[u8], batch: &Batch, slot: &Slot, field: &[String]) -> Option<Result<FieldVersion, Failure>> {
+    let (image, rank) = match (&slot.content, &slot.before, &slot.image) {
+        (Content::Delete, Before::Image(range), _) => (batch.image(payload, range), Rank::Delete),
+        (Content::Delete, ..) => {
+            let why = "the version of a delete is the number of the item's last image (`version: {field}`), which the record does not carry: the stream's view type must be NEW_AND_OLD_IMAGES";
+            return Some(Err(Failure::new(Cause::MissingOldImage, why)));
+        }
+        (_, _, Some(range)) => (batch.image(payload, range), Rank::Upsert),
+        (_, _, None) => return None,
+    };
+    Some(item_version(&image, field, rank))
+}
+
+/// The version of an item that holds its number.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn item_version(image: &Image<'_>, field: &[String], rank: Rank) -> Result<FieldVersion, Failure> {
+    let refused = |why: String| Failure::new(Cause::InvalidVersion, format!("field `{}`: {why}", field.join(".")));
+    match image.field(field) {
+        Field::Number(text) => FieldVersion::parse(Some(&text), rank).map_err(|refusal| refused(refusal.to_string())),
+        Field::Missing => Err(refused("the item has none, and no version without it".to_owned())),
+        other => Err(refused(format!("it is {}, and must be a whole number", other.kind()))),
     }
 }
 
@@ -277,5 +342,49 @@ routes:
         let same = "{from: t, where: .kind == 1, to: x, deletes: ignore}, {from: t, deletes: ignore}";
         assert_eq!(content(same, &without).as_deref(), Ok("Delete"), "left out by the plan");
         assert_eq!(content("{from: t, deletes: soft}", &without), Err(Cause::MissingImage), "a source may tell");
+    }
+
+    #[test]
+    fn changes_are_ordered_by_the_numbers_of_their_items() {
+        let text = "{version: 1, routes: [{from: t, version: {field: rev.n}}]}";
+        let pipeline = Pipeline::parse(text).expect("a pipeline");
+        let item = |number: Value| json!({"id": {"S": "a"}, "rev": {"M": {"n": number}}});
+        let change = |name: &str, old: Option<Value>, new: Option<Value>| {
+            let mut record = record("a", &json!({}));
+            record["eventName"] = json!(name);
+            let images = record["dynamodb"].as_object_mut().expect("an object");
+            images.remove("NewImage");
+            images.extend(old.map(|old| ("OldImage".to_owned(), old)));
+            images.extend(new.map(|new| ("NewImage".to_owned(), new)));
+            record
+        };
+        let number = |number: &str| item(json!({"N": number}));
+        let records = [
+            change("INSERT", None, Some(number("7"))),
+            change("REMOVE", Some(number("7")), None),
+            change("REMOVE", None, None),
+            change("MODIFY", None, Some(item(json!({"S": "7"})))),
+            change("MODIFY", None, Some(json!({"id": {"S": "a"}}))),
+            change("MODIFY", None, Some(number("1.5"))),
+            change("MODIFY", None, None),
+        ];
+        let payload = json!({"Records": records}).to_string();
+        let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).expect("an event");
+        let told = |index: usize| match (&batch.slots[index].content, batch.version(&batch.slots[index])) {
+            (Content::Failed(failure), None) => format!("{}: {}", failure.cause, failure.detail),
+            (_, Some(version)) => format!("{} {} {}", version.space, version.exact, version.token),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(told(0), "field:t:rev.n 00000000000000000007.0 42");
+        assert_eq!(told(1), "field:t:rev.n 00000000000000000007.1 42");
+        for (index, begins) in [
+            (2, "missing_old_image: the version of a delete"),
+            (3, "invalid_version: field `rev.n`: it is a text, and must be a whole number"),
+            (4, "invalid_version: field `rev.n`: the item has none"),
+            (5, "invalid_version: field `rev.n`: the version field `1.5` is no integer"),
+            (6, "missing_image"),
+        ] {
+            assert!(told(index).starts_with(begins), "{}", told(index));
+        }
     }
 }

@@ -190,3 +190,38 @@ fn ids_that_are_one_text_are_one_place_where_ids_are_texts() {
     let databases = pipeline.within(Namespaces::Databases(None));
     assert_ne!(place(&databases, items[0]), place(&databases, items[1]));
 }
+
+#[test]
+fn routes_of_one_source_have_one_order() {
+    let file = |routes: &str| format!("version: 1\nroutes:\n{routes}");
+    let told = |routes: &str| {
+        let problems = Pipeline::parse(&file(routes)).expect_err("refused");
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let counted = "version: {field: n}";
+    for (routes, words) in [
+        (
+            format!("  - {{from: a, where: .x, {counted}}}\n  - {{from: a}}\n"),
+            "routes[1].from: `version`, which is left out, differs from that of routes[0] (line 3)",
+        ),
+        (
+            format!("  - {{from: 'a*b', where: .x}}\n  - {{from: '*c?b', {counted}}}\n"),
+            "routes[1].version: differs from that of routes[0] (line 3)",
+        ),
+        (
+            format!("  - {{from: a, also: [x]}}\n  - {{name: x, to: y, {counted}}}\n"),
+            "routes[1].version: is for routes with a `from`",
+        ),
+        ("  - {from: a, version: {field: a..b}}\n".to_owned(), "routes[0].version.field: `a..b` is no field"),
+        ("  - {from: a, version: atuo}\n".to_owned(), "routes[0].version: expected `auto`, found `atuo`"),
+        ("  - {from: a, version: {felid: x}}\n".to_owned(), "felid"),
+    ] {
+        let told = told(&routes);
+        assert!(told.iter().any(|problem| problem.contains(words)), "{routes}: {told:?}");
+    }
+    let fine = format!("  - {{from: 'a*', where: .x, {counted}}}\n  - {{from: b}}\n  - {{from: 'a?', {counted}}}\n");
+    let pipeline = Pipeline::parse(&file(&fine)).expect("a pipeline");
+    assert_eq!(pipeline.version_field("a1"), Some(&["n".to_owned()][..]));
+    assert!(pipeline.counts() && pipeline.version_field("b").is_none());
+    assert!(!Pipeline::parse(&file("  - {from: a, version: auto}\n")).expect("a pipeline").counts());
+}

@@ -2,7 +2,7 @@
 //!
 //! A delete has no new number: it carries the one of the image that it ends, and ranks above an upsert of the same number.
 
-use super::{Exact, Position, Refusal, fixed, integer};
+use super::{Exact, Mark, Position, Refusal, fixed, integer};
 
 /// First part of the space.
 pub const KIND: &str = "field";
@@ -68,15 +68,39 @@ impl Position for FieldVersion {
     }
 }
 
+/// The version to write what the source says now with, which is at least as new as `bound`; `None` where the version is of
+/// another space, or there is none above it.
+///
+/// Numbers may begin anew, so that nothing newer need have a higher one. Hence what is written gets one above a delete's, and a
+/// delete one above a document's (`over`: the document that it ends has this very version): no change that is delivered again, and
+/// no write that lands late, passes for what came after it.
+#[must_use]
+pub(crate) fn above(bound: &Mark, rank: Rank, over: bool) -> Option<Mark> {
+    bound.space.strip_prefix(KIND).filter(|rest| rest.starts_with(':'))?;
+    let (number, bound_rank) = read(&bound.label, &bound.exact)?;
+    let further = match (rank, bound_rank) {
+        (Rank::Upsert, Rank::Delete) => 1,
+        (Rank::Delete, Rank::Delete) => u64::from(over),
+        (_, Rank::Upsert) => 0,
+    };
+    let next = FieldVersion::new(number.checked_add(further)?, rank).ok()?;
+    Some(Mark { exact: next.exact().to_owned(), ..bound.clone() })
+}
+
 /// The coarse version of what is stored.
 pub(super) fn coarse(label: &str, exact: &str) -> Option<i64> {
+    let (number, rank) = read(label, exact)?;
+    FieldVersion::new(number, rank).ok().map(|version| version.coarse())
+}
+
+fn read(label: &str, exact: &str) -> Option<(u64, Rank)> {
     let (number, rank) = exact.split_once('.').filter(|_| label.is_empty())?;
     let rank = match rank {
         "0" => Rank::Upsert,
         "1" => Rank::Delete,
         _ => return None,
     };
-    FieldVersion::new(fixed(number, 20)?, rank).ok().map(|version| version.coarse())
+    Some((fixed(number, 20)?, rank))
 }
 
 #[cfg(test)]

@@ -132,7 +132,8 @@ pub enum Judgement {
     Tie,
     /// The document is older: write it, provided it is still the one that was read.
     Newer,
-    /// Stale by number although later by the source's time, by two seconds or more.
+    /// Stale by number, which proves nothing: it is later by the source's time, by two seconds or more, or the number is the
+    /// item's own and may have begun anew.
     OrderConflict,
     /// The document carries no version of this space: a live change takes it over.
     Foreign,
@@ -152,9 +153,17 @@ impl Version<'_> {
             Ordering::Greater => Judgement::Newer,
             Ordering::Equal if self.is_other(&stored.token) => Judgement::Tie,
             Ordering::Equal => Judgement::Replay,
+            // Numbers may have begun anew: only the source can tell.
+            Ordering::Less if self.is_of_an_item() => Judgement::OrderConflict,
             Ordering::Less if self.at >= stored.at.saturating_add(CLOCK_GRAIN_MS) => Judgement::OrderConflict,
             Ordering::Less => Judgement::Stale,
         }
+    }
+
+    /// Its number is one that [items hold](field).
+    #[must_use]
+    pub fn is_of_an_item(&self) -> bool {
+        self.space.strip_prefix(field::KIND).is_some_and(|rest| rest.starts_with(':'))
     }
 
     /// Whether a token of the same number is that of another change. One that is missing proves nothing.

@@ -1,5 +1,6 @@
 //! The guards on a real database file, and every kind of value through it.
 
+mod counted;
 mod fences;
 mod guards;
 mod moves;

@@ -233,6 +233,7 @@ fn the_table_says_what_the_structs_do() {
             "route" => known::<RawRoute>("zzz: 1"),
             "index" => known::<crate::pipeline::RawIndex>("zzz: 1"),
             "soft" => known::<RawRoute>("{from: a, soft: {zzz: 1}}"),
+            "version" => known::<crate::pipeline::RawVersionField>("zzz: 1"),
             "step" => known::<RawStep>("zzz: 1"),
             step => known::<RawStep>(&format!("{step}: {{zzz: 1}}")),
         };

@@ -96,6 +96,8 @@ pub(super) enum Shape {
         of: &'static Self,
     },
     Object(&'static Object),
+    /// One of these, or an object.
+    OneOfOr(&'static [Choice], &'static Object),
 }
 
 /// One of the values that a field may have.
@@ -114,7 +116,9 @@ const fn choice(value: &'static str, doc: &'static str) -> Choice {
 pub(super) fn objects() -> Vec<&'static Object> {
     fn below(shape: &'static Shape, found: &mut Vec<&'static Object>) {
         match shape {
-            Shape::Object(object) if !found.iter().any(|known| known.name == object.name) => {
+            Shape::Object(object) | Shape::OneOfOr(_, object)
+                if !found.iter().any(|known| known.name == object.name) =>
+            {
                 found.push(object);
                 object.fields.iter().for_each(|field| below(&field.shape, found));
             }

@@ -16,6 +16,7 @@ fn section(object: &Object) -> String {
         "step" => "A step of `transform`".to_owned(),
         "index" => "An index".to_owned(),
         "soft" => "A soft delete".to_owned(),
+        "version" => "A version".to_owned(),
         step => format!("The step `{step}`"),
     };
     let rows: String = object.fields.iter().map(row).collect();
@@ -29,7 +30,7 @@ fn row(field: &Field) -> String {
         (default, _) => format!("`{default}`"),
     };
     let mut meaning = field.doc.to_owned();
-    if let Shape::OneOf(choices) = &field.shape {
+    if let Shape::OneOf(choices) | Shape::OneOfOr(choices, _) = &field.shape {
         let said: Vec<String> = choices.iter().map(|Choice { value, doc }| format!("`{value}`: {doc}")).collect();
         meaning = format!("{meaning} {}.", said.join("; "));
     }
@@ -63,6 +64,7 @@ fn value(shape: &Shape) -> String {
             };
             format!("{names} with {of}")
         }
+        Shape::OneOfOr(_, object) => format!("one of, or [{0}](#a-{0})", object.name),
         Shape::Object(Object { name: "soft", .. }) => "[soft](#a-soft-delete)".to_owned(),
         Shape::Object(object) => format!("[{0}](#the-step-{0})", object.name),
     }

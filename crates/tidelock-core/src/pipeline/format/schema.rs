@@ -37,7 +37,7 @@ fn object(object: &Object) -> Value {
 fn property(field: &Field) -> Value {
     let mut schema = shape(&field.shape);
     let mut doc = field.doc.to_owned();
-    if let Shape::OneOf(choices) = &field.shape {
+    if let Shape::OneOf(choices) | Shape::OneOfOr(choices, _) = &field.shape {
         let line = |Choice { value, doc }: &Choice| format!("\n- {value}: {doc}");
         doc.extend(choices.iter().map(line));
     }
@@ -57,6 +57,9 @@ fn shape(of: &Shape) -> Value {
         Shape::Pattern | Shape::Template | Shape::Path => json!({"type": "string", "minLength": 1}),
         Shape::Json => json!({}),
         Shape::OneOf(choices) => json!({"enum": choices.iter().map(|choice| choice.value).collect::<Vec<_>>()}),
+        Shape::OneOfOr(choices, object) => {
+            json!({"oneOf": [shape(&Shape::OneOf(choices)), shape(&Shape::Object(object))]})
+        }
         Shape::List(of @ Shape::Object(Object { name: "route", .. })) => {
             json!({"type": "array", "items": shape(of), "minItems": 1})
         }

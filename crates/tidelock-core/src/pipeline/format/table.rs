@@ -135,6 +135,14 @@ pub(in crate::pipeline) static ROUTE: Object = Object {
             sentence!("The fields of a sharded MongoDB collection's key, as paths of names with dots."),
         ),
         Field::new(
+            "version",
+            Shape::OneOfOr(VERSION, &VERSION_FIELD),
+            sentence!(
+                "Which of two changes of an item is the newer one: by the source's own order, or by a number that the item holds. The routes of a source have the same."
+            ),
+        )
+        .default("auto"),
+        Field::new(
             "on_outage",
             Shape::OneOf(ON_OUTAGE),
             sentence!("What becomes of changes while the target cannot be reached."),
@@ -198,6 +206,22 @@ static SOFT: Object = Object {
         Field::new("flag", Shape::Text, sentence!("The field that is true then.")).default("_deleted"),
         Field::new("at", Shape::Text, sentence!("The field with the time of the delete. Left out: none.")),
     ],
+};
+
+const VERSION: &[Choice] = &[choice("auto", sentence!("by the source's own order, as its stream tells it"))];
+
+static VERSION_FIELD: Object = Object {
+    name: "version",
+    doc: sentence!(
+        "A number of the item that grows with every change. A delete has the number of the item's last image, and is newer. What is older by number is read from the source again, so that functions need TIDELOCK_SOURCE, and streams old images."
+    ),
+    one: false,
+    fields: &[Field::new(
+        "field",
+        Shape::Text,
+        sentence!("The field with the number, a path of names with dots: whole, from 0 to 2^61."),
+    )
+    .required()],
 };
 
 const ON_OUTAGE: &[Choice] = &[

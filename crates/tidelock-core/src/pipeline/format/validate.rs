@@ -111,7 +111,8 @@ impl Validator<'_> {
                 self.wrong(at, words, None)
             }
             (Shape::Count, Value::Number(number)) if number.parse::<u32>().is_ok() => true,
-            (Shape::OneOf(choices), Value::Text(text)) => {
+            (Shape::OneOfOr(_, object), Value::Map(_)) => self.object(node, object),
+            (Shape::OneOf(choices) | Shape::OneOfOr(choices, _), Value::Text(text)) => {
                 if choices.iter().any(|choice| choice.value == text) {
                     return true;
                 }
@@ -204,6 +205,7 @@ fn expected(shape: &Shape) -> &'static str {
         Shape::Map { of: Shape::Path, .. } => "an object of fields' paths, OLD: NEW",
         Shape::Map { .. } => "an object, NAME: VALUE",
         Shape::Object(_) => "an object",
+        Shape::OneOfOr(..) => "a text or an object",
     }
 }
 

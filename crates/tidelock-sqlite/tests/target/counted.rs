@@ -1,0 +1,162 @@
+//! Items whose own number orders their changes (`version: {field}`), although it now and then stays the same, falls, or begins
+//! anew: histories delivered in pieces that overlap, then redriven in any order, with writes that land late.
+
+use crate::support::{Folder, NOW, by, run, soon};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::time::Instant;
+use tidelock_core::batch::{Batch, Circumstances, Content, Delivery, Fate, Lane, PATIENCE, Plan, Posts, deliver};
+use tidelock_core::encode::Format;
+use tidelock_core::fence::{SWEEP_AGE_MS, Window};
+use tidelock_core::image::Notation;
+use tidelock_core::key::Key;
+use tidelock_core::pipeline::Pipeline;
+use tidelock_core::queue::Nowhere;
+use tidelock_core::slow::{Item, ReadResult, Source};
+use tidelock_core::source::dynamodb::{READER, decode_item};
+use tidelock_core::target::{Call, Operation, Place, Salvage, Store as _, Target as _, Write};
+use tidelock_sqlite::{SqliteTarget, documents};
+
+const PIPELINE: &str = "version: 1\nroutes: [{from: t, to: t, version: {field: rev.number}}]";
+
+/// How a change follows the one before it.
+#[derive(Debug, Clone, Copy)]
+enum Follows {
+    /// With the next number.
+    Next,
+    /// With the same.
+    Same,
+    /// With a lower one.
+    Lower,
+    /// It is the end of the item; the next begins with 1.
+    End,
+}
+
+fn image(change: usize, number: u64) -> Value {
+    json!({"id": {"S": "k"}, "change": {"N": change.to_string()}, "rev": {"M": {"number": {"N": number.to_string()}}}})
+}
+
+/// The records of a history that begins with nothing, and what the item is after each.
+fn records(history: &[Follows]) -> Vec<(Value, Option<Value>)> {
+    let mut records = Vec::new();
+    let mut is: Option<(u64, Value)> = None;
+    for (change, follows) in history.iter().enumerate() {
+        let next = match (&is, follows) {
+            (None, Follows::End) => continue,
+            (None, _) => Some(1),
+            (Some((number, _)), Follows::Next) => Some(number + 1),
+            (Some((number, _)), Follows::Same) => Some(*number),
+            (Some((number, _)), Follows::Lower) => Some(number.saturating_sub(2)),
+            (Some(_), Follows::End) => None,
+        };
+        let name = match (&is, next) {
+            (None, _) => "INSERT",
+            (Some(_), Some(_)) => "MODIFY",
+            (Some(_), None) => "REMOVE",
+        };
+        let mut record = json!({
+            "ApproximateCreationDateTime": 1_000, "Keys": {"id": {"S": "k"}}, "SequenceNumber": (change + 1).to_string(),
+        });
+        if let Some((_, image)) = &is {
+            record["OldImage"] = image.clone();
+        }
+        is = next.map(|number| (number, image(change, number)));
+        if let Some((_, image)) = &is {
+            record["NewImage"] = image.clone();
+        }
+        let arn = "arn:aws:dynamodb:us-east-1:123456789012:table/t/stream/2026-01-01T00:00:00.000";
+        let record = json!({"eventName": name, "dynamodb": record, "eventSourceARN": arn});
+        records.push((record, is.as_ref().map(|(_, image)| image.clone())));
+    }
+    records
+}
+
+/// The table as it is now.
+struct Table(Option<Value>);
+
+impl Source for Table {
+    async fn read(&self, _: &str, keys: &[Key<'_>], format: Format, _: Instant) -> Vec<ReadResult> {
+        let item = |image: &Value| {
+            let bytes = image.to_string().into_bytes();
+            let found = decode_item(&bytes, &["id"], format).expect("an item");
+            Item { document: found.document, notation: Notation::DynamoDb, bytes }
+        };
+        keys.iter().map(|_| Ok(self.0.as_ref().map(item))).collect()
+    }
+}
+
+fn event(pipeline: &Pipeline, records: &[(Value, Option<Value>)]) -> (String, Batch) {
+    let payload = json!({"Records": records.iter().map(|(record, _)| record).collect::<Vec<_>>()}).to_string();
+    let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).expect("an event");
+    (payload, batch)
+}
+
+fn stored(folder: &Folder) -> Option<u64> {
+    let found = documents(folder.database(), "t").unwrap_or_default();
+    let document = found.first().map(|found| serde_json::from_str::<Value>(&found.document).expect("JSON"));
+    document.map(|document| document["change"].as_u64().expect("a number"))
+}
+
+fn follows() -> impl Strategy<Value = Follows> {
+    prop_oneof![
+        4 => Just(Follows::Next),
+        1 => Just(Follows::Same),
+        1 => Just(Follows::Lower),
+        2 => Just(Follows::End),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #[test]
+    fn an_item_ends_as_it_is_whatever_its_numbers_do(
+        history in proptest::collection::vec(follows(), 1..12),
+        pieces in proptest::collection::vec((1..5_usize, 0..4_usize), 1..12),
+        redriven in proptest::collection::vec((any::<proptest::sample::Index>(), any::<bool>()), 0..4),
+        late in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let records = records(&history);
+        prop_assume!(!records.is_empty());
+        let folder = Folder::new();
+        let target = SqliteTarget::open(folder.database()).expect("open");
+        let pipeline = Pipeline::parse(PIPELINE).expect("a pipeline");
+        let mut from = 0;
+        for (size, back) in pieces.into_iter().chain(std::iter::once((records.len(), 0))) {
+            let to = records.len().min(from + size);
+            let (payload, batch) = event(&pipeline, &records[from..to]);
+            // The table is as new as what its stream has told, or newer.
+            let table = Table(records[(to - 1 + back).min(records.len() - 1)].1.clone());
+            let started = Instant::now();
+            let at = Circumstances { function: "f", now_ms: NOW, started, deadline: soon(), patience: PATIENCE };
+            let posts = Posts { dead_letters: None::<&Nowhere>, fallback: None, bucket: None::<&Nowhere> };
+            let report = run(deliver(payload.as_bytes(), &batch, &pipeline, &target, Some(&table), posts, at));
+            prop_assert!(report.fates.iter().all(|fate| matches!(fate, Fate::Done(_))), "{:?}", report.fates);
+            from = if to == records.len() { to } else { to.saturating_sub(back) };
+        }
+        let last = records.last().and_then(|(_, is)| is.clone());
+        let table = Table(last.clone());
+        for (index, truth) in redriven {
+            let (payload, batch) = event(&pipeline, std::slice::from_ref(index.get(&records)));
+            let plan = Plan::new(payload.as_bytes(), &batch, &pipeline);
+            let mut delivery = Delivery::new(&batch, &plan, true);
+            let lane = if truth { Lane::Truth } else { Lane::Slow };
+            run(delivery.write(&target, Some(&table), lane, by(soon()), by(soon())));
+            prop_assert!(matches!(delivery.fates(), [Fate::Done(_)]), "{:?}", delivery.fates());
+        }
+        if let Some(index) = late {
+            // A write of an invocation that was given up: nobody looks at a fence, or at what becomes of it.
+            let (_, batch) = event(&pipeline, std::slice::from_ref(index.get(&records)));
+            let (slot, into) = (&batch.slots[0], Place::new("t".to_owned(), false));
+            if let Content::Upsert(document) = &slot.content {
+                let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
+                let write = Write::Upsert(&batch.documents[document.clone()]);
+                let operation = Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None };
+                run(target.apply(&[operation], Call { truth: true, ..by(soon()) }));
+            }
+            let swept = run(target.sweep(Window::at(NOW + SWEEP_AGE_MS + 1, i64::MAX), by(soon())));
+            prop_assert!(swept.is_ok());
+        }
+        let expected = last.map(|image| image["change"]["N"].as_str().expect("digits").parse().expect("a number"));
+        prop_assert_eq!(stored(&folder), expected, "{:?}", history);
+    }
+}
