@@ -3,9 +3,12 @@
 use crate::support::event::{Stream, apart, event, sample};
 use crate::support::function::{Running, Sync, dynamodb_sync, target};
 use crate::support::index::Index;
-use crate::support::{Folder, services};
+use crate::support::{Folder, services, unique};
+use serde_json::json;
 use std::time::{Duration, Instant};
 use tidelock_local::function::Invocation;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A function whose settings nobody has to serve.
 fn settings(changes: &[(&str, &str)]) -> Option<Running> {
@@ -188,6 +191,46 @@ async fn what_only_one_kind_of_target_knows_is_refused_for_others() {
     let routed = r#"{"version": 1, "routes": [{"from": "t", "to": "c", "routing": "{id}"}]}"#;
     let other = [("TIDELOCK_TARGET", "mongodb://127.0.0.1:1/db"), ("TIDELOCK_PIPELINE", routed)];
     refused(&other, &["routes[0].routing: is for OpenSearch alone"]).await;
+}
+
+/// Stores a parameter of Systems Manager, as the command-line tool would.
+async fn put_parameter(url: &str, name: &str, value: &str) {
+    let host = url.trim_start_matches("http://");
+    let body = json!({"Name": name, "Value": value, "Type": "String"}).to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nx-amz-target: AmazonSSM.PutParameter\r\n\
+         content-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/ssm/aws4_request, SignedHeaders=host, Signature=b\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_pipeline_may_be_a_parameter() {
+    let Some(aws) = services::aws() else { return };
+    let name = format!("/tidelock/{}", unique("pipeline"));
+    put_parameter(&aws, &name, "version: 1\nroutes: [{from: mytable, to: elsewhere}]").await;
+    let broken = format!("{name}/broken");
+    put_parameter(&aws, &broken, "version: 1\nroutes: [{form: a}]").await;
+    let at = [("AWS_ENDPOINT_URL_SSM", aws.as_str()), ("AWS_REGION", "us-east-1")];
+    let Some(function) =
+        settings(&[at[0], at[1], ("TIDELOCK_TARGET", "stdout:"), ("TIDELOCK_PIPELINE", &format!("ssm:{name}"))])
+    else {
+        return;
+    };
+    function.succeed(sample("insert")).await;
+    function.logged(&["\"into\":\"elsewhere\"", "John"]).await;
+    for (name, part) in [
+        (broken.as_str(), format!("TIDELOCK_PIPELINE: ssm:{broken}:2:11: routes[0].form: a route has no such field")),
+        ("/absent", "TIDELOCK_PIPELINE: the parameter `/absent`: ParameterNotFound".to_owned()),
+    ] {
+        refused(&[at[0], at[1], ("TIDELOCK_PIPELINE", &format!("ssm:{name}"))], &[&part]).await;
+    }
 }
 
 #[tokio::test]

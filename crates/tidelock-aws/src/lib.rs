@@ -5,6 +5,7 @@
 
 mod bucket;
 mod error;
+mod parameter;
 mod queue;
 mod sdk;
 mod secret;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use bucket::{BucketConfig, S3Bucket, check_bucket_name};
 pub use error::ConfigError;
+pub use parameter::{ParameterConfig, parameter};
 pub use queue::{QueueConfig, SqsQueue, check_queue_url};
 pub use sdk::Sdk;
 pub use secret::{AwsCredentials, login_from_secret, secret_text};

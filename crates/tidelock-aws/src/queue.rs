@@ -6,9 +6,10 @@ mod request;
 
 use crate::ConfigError;
 use crate::bucket::pause;
+pub(crate) use answer::refusal;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use place::Place;
+pub(crate) use place::Place;
 use request::Body;
 use std::fmt::Display;
 use std::ops::RangeInclusive;

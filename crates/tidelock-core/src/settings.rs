@@ -4,8 +4,8 @@
 
 mod address;
 
+pub use address::{PipelineSource, bucket_address, is_inline, queue_address, state_address, target_address};
 use address::{TARGET_FORMS, failures_address, source_address};
-pub use address::{bucket_address, queue_address, state_address, target_address};
 use std::fmt;
 
 /// One documented setting.
@@ -49,7 +49,7 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "TIDELOCK_PIPELINE",
-        meaning: "the pipeline: a path inside the package, or the YAML or JSON itself; default: every source to a target of its own name",
+        meaning: "the pipeline: a path inside the package, the YAML or JSON itself, or ssm:NAME, a parameter of Systems Manager that holds it and is read when an environment starts; default: every source to a target of its own name",
     },
     Setting {
         name: "TIDELOCK_HASH_SECRET",
@@ -199,15 +199,6 @@ pub enum StateAddress {
     File(String),
     /// Nowhere, once the process ends.
     Memory,
-}
-
-/// The pipeline as given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PipelineSource {
-    /// The text itself.
-    Text(String),
-    /// A file's path.
-    Path(String),
 }
 
 /// How the source is read again.
@@ -400,9 +391,7 @@ impl Settings {
         });
         let ca_file = given.remove("TIDELOCK_TARGET_CA_FILE");
         let hash_secret = given.remove("TIDELOCK_HASH_SECRET");
-        let pipeline = given
-            .remove("TIDELOCK_PIPELINE")
-            .map(|text| if is_inline(&text) { PipelineSource::Text(text) } else { PipelineSource::Path(text) });
+        let pipeline = given.remove("TIDELOCK_PIPELINE").map(PipelineSource::of);
         match target {
             Some(target) if problems.is_empty() => Ok(Self {
                 target,
@@ -459,12 +448,6 @@ fn check_auth(target: &TargetAddress, auth: Auth, secret: bool) -> Option<String
             Some("this target knows only auto and none".to_owned())
         }
     }
-}
-
-/// Whether `TIDELOCK_PIPELINE` is the pipeline itself, and no path.
-#[must_use]
-pub fn is_inline(text: &str) -> bool {
-    text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:")
 }
 
 /// The known name within a few edits of a wrong one.

@@ -1,9 +1,9 @@
 //! What a sync function holds for the life of its environment.
 
 use crate::authentication::Authentication;
-use crate::check::read_pipeline;
+use crate::check::read_fetched;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
-use crate::source::{AnySource, Open};
+use crate::source::{AnySource, Open, parameter};
 use crate::targets::AnyTarget;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, 
 use tidelock_core::cause::Cause;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
-use tidelock_core::settings::{QueueAddress, Secret, Settings};
+use tidelock_core::settings::{PipelineSource, QueueAddress, Secret, Settings};
 use tidelock_core::source::Reader;
 use tidelock_core::target::{Call, Store as _, Target as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
@@ -50,7 +50,11 @@ impl<R: Open> App<R> {
         authentication: &Authentication,
         environment: &Environment,
     ) -> Result<Self, Fatal> {
-        let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?;
+        let fetched = match &settings.pipeline {
+            Some(PipelineSource::Parameter(name)) => Some(parameter(name, authentication, environment).await?),
+            _ => None,
+        };
+        let pipeline = read_fetched(settings.pipeline.as_ref(), fetched, &settings.target)?;
         let pipeline = with_hash_key(pipeline, settings.hash_secret.as_deref(), authentication).await?;
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());

@@ -42,10 +42,26 @@ fn refusals(pipeline: &Pipeline, target: &TargetAddress) -> Vec<Refusal> {
 /// # Errors
 /// What `tidelock check` says of it.
 pub(crate) fn read_pipeline(source: Option<&PipelineSource>, target: &TargetAddress) -> Result<Pipeline, Fatal> {
+    read_fetched(source, None, target)
+}
+
+/// [`read_pipeline`], where the text of a parameter has been fetched.
+///
+/// # Errors
+/// As of it.
+pub(crate) fn read_fetched(
+    source: Option<&PipelineSource>,
+    fetched: Option<String>,
+    target: &TargetAddress,
+) -> Result<Pipeline, Fatal> {
     let problem = |text: String| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {text}"));
     let (bytes, file) = match source {
         None => return Ok(Pipeline::default()),
         Some(PipelineSource::Text(text)) => (text.clone().into_bytes(), String::new()),
+        Some(PipelineSource::Parameter(name)) => match fetched {
+            Some(text) => (text.into_bytes(), format!("ssm:{name}:")),
+            None => return Err(problem(format!("`ssm:{name}` is read by functions alone; give a file with its text"))),
+        },
         Some(PipelineSource::Path(path)) => {
             let bytes = std::fs::read(path).map_err(|error| problem(format!("`{path}` cannot be read: {error}")))?;
             let name = Path::new(path).file_name().map_or(path.clone(), |name| name.to_string_lossy().into_owned());

@@ -178,6 +178,37 @@ pub(crate) fn s3(
     Ok(crate::waiting::AnyBucket::S3(Box::new(bucket.map_err(|error| service.refused(error))?)))
 }
 
+/// The text of a parameter of Systems Manager.
+#[cfg(feature = "aws")]
+pub(crate) async fn parameter(
+    name: &str,
+    authentication: &Authentication,
+    environment: &Environment,
+) -> Result<String, Fatal> {
+    let service = Service::new("TIDELOCK_PIPELINE: ssm:", environment)?;
+    let config = tidelock_aws::ParameterConfig {
+        region: service.region.clone(),
+        endpoint: service.endpoint("SSM"),
+        ca_pem: service.ca_pem.clone(),
+    };
+    let until = Instant::now() + PARAMETER_TIME;
+    let text = tidelock_aws::parameter(config, authentication.credentials(), name, until).await;
+    text.map_err(|why| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {why}")))
+}
+
+/// The text of a parameter of Systems Manager.
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "with AWS it asks a service")]
+pub(crate) async fn parameter(_: &str, _: &Authentication, _: &Environment) -> Result<String, Fatal> {
+    let problem = "TIDELOCK_PIPELINE: ssm: needs a build with the feature `aws`";
+    Err(Fatal::new("Tidelock.Settings", problem))
+}
+
+/// How long a parameter is asked for: Lambda gives a function
+/// [10 seconds](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib) to start.
+#[cfg(feature = "aws")]
+const PARAMETER_TIME: std::time::Duration = std::time::Duration::from_secs(6);
+
 /// A queue of SQS.
 #[cfg(feature = "aws")]
 pub(crate) fn sqs(

@@ -41,7 +41,7 @@ fn text(cursor: &mut Cursor<'_>) -> Result<Option<String>, Malformed> {
 }
 
 /// Name and words of a refusal: `{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"…"}`.
-pub(super) fn refusal(body: &[u8]) -> (String, String) {
+pub(crate) fn refusal(body: &[u8]) -> (String, String) {
     let (mut kind, mut message) = (None, None);
     let read = members(&mut Cursor::new(body), |cursor, name| {
         match name {

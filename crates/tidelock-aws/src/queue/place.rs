@@ -5,17 +5,17 @@ use http::Uri;
 
 /// Host, port, whether TLS is spoken, and the region that requests are signed for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) tls: bool,
-    pub(super) region: String,
+pub(crate) struct Place {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    pub(crate) region: String,
 }
 
 impl Place {
     /// The host of a queue's URL, unless `endpoint` (`http[s]://HOST[:PORT]`) says another one. A public host names its region
     /// ([endpoints](https://docs.aws.amazon.com/general/latest/gr/sqs-service.html)); else it is `region`.
-    pub(super) fn of(queue_url: &str, endpoint: Option<&str>, region: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn of(queue_url: &str, endpoint: Option<&str>, region: &str) -> Result<Self, ConfigError> {
         let queue = parse(queue_url).map_err(|why| ConfigError(format!("the queue's URL {why}")))?;
         let region = region_of(&queue.host).unwrap_or(region).to_owned();
         if region.is_empty() {

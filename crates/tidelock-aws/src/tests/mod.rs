@@ -5,6 +5,7 @@
 
 mod bucket;
 mod bucket_troubles;
+mod parameter;
 mod queue;
 mod queue_troubles;
 mod server;

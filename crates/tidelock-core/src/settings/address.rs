@@ -171,6 +171,35 @@ pub fn state_address(text: &str) -> Result<StateAddress, &'static str> {
     }
 }
 
+/// The pipeline as given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PipelineSource {
+    /// The text itself.
+    Text(String),
+    /// A file's path.
+    Path(String),
+    /// The name of a parameter of Systems Manager that holds the text.
+    Parameter(String),
+}
+
+impl PipelineSource {
+    /// What `TIDELOCK_PIPELINE` says.
+    #[must_use]
+    pub fn of(text: String) -> Self {
+        match text.strip_prefix("ssm:") {
+            Some(name) => Self::Parameter(name.to_owned()),
+            None if is_inline(&text) => Self::Text(text),
+            None => Self::Path(text),
+        }
+    }
+}
+
+/// Whether `TIDELOCK_PIPELINE` is the pipeline itself, and no path.
+#[must_use]
+pub fn is_inline(text: &str) -> bool {
+    text.contains('\n') || text.trim_start().starts_with('{') || text.trim_start().starts_with("version:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
