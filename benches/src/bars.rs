@@ -59,6 +59,9 @@ const LEAST_RATE_OF_GUARDS: f64 = 0.95;
 /// What counts as flat: how many pages are at hand together is chance.
 const MOST_GROWTH: f64 = 1.1;
 
+/// Milliseconds that people are kept waiting.
+const MOST_TO_ANSWER: f64 = 100.0;
+
 /// Every promise, in the order of the table.
 pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let cpu = |subject: &str| results.cpu_of(subject, USUAL).map(|row| row.micros_per_record);
@@ -73,6 +76,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let ratio = results.end_to_end.iter().find(|row| row.subject == TIDELOCK && row.connections == 1);
     let drain = results.drain.as_ref().map(|row| row.ratio);
     let backfill = results.backfill.as_ref();
+    let answers = results.answers.as_ref();
     vec![
         Bar::most("CPU per record, OpenSearch, batch 500", cpu(TIDELOCK), share(NODE), "µs")
             .from("1/12 of the Node handler's"),
@@ -131,6 +135,13 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
             "",
         ),
         Bar::most("10,000 dead letters listed", results.letters.as_ref().map(|row| row.seconds), 10.0, "s"),
+        Bar::most("`tidelock check` of a file of 1,000 lines", answers.map(|row| row.check_ms), MOST_TO_ANSWER, "ms"),
+        Bar::most(
+            "`tidelock explain` of 1,000 records with it",
+            answers.map(|row| row.explain_ms),
+            MOST_TO_ANSWER,
+            "ms",
+        ),
     ]
 }
 

@@ -100,6 +100,8 @@ enum What {
     Backfill(ServerArguments),
     /// How long listing dead letters takes.
     Letters,
+    /// How long checking a file and explaining an event take.
+    Answers,
     /// Prints one event of the corpus.
     Event {
         /// Records of the event.
@@ -212,6 +214,10 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
     if all || matches!(cli.command, What::Letters) {
         let (letters, rounds) = if cli.quick { (500, 1) } else { (10_000, cli.rounds.unwrap_or(3).max(1)) };
         results.letters = Some(end_to_end::letters::run(places, &shape, letters, rounds)?);
+    }
+    if all || matches!(cli.command, What::Answers) {
+        let (sizes, rounds) = if cli.quick { ((100, 50), 1) } else { ((1_000, 1_000), 3 * effort.rounds) };
+        results.answers = Some(end_to_end::answers::run(places, &shape, sizes, rounds)?);
     }
     if let What::All(servers) | What::Backfill(servers) = &cli.command {
         results.save(file)?;

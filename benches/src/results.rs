@@ -22,6 +22,18 @@ pub(crate) struct Results {
     pub(crate) drain: Option<Drain>,
     pub(crate) backfill: Option<Backfill>,
     pub(crate) letters: Option<Letters>,
+    #[serde(default)]
+    pub(crate) answers: Option<Answers>,
+}
+
+/// A long file checked, and a large event explained, by the command: whole processes, milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Answers {
+    pub(crate) lines: usize,
+    pub(crate) records: usize,
+    pub(crate) rounds: usize,
+    pub(crate) check_ms: f64,
+    pub(crate) explain_ms: f64,
 }
 
 /// Dead letters listed by the command.

@@ -1,5 +1,6 @@
 //! Changes per second into real targets. Every run starts with an empty target and counts its documents in the end.
 
+pub(crate) mod answers;
 pub(crate) mod backfill;
 pub(crate) mod ceiling;
 pub(crate) mod conflicts;
