@@ -139,8 +139,10 @@ pub(super) fn reason_of(alarm: &Value) -> Option<&str> {
         .find_map(|query| query["MetricStat"]["Metric"]["Dimensions"][1]["Value"].as_str())
 }
 
-/// Alarms on several metrics, and what decides when they go off.
-const COMPUTED: &[(&str, fn() -> Value)] = &[
+/// An alarm on several metrics, and what decides when it goes off.
+type Computed = (&'static str, fn() -> Value);
+
+const COMPUTED: &[Computed] = &[
     // Milliseconds by seconds and by ten are percent.
     ("RetentionAlarm", || {
         let dimensions = json!([{"Name": "Function", "Value": {"!Ref": "SyncFunction"}}]);

@@ -189,6 +189,11 @@ impl Check<'_> {
             let given = &conditions[condition];
             self.expect(*given == right, || format!("{condition} must be {right}, not {given}"));
         }
+        // https://docs.aws.amazon.com/lambda/latest/dg/with-documentdb.html
+        let longest = &self.template["Parameters"]["SyncTimeoutSeconds"]["MaxValue"];
+        let timeout = &resources["SyncFunction"]["Properties"]["Timeout"]["!Ref"];
+        let short = *longest == 840 && timeout == "SyncTimeoutSeconds";
+        self.expect(short, || "the sync function may take longer than the 14 minutes of its mapping".to_owned());
         let default = &self.template["Parameters"]["WalkThrough"]["Default"];
         self.expect(default == "false", || "WalkThrough is not false by default".to_owned());
     }
@@ -250,6 +255,7 @@ fn a_stack_that_needs_a_hand_is_refused() {
                 "      StartingPosition: TRIM_HORIZON\n      FunctionResponseTypes: [ReportBatchItemFailures]\n",
                 "SyncMapping: FunctionResponseTypes has no rule",
             ),
+            ("    MaxValue: 840\n", "    MaxValue: 900\n", "longer than the 14 minutes"),
             ("      ServiceTimeout: 600\n", "      ServiceTimeout: 60\n", "ServiceTimeout is not longer"),
             (
                 "[EnablesChangeStreams, \"true\", \"false\"]",
