@@ -6,7 +6,7 @@ ifdef TARGET
 export TARGET
 endif
 
-.PHONY: help build demo test check sim sim-mutants bench lint fmt services-up services-down clean
+.PHONY: help build certificates demo test check sim sim-mutants bench lint fmt services-up services-down clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ help: ## Show this help
 build: ## Build every function for Lambda: target/lambda/NAME/bootstrap
 	@scripts/install-prerequisites.sh
 	@scripts/build.sh
+
+certificates: ## Put Amazon's certificates for DocumentDB beside the functions that need them; FILE=… gives them
+	@scripts/certificates.sh $(FILE)
 
 demo: ## Run a pipeline on this machine; TARGET=… chooses where the documents go
 	@scripts/demo.sh

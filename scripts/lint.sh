@@ -53,8 +53,9 @@ sam_build() {
 templates() {
   local template output failed=0
   output=$(mktemp -d)
-  for template in infra/*.yaml; do
+  for template in infra/*.yaml infra/*/*.yaml; do
     [ -e "$template" ] || continue
+    scripts/scan.sh "$template" || failed=1
     if ! deployable "$template"; then
       say "skipped: $template, whose functions are not here yet"
       continue

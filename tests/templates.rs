@@ -14,6 +14,7 @@ mod mapping;
 mod rights;
 mod role;
 mod rules;
+mod stack;
 mod state_machine;
 mod storage;
 
@@ -21,7 +22,7 @@ use crate::tidy::repository;
 use alarm::printed;
 use check::{problems, purpose};
 use document::{alternatives, keys, parse, texts};
-use rules::{BACKFILL, PIPELINE};
+use rules::{BACKFILL, PIPELINE, STACK};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidelock_core::settings::Settings;
@@ -69,7 +70,7 @@ fn templates_keep_their_promises() {
 #[test]
 fn the_manual_names_every_metric() {
     let manual = read("docs/deploy.md");
-    for function in [&PIPELINE, &BACKFILL].into_iter().flat_map(|plan| plan.functions) {
+    for function in [&PIPELINE, &STACK, &BACKFILL].into_iter().flat_map(|plan| plan.functions) {
         let declared = function.metrics.iter().flat_map(|constant| printed(constant).names);
         for metric in declared.chain(function.gauges.iter().map(ToString::to_string)) {
             assert!(manual.contains(&format!("`{metric}`")), "docs/deploy.md does not name {metric}");
@@ -96,6 +97,14 @@ fn the_examples_make_functions_that_start() {
         let named = |name: &str| {
             let Some(declaration) = parameters.get(name) else {
                 return match template["Resources"][name]["Type"].as_str() {
+                    _ if name == "Stores.Outputs.SourceUrl" => {
+                        "mongodb://mycluster.cluster-abcdefghijkl.us-east-1.docdb.amazonaws.com:27017/?tls=true"
+                            .to_owned()
+                    }
+                    _ if name == "Stores.Outputs.TargetUrl" => {
+                        "opensearch+https://vpc-demo-abcdef.es.amazonaws.com".to_owned()
+                    }
+                    _ if name == "Stores.Outputs.SecretArn" => "a-secret".to_owned(),
                     Some("AWS::SQS::Queue") => format!("https://sqs.us-east-1.amazonaws.com/123456789012/{name}"),
                     Some(_) => format!("tidelock-{}-a1b2c3", name.to_lowercase()),
                     None => panic!("{template_name}: there is no {name}"),
@@ -104,9 +113,10 @@ fn the_examples_make_functions_that_start() {
             let default = &declaration["Default"];
             example.get(name).cloned().unwrap_or_else(|| default.as_str().map_or(default.to_string(), str::to_owned))
         };
-        let value = |value: &Value| match (value, value["!Ref"].as_str(), value["!Sub"].as_str()) {
+        let reference = |value: &Value| value["!Ref"].as_str().or(value["!GetAtt"].as_str()).map(str::to_owned);
+        let value = |value: &Value| match (value, reference(value), value["!Sub"].as_str()) {
             (Value::String(text), ..) => text.clone(),
-            (_, Some(name), _) => named(name),
+            (_, Some(name), _) => named(&name),
             (_, _, Some(text)) => {
                 let (before, rest) = text.split_once("${").expect("a placeholder");
                 let (name, after) = rest.split_once('}').expect("its end");
@@ -117,13 +127,19 @@ fn the_examples_make_functions_that_start() {
         let functions: Vec<&str> = keys(&template["Resources"])
             .filter(|name| template["Resources"][name]["Type"] == "AWS::Serverless::Function")
             .collect();
-        let (plan, _, targets) = purpose(&template_name).expect("a known purpose");
+        let (plan, source, targets) = purpose(&template_name).expect("a known purpose");
         assert_eq!(functions.len(), plan.functions.len(), "{template_name}: {functions:?}");
         let mut first = None;
         for function in functions {
             let variables = &template["Resources"][function]["Properties"]["Environment"]["Variables"];
             let variables: BTreeMap<String, String> =
                 keys(variables).map(|key| (key.to_owned(), value(alternatives(&variables[key])[0]))).collect();
+            let folder = template["Resources"][function]["Properties"]["CodeUri"].as_str().unwrap_or_default();
+            let of = plan.functions.iter().find(|rules| folder.trim_end_matches('/').ends_with(&rules.folder(source)));
+            if !of.expect("a function with rules").writes {
+                // It has settings of its own.
+                continue;
+            }
             assert!(variables.len() > 5, "{function}: {variables:?}");
             Settings::read(variables.clone())
                 .unwrap_or_else(|problems| panic!("infra/samconfig.toml, {template_name}: {problems}"));
@@ -135,7 +151,7 @@ fn the_examples_make_functions_that_start() {
             continue;
         }
 
-        let ways = &parameters["TargetAuth"]["AllowedValues"];
+        let ways = &template["Parameters"]["TargetAuth"]["AllowedValues"];
         for way in texts(ways) {
             let mut variables = variables.clone();
             variables.insert("TIDELOCK_TARGET_AUTH".to_owned(), way.to_owned());

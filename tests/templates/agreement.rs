@@ -44,7 +44,7 @@ fn parsed(templates: &Templates) -> Vec<(&str, Value)> {
 /// Resources and outputs in which pipelines differ, but for their targets.
 fn differences(templates: &Templates) -> Vec<String> {
     let pipelines: Vec<(&str, Value)> =
-        parsed(templates).into_iter().filter(|(name, _)| name.contains("-to-")).collect();
+        parsed(templates).into_iter().filter(|(name, _)| name.starts_with("dynamodb-to-")).collect();
     let [(first_name, first), others @ ..] = pipelines.as_slice() else { panic!("there is no pipeline") };
     assert!(!others.is_empty());
     let mut found = Vec::new();

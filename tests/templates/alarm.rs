@@ -11,6 +11,7 @@ use tidelock_core::cause::{Cause, Disposition};
 
 /// Namespace, dimension and metrics of AWS that alarms may watch, besides those of a function.
 const AWS_METRICS: &[(&str, &str, &[&str])] = &[
+    ("AWS/ApiGateway", "ApiId", &["5xx"]),
     ("AWS/Lambda", "EventSourceMappingUUID", &["DroppedEventCount", "OnFailureDestinationDeliveredEventCount"]),
     ("AWS/SQS", "QueueName", &["ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"]),
     ("AWS/States", "StateMachineArn", &["ExecutionsFailed"]),
@@ -73,6 +74,8 @@ const TRIGGERS: &[Trigger] = &[
     Trigger { metric: "Parked", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
     Trigger { metric: "Errors", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
     Trigger { metric: "DroppedEventCount", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+    Trigger { metric: "OversizedRecordCount", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
+    Trigger { metric: "5xx", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
     Trigger { metric: "ExecutionsFailed", statistic: "Sum", comparison: MORE, threshold: 0, span_s: 60..=3_600 },
 ];
 
@@ -84,6 +87,7 @@ const COUNTING_PROPERTIES: &[&str] = &[
     "EvaluationPeriods",
     "Metrics",
     "OKActions",
+    "Tags",
     "Threshold",
     "TreatMissingData",
 ];
@@ -135,10 +139,63 @@ pub(super) fn reason_of(alarm: &Value) -> Option<&str> {
         .find_map(|query| query["MetricStat"]["Metric"]["Dimensions"][1]["Value"].as_str())
 }
 
+/// An alarm on several metrics, and what decides when it goes off.
+type Computed = (&'static str, fn() -> Value);
+
+const COMPUTED: &[Computed] = &[
+    // Milliseconds by seconds and by ten are percent.
+    ("RetentionAlarm", || {
+        let dimensions = json!([{"Name": "Function", "Value": {"!Ref": "SyncFunction"}}]);
+        let metric = json!({"Namespace": "Tidelock", "MetricName": "OldestAgeMs", "Dimensions": dimensions});
+        let expression = json!({"!Sub": "oldest / ${ChangeStreamRetentionSeconds} / 10"});
+        json!({
+            "Metrics": [
+                {"Id": "share", "Label": "percent of the retention", "Expression": expression, "ReturnData": true},
+                {"Id": "oldest", "ReturnData": false,
+                    "MetricStat": {"Metric": metric, "Stat": "Maximum", "Period": 300}},
+            ],
+            "EvaluationPeriods": 1, "Threshold": 50, "ComparisonOperator": OR_MORE,
+        })
+    }),
+    // Lambda has no metric of a mapping that it has disabled. A post that was refused, or came at the end of a period, is
+    // one period alone.
+    ("MappingStoppedAlarm", || {
+        let sum = |id: &str, function: &str| {
+            let dimensions = json!([{"Name": "FunctionName", "Value": {"!Ref": function}}]);
+            let metric = json!({"Namespace": "AWS/Lambda", "MetricName": "Invocations", "Dimensions": dimensions});
+            json!({"Id": id, "ReturnData": false, "MetricStat": {"Metric": metric, "Stat": "Sum", "Period": 900}})
+        };
+        let expression = "IF(FILL(posts, 0) > 0 AND FILL(batches, 0) == 0, 1, 0)";
+        let stopped =
+            json!({"Id": "stopped", "Label": "posts without a change", "Expression": expression, "ReturnData": true});
+        json!({
+            "Metrics": [stopped, sum("posts", "WriterFunction"), sum("batches", "SyncFunction")],
+            "EvaluationPeriods": 4, "DatapointsToAlarm": 2, "Threshold": 0, "ComparisonOperator": MORE,
+        })
+    }),
+];
+
+/// Names of the alarms that a stack with a cluster must have.
+pub(super) fn computed() -> impl Iterator<Item = &'static str> {
+    COMPUTED.iter().map(|(name, _)| *name)
+}
+
 impl Check<'_> {
+    fn computed(&mut self, name: &str, properties: &Value, right: &Value) {
+        for (property, right) in right.as_object().into_iter().flatten() {
+            let given = &properties[property];
+            self.expect(given == right, || format!("{name}: {property} must be {right}, not {given}"));
+        }
+        let more = ["DatapointsToAlarm"];
+        let known: Vec<&str> = COUNTING_PROPERTIES.iter().chain(&more).copied().collect();
+        self.known(name, keys(properties), &known);
+    }
+
     pub(super) fn alarm(&mut self, name: &str, properties: &Value) {
         if properties["Metrics"].is_null() {
             self.metric(name, properties);
+        } else if let Some((_, essence)) = COMPUTED.iter().find(|(computed, _)| *computed == name) {
+            self.computed(name, properties, &essence());
         } else {
             self.letters(name, properties);
         }
@@ -149,7 +206,7 @@ impl Check<'_> {
         let missing = text("TreatMissingData") == "notBreaching";
         self.expect(missing, || format!("{name}: TreatMissingData is not notBreaching"));
         let manual = read("docs/deploy.md");
-        self.expect(manual.contains(&format!("| `{name}` |")), || format!("{name} is not in docs/deploy.md"));
+        self.expect(manual.contains(&format!("\n| `{name}` ")), || format!("{name} is not in docs/deploy.md"));
     }
 
     /// On one metric, of one resource.
@@ -170,6 +227,7 @@ impl Check<'_> {
                     "QueueName" => self.is_a(attribute_of(value, "QueueName"), "AWS::SQS::Queue"),
                     "EventSourceMappingUUID" => self.is_a(resource, "AWS::Lambda::EventSourceMapping"),
                     "StateMachineArn" => self.is_a(resource, "AWS::Serverless::StateMachine"),
+                    "ApiId" => self.is_a(resource, "AWS::ApiGatewayV2::Api"),
                     _ => self.is_a(resource, "AWS::Serverless::Function"),
                 };
                 let one = dimensions.as_array().is_some_and(|dimensions| dimensions.len() == 1);

@@ -3,10 +3,10 @@
 use super::alarm::reason_of;
 use super::document::{keys, parse, texts};
 use super::read;
-use super::rules::{BACKFILL, Function, PIPELINE, Plan, SECTIONS, SOURCES, Source, TARGETS, Target};
+use super::rules::{BACKFILL, Function, Plan, SECTIONS, SOURCES, STACK_SECTIONS, Source, TARGETS, Target, is_setting};
+use super::stack::STACK_TYPES;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use tidelock_core::settings::ALL;
 
 /// The words of a text that begin like settings.
 fn setting_names(text: &str) -> BTreeSet<&str> {
@@ -36,7 +36,7 @@ pub(super) fn purpose(name: &str) -> Result<(&'static Plan, &'static Source, &'s
     let source = known.ok_or_else(|| format!("no rules for the source `{source}`: {rules}"))?;
     let known = TARGETS.iter().position(|known| known.name == target);
     let target = known.ok_or_else(|| format!("no rules for the target `{target}`: {rules}"))?;
-    Ok((&PIPELINE, source, &TARGETS[target..=target]))
+    Ok((source.plan, source, &TARGETS[target..=target]))
 }
 
 /// All that is wrong with a template.
@@ -50,11 +50,12 @@ pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
         Err(error) => return vec![format!("is no YAML: {error}")],
     };
     let mut check = Check { template: &template, plan, source, targets, problems: Vec::new() };
-    check.known("template", keys(&template), SECTIONS);
-    check.expect(template["Transform"] == "AWS::Serverless-2016-10-31", || "is no SAM template".to_owned());
+    let stack = source.stream.is_none();
+    check.known("template", keys(&template), &[SECTIONS, if stack { STACK_SECTIONS } else { &[] }].concat());
+    let sam = texts(&template["Transform"]).last() == Some(&"AWS::Serverless-2016-10-31");
+    check.expect(sam, || "is no SAM template".to_owned());
     for setting in setting_names(text) {
-        let exists = ALL.iter().any(|known| known.name == setting);
-        check.expect(exists, || format!("{setting} is not a setting"));
+        check.expect(is_setting(setting), || format!("{setting} is not a setting"));
     }
     check.parameters();
     let mut kinds = BTreeMap::new();
@@ -70,10 +71,13 @@ pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
             "AWS::DynamoDB::Table" => check.table(name, resource),
             "AWS::IAM::Role" => check.role(name, properties),
             "AWS::SQS::QueuePolicy" | "AWS::S3::BucketPolicy" => check.resource_policy(name, resource),
+            "AWS::IAM::ManagedPolicy" if stack => check.managed_policy(name, properties),
+            "AWS::Events::Rule" if stack => check.timer(name, properties),
             "AWS::CloudWatch::Alarm" => check.alarm(name, properties),
             "AWS::Logs::LogGroup" => {
                 check.expect(!properties["RetentionInDays"].is_null(), || format!("{name} keeps its log for ever"));
             }
+            other if stack && STACK_TYPES.contains(&other) => check.part(name, other, resource),
             other => check.problems.push(format!("{name}: no rules for a resource of type {other}")),
         }
     }
@@ -90,6 +94,9 @@ pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
     for reason in plan.reasons {
         let watched = check.resources().any(|(_, _, resource)| reason_of(&resource["Properties"]) == Some(*reason));
         check.expect(watched, || format!("no alarm on letters of reason {reason}"));
+    }
+    if stack {
+        check.stack();
     }
     check.problems
 }

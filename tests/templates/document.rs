@@ -4,9 +4,27 @@ use serde_json::{Value, json};
 
 type Yaml = serde_norway::Value;
 
-/// Reads YAML with CloudFormation's tags.
+/// Reads YAML with CloudFormation's tags. Functions have what `Globals` gives them.
 pub(super) fn parse(text: &str) -> Result<Value, serde_norway::Error> {
-    serde_norway::from_str(text).map(|yaml| plain(&yaml))
+    let mut template = serde_norway::from_str(text).map(|yaml| plain(&yaml))?;
+    let given = template["Globals"]["Function"].clone();
+    for resource in template["Resources"].as_object_mut().into_iter().flatten().map(|(_, resource)| resource) {
+        if resource["Type"] == "AWS::Serverless::Function" {
+            add(&mut resource["Properties"], &given);
+        }
+    }
+    Ok(template)
+}
+
+/// Adds the members that an object lacks.
+fn add(to: &mut Value, given: &Value) {
+    let (Some(to), Some(given)) = (to.as_object_mut(), given.as_object()) else { return };
+    for (name, value) in given {
+        let own = to.entry(name).or_insert_with(|| value.clone());
+        if value.is_object() {
+            add(own, value);
+        }
+    }
 }
 
 /// As JSON: `!Ref x` and `Ref: x` both become `{"!Ref": "x"}`.

@@ -2,6 +2,7 @@
 
 use super::check::Check;
 use super::document::{attribute_of, keys};
+use super::rules::Stream;
 use serde_json::{Value, json};
 
 /// How often a queue's visibility timeout must cover the function's
@@ -16,7 +17,7 @@ impl Check<'_> {
         let properties = &resource["Properties"];
         match attribute_of(&properties["EventSourceArn"], "Arn") {
             Some(queue) => self.queue_mapping(name, resource, queue),
-            None => self.stream_mapping(name, properties),
+            None => self.source_mapping(name, properties),
         }
     }
 
@@ -27,18 +28,24 @@ impl Check<'_> {
         self.expect(found == usize::from(all > 0), || format!("has {found} mappings of a queue, not one"));
     }
 
-    fn stream_mapping(&mut self, name: &str, properties: &Value) {
+    fn source_mapping(&mut self, name: &str, properties: &Value) {
         self.known(name, keys(properties), self.source.properties);
         for (property, right) in (self.source.fixed)() {
             let given = &properties[property];
             self.expect(*given == right, || format!("{name}: {property} must be {right}, not {given}"));
         }
-        let arn = self.parameter(&properties["EventSourceArn"]).and_then(|(_, arn)| arn["AllowedPattern"].as_str());
-        let own = arn.is_some_and(|pattern| pattern.contains(self.source.arn));
-        self.expect(own, || format!("{name}: EventSourceArn is not a parameter whose pattern has {}", self.source.arn));
         let function = attribute_of(&properties["FunctionName"], "Arn");
         let own = self.rules_of(function).is_some_and(|function| function.fed);
         self.expect(own, || format!("{name}: FunctionName is not the template's sync function"));
+        if let Some(stream) = &self.source.stream {
+            self.stream_mapping(name, properties, stream);
+        }
+    }
+
+    fn stream_mapping(&mut self, name: &str, properties: &Value, stream: &Stream) {
+        let arn = self.parameter(&properties["EventSourceArn"]).and_then(|(_, arn)| arn["AllowedPattern"].as_str());
+        let own = arn.is_some_and(|pattern| pattern.contains(stream.arn));
+        self.expect(own, || format!("{name}: EventSourceArn is not a parameter whose pattern has {}", stream.arn));
         let destination = &properties["DestinationConfig"];
         let bucket = attribute_of(&destination["OnFailure"]["Destination"], "Arn");
         // Queues and topics get metadata only, which is worth nothing once the source has forgotten the records. And it is
@@ -53,7 +60,7 @@ impl Check<'_> {
         let age = self.parameter(&properties["MaximumRecordAgeInSeconds"]).map(|(_, parameter)| parameter);
         let number = |key: &str| age.and_then(|age| age[key].as_u64());
         let (default, most, least) = (number("Default"), number("MaxValue"), number("MinValue"));
-        let (right, retention) = (self.source.maximum_age_s, self.source.retention_s);
+        let (right, retention) = (stream.maximum_age_s, stream.retention_s);
         self.expect(default == Some(right), || format!("{name}: MaximumRecordAgeInSeconds is not {right} by default"));
         let saved = most.is_some_and(|most| most < retention) && least.is_some_and(|least| least > 0);
         self.expect(saved, || {

@@ -13,6 +13,98 @@ pub(super) const STREAM_RIGHTS: &[Right] = &[
 
 const EVERYTHING: &[&str] = &["*"];
 
+/// By which Lambda's poller reads a DocumentDB change stream in the role's name: it looks the cluster up, attaches itself to
+/// its subnets, and logs in
+/// ([Lambda](https://docs.aws.amazon.com/lambda/latest/dg/with-documentdb.html#docdb-prereqs)).
+pub(super) const CLUSTER_RIGHTS: &[Right] = &[
+    ("ec2:CreateNetworkInterface", EVERYTHING),
+    ("ec2:DeleteNetworkInterface", EVERYTHING),
+    ("ec2:DescribeNetworkInterfaces", EVERYTHING),
+    ("ec2:DescribeSecurityGroups", EVERYTHING),
+    ("ec2:DescribeSubnets", EVERYTHING),
+    ("ec2:DescribeVpcs", EVERYTHING),
+    ("rds:DescribeDBClusterParameters", DATABASES),
+    ("rds:DescribeDBClusters", DATABASES),
+    ("rds:DescribeDBSubnetGroups", DATABASES),
+    ("secretsmanager:GetSecretValue", PASSWORD),
+];
+
+const DATABASES: &[&str] = &[
+    "!Sub arn:${AWS::Partition}:rds:${AWS::Region}:${AWS::AccountId}:cluster:*",
+    "!Sub arn:${AWS::Partition}:rds:${AWS::Region}:${AWS::AccountId}:cluster-pg:*",
+    "!Sub arn:${AWS::Partition}:rds:${AWS::Region}:${AWS::AccountId}:subgrp:*",
+];
+
+const PASSWORD: &[&str] = &["!GetAtt Stores.Outputs.SecretArn"];
+
+/// Statements by which an account recognises what a mapping's role may do, and their actions.
+pub(super) const NAMED_STATEMENTS: &[(&str, &[&str])] = &[
+    (
+        "ESMNetworkingAccess",
+        &[
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+        ],
+    ),
+    (
+        "ESMDocumentDbAccess",
+        &["rds:DescribeDBClusterParameters", "rds:DescribeDBClusters", "rds:DescribeDBSubnetGroups"],
+    ),
+    ("ESMDocumentDbSecretAccess", &["secretsmanager:GetSecretValue"]),
+    ("OpenSearchAccess", &["es:ESHttpGet", "es:ESHttpHead", "es:ESHttpPost", "es:ESHttpPut"]),
+];
+
+/// The domain that the stack has made.
+const OWN_DOMAIN: &[&str] = &["!Sub ${Stores.Outputs.DomainArn}/*"];
+
+/// Letters and packs are sent, documents written, and what was begun is remembered.
+pub(super) const CLUSTER_SYNC_RIGHTS: &[Right] = &[
+    ("dynamodb:DeleteItem", STATE),
+    ("dynamodb:GetItem", STATE),
+    ("dynamodb:PutItem", STATE),
+    ("es:ESHttpGet", OWN_DOMAIN),
+    ("es:ESHttpHead", OWN_DOMAIN),
+    ("es:ESHttpPost", OWN_DOMAIN),
+    ("es:ESHttpPut", OWN_DOMAIN),
+    ("s3:PutObject", LETTERS),
+    ("sqs:SendMessage", QUEUES),
+];
+
+/// As of every redrive; there are no on-failure records.
+pub(super) const CLUSTER_REDRIVE_RIGHTS: &[Right] = &[
+    ("dynamodb:DeleteItem", STATE),
+    ("dynamodb:GetItem", STATE),
+    ("dynamodb:PutItem", STATE),
+    ("dynamodb:Scan", STATE),
+    ("es:ESHttpGet", OWN_DOMAIN),
+    ("es:ESHttpHead", OWN_DOMAIN),
+    ("es:ESHttpPost", OWN_DOMAIN),
+    ("es:ESHttpPut", OWN_DOMAIN),
+    ("s3:GetObject", LETTERS),
+    ("s3:ListBucket", &["!GetAtt LettersBucket.Arn"]),
+    ("s3:PutObject", LETTERS),
+    ("secretsmanager:GetSecretValue", PASSWORD),
+    ("sqs:ChangeMessageVisibility", QUEUES),
+    ("sqs:DeleteMessage", QUEUES),
+    ("sqs:GetQueueAttributes", QUEUES),
+    ("sqs:ReceiveMessage", QUEUES),
+    ("sqs:SendMessage", QUEUES),
+];
+
+const LETTERS: &[&str] = &["!Sub ${LettersBucket.Arn}/letters/*"];
+
+/// Logs in to the cluster, and nothing else.
+pub(super) const LOGIN_RIGHTS: &[Right] = &[("secretsmanager:GetSecretValue", PASSWORD)];
+
+/// One index is searched.
+pub(super) const SEARCH_RIGHTS: &[Right] = &[("es:ESHttpPost", OWN_INDEX)];
+
+const OWN_INDEX: &[&str] = &["!Sub ${Stores.Outputs.DomainArn}/${DemoIndex}/_search"];
+
 const QUEUES: &[&str] = &["!GetAtt DeadLetters.Arn", "!GetAtt Fallback.Arn"];
 
 /// Letters and packs are sent; the mapping writes what Lambda gives up with this role.
@@ -129,7 +221,9 @@ pub(super) const ON_EVERYTHING: &[(&str, &str)] = &[
     ("ec2:AssignPrivateIpAddresses", "the interface's id is Lambda's choice"),
     ("ec2:UnassignPrivateIpAddresses", "the interface's id is Lambda's choice"),
     ("ec2:DescribeNetworkInterfaces", "lists; there is no resource to name"),
+    ("ec2:DescribeSecurityGroups", "lists; there is no resource to name"),
     ("ec2:DescribeSubnets", "lists; there is no resource to name"),
+    ("ec2:DescribeVpcs", "lists; there is no resource to name"),
     ("logs:CreateLogDelivery", "log delivery has no resources"),
     ("logs:DeleteLogDelivery", "log delivery has no resources"),
     ("logs:DescribeLogGroups", "lists; there is no resource to name"),
@@ -142,3 +236,6 @@ pub(super) const ON_EVERYTHING: &[(&str, &str)] = &[
 
 pub(super) const ROLE_PROPERTIES: &[&str] =
     &["AssumeRolePolicyDocument", "Description", "PermissionsBoundary", "Policies", "Tags"];
+
+/// What several roles of a stack have in common stands in a policy of their own.
+pub(super) const STACK_ROLE_PROPERTIES: &[&str] = &["ManagedPolicyArns"];

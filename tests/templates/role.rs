@@ -2,19 +2,42 @@
 
 use super::check::Check;
 use super::document::{alternatives, attribute_of, keys, resources_of, texts};
-use super::rights::{COMMON_RIGHTS, LOG_RIGHTS, ON_EVERYTHING, ROLE_PROPERTIES, Right, STATE_MACHINE_RIGHTS};
+use super::rights::{
+    COMMON_RIGHTS, LOG_RIGHTS, ON_EVERYTHING, ROLE_PROPERTIES, Right, STACK_ROLE_PROPERTIES, STATE_MACHINE_RIGHTS,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The statements of a role's own policies, conditional ones with their condition.
-fn statements(role: &Value) -> impl Iterator<Item = &Value> {
-    let policies = role["Policies"].as_array().into_iter().flatten();
-    policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten())
+/// The statements of a role's policies, its own and those of the template that it has, conditional ones with their condition.
+pub(super) fn statements<'a>(template: &'a Value, role: &'a Value) -> Vec<&'a Value> {
+    let own = role["Policies"].as_array().into_iter().flatten();
+    let shared = role["ManagedPolicyArns"].as_array().into_iter().flatten();
+    let shared = shared.map(|arn| &template["Resources"][arn["!Ref"].as_str().unwrap_or_default()]["Properties"]);
+    let of = |policy: &'a Value| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten();
+    own.chain(shared).flat_map(of).collect()
 }
 
-impl Check<'_> {
-    pub(super) fn role(&mut self, name: &str, properties: &Value) {
-        self.known(name, keys(properties), ROLE_PROPERTIES);
+impl<'a> Check<'a> {
+    fn statements(&self, role: &'a Value) -> Vec<&'a Value> {
+        statements(self.template, role)
+    }
+
+    /// Several roles have it: else its statements would stand in the one role.
+    pub(super) fn managed_policy(&mut self, name: &str, properties: &Value) {
+        self.known(name, keys(properties), &["Description", "PolicyDocument"]);
+        let has =
+            |role: &Value| role["ManagedPolicyArns"].as_array().into_iter().flatten().any(|arn| arn["!Ref"] == name);
+        let roles = self.resources().filter(|(_, _, resource)| has(&resource["Properties"])).count();
+        self.expect(roles > 1, || format!("{name} is the policy of {roles} roles"));
+    }
+
+    pub(super) fn role(&mut self, name: &str, properties: &'a Value) {
+        for arn in properties["ManagedPolicyArns"].as_array().into_iter().flatten() {
+            let own = self.is_a(arn["!Ref"].as_str(), "AWS::IAM::ManagedPolicy");
+            self.expect(own, || format!("{name}: {arn} is not one of the template's policies"));
+        }
+        let more = if self.source.stream.is_none() { STACK_ROLE_PROPERTIES } else { &[] };
+        self.known(name, keys(properties), &[ROLE_PROPERTIES, more].concat());
         let holds = |resource: &Value| attribute_of(&resource["Properties"]["Role"], "Arn") == Some(name);
         let holders: Vec<_> = self.resources().filter(|(_, _, resource)| holds(resource)).collect();
         let &[(holder, kind, resource)] = holders.as_slice() else {
@@ -27,7 +50,9 @@ impl Check<'_> {
         self.trusts(name, properties, "lambda.amazonaws.com");
         let Some(rules) = self.rules_of(Some(holder)) else { return };
         let read = if rules.fed { self.source.reads } else { &[] };
-        let targets: Vec<Right> = self.targets.iter().flat_map(|target| target.rights).copied().collect();
+        // A stack knows the target that it has made.
+        let targets = self.targets.iter().filter(|_| self.source.stream.is_some());
+        let targets: Vec<Right> = targets.flat_map(|target| target.rights).copied().collect();
         let needed = [read, rules.needs].concat();
         self.rights(name, properties, holder, &needed, &[COMMON_RIGHTS, &targets].concat());
         self.own_log(name, properties, &resource["Properties"]["LoggingConfig"]["LogGroup"]);
@@ -51,9 +76,9 @@ impl Check<'_> {
     }
 
     /// Needed rights are on exactly their resources, others on some of theirs.
-    fn rights(&mut self, name: &str, properties: &Value, holder: &str, needed: &[Right], may: &[Right]) {
+    fn rights(&mut self, name: &str, properties: &'a Value, holder: &str, needed: &[Right], may: &[Right]) {
         let mut allowed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for statement in statements(properties).flat_map(alternatives) {
+        for statement in self.statements(properties).into_iter().flat_map(alternatives) {
             let sid = statement["Sid"].as_str().unwrap_or("a statement without Sid").to_owned();
             self.known(&sid, keys(statement), &["Action", "Condition", "Effect", "Resource", "Sid"]);
             if statement["Effect"] == "Deny" {
@@ -80,7 +105,8 @@ impl Check<'_> {
         }
         // What has a rule of its own.
         if let Some(rules) = self.rules_of(Some(holder)) {
-            let again = |action: &str| rules.reads_again && action == self.source.again.right;
+            let right = self.source.stream.as_ref().map(|stream| stream.again.right);
+            let again = |action: &str| rules.reads_again && right == Some(action);
             allowed.retain(|action, _| !LOG_RIGHTS.contains(action) && !again(action));
         }
         for (action, given) in allowed {
@@ -104,10 +130,10 @@ impl Check<'_> {
     }
 
     /// The log that may be written is the function's: into another, Lambda would write nothing and say nothing.
-    fn own_log(&mut self, name: &str, properties: &Value, group: &Value) {
+    fn own_log(&mut self, name: &str, properties: &'a Value, group: &Value) {
         let own = format!(":log-group:${{{}}}:*", group["!Ref"].as_str().unwrap_or_default());
         let mut given = BTreeSet::new();
-        for statement in statements(properties).flat_map(alternatives) {
+        for statement in self.statements(properties).into_iter().flat_map(alternatives) {
             let rights: Vec<&str> =
                 texts(&statement["Action"]).into_iter().filter(|action| LOG_RIGHTS.contains(action)).collect();
             if !rights.is_empty() {
@@ -123,12 +149,14 @@ impl Check<'_> {
     }
 
     /// The right to read the source again is for what the mapping reads, and there only when the function does it.
-    fn read_again(&mut self, name: &str, properties: &Value, variables: &Value) {
-        let right = self.source.again.right;
+    fn read_again(&mut self, name: &str, properties: &'a Value, variables: &Value) {
+        let Some(again) = self.source.stream.as_ref().map(|stream| &stream.again) else { return };
+        let right = again.right;
         let gives = |statement: &&Value| {
             alternatives(statement).iter().any(|statement| texts(&statement["Action"]).contains(&right))
         };
-        let given: Vec<&Value> = statements(properties).filter(gives).collect();
+        let mut given = self.statements(properties);
+        given.retain(gives);
         self.expect(!given.is_empty(), || format!("{name}: {right} is missing"));
         let &[given] = given.as_slice() else {
             return self.expect(false, || format!("{name}: {right} is in {} statements, not in one", given.len()));
@@ -144,7 +172,7 @@ impl Check<'_> {
             let source = mapping["Properties"]["EventSourceArn"]["!Ref"].as_str();
             source.filter(|_| kind == "AWS::Lambda::EventSourceMapping")
         });
-        let read = (self.source.again.resource)(sources.next().unwrap_or_default());
+        let read = (again.resource)(sources.next().unwrap_or_default());
         self.expect(statement["Resource"] == read, || {
             format!("{name}: {right} is given on {}, not on what the mapping reads", statement["Resource"])
         });

@@ -1,27 +1,37 @@
 //! What templates must say: data, with the reasons.
 
 use super::rights::{
-    BACKFILL_RIGHTS, DOCUMENTDB_RIGHTS, OPENSEARCH_RIGHTS, REDRIVE_RIGHTS, Right, STREAM_RIGHTS, SYNC_RIGHTS,
+    BACKFILL_RIGHTS, CLUSTER_REDRIVE_RIGHTS, CLUSTER_RIGHTS, CLUSTER_SYNC_RIGHTS, DOCUMENTDB_RIGHTS, LOGIN_RIGHTS,
+    OPENSEARCH_RIGHTS, REDRIVE_RIGHTS, Right, SEARCH_RIGHTS, STREAM_RIGHTS, SYNC_RIGHTS,
 };
 use serde_json::{Value, json};
+use tidelock_core::settings::ALL;
 
 /// What the mappings of one source must say.
 /// [`CreateEventSourceMapping`](https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html) names the
 /// properties; which of them a source supports is in its own chapter.
 pub(super) struct Source {
     pub(super) name: &'static str,
-    /// Part of the pattern of the ARNs that `EventSourceArn` takes.
-    pub(super) arn: &'static str,
+    /// What a pipeline from there is made of.
+    pub(super) plan: &'static Plan,
     /// Every property that a mapping may have. Others are not this source's, or would change the function's duties.
     pub(super) properties: &'static [&'static str],
     /// Properties that have one right value.
     pub(super) fixed: fn() -> Vec<(&'static str, Value)>,
+    /// Rights by which Lambda reads the source in the role's name.
+    pub(super) reads: &'static [Right],
+    /// That of a source which is there already.
+    pub(super) stream: Option<Stream>,
+}
+
+/// A stream that a parameter names.
+pub(super) struct Stream {
+    /// Part of the pattern of the ARNs that `EventSourceArn` takes.
+    pub(super) arn: &'static str,
     /// Seconds after which the source forgets a record.
     pub(super) retention_s: u64,
     /// Default of the age in seconds at which a record that still fails is given up and saved.
     pub(super) maximum_age_s: u64,
-    /// Rights by which Lambda reads the source in the role's name.
-    pub(super) reads: &'static [Right],
     /// How a pipeline's functions read the source themselves, where a record does not settle the matter.
     pub(super) again: Again,
 }
@@ -35,11 +45,11 @@ pub(super) struct Again {
     pub(super) resource: fn(&str) -> Value,
 }
 
-pub(super) const SOURCES: &[Source] = &[DYNAMODB];
+pub(super) const SOURCES: &[Source] = &[DYNAMODB, DOCUMENTDB];
 
 const DYNAMODB: Source = Source {
     name: "dynamodb",
-    arn: ":dynamodb:",
+    plan: &PIPELINE,
     properties: &[
         "BatchSize",
         "BisectBatchOnFunctionError",
@@ -69,15 +79,57 @@ const DYNAMODB: Source = Source {
             ("MetricsConfig", json!({"Metrics": ["EventCount"]})),
         ]
     },
-    retention_s: 86_400,
-    maximum_age_s: 79_200,
     reads: STREAM_RIGHTS,
-    again: Again {
-        setting: "dynamodb:",
-        right: "dynamodb:BatchGetItem",
-        // A stream's ARN is its table's, /stream/ and a label; a table's name has no slash.
-        resource: |stream| json!({"!Select": [0, {"!Split": ["/stream/", {"!Ref": stream}]}]}),
+    stream: Some(Stream {
+        arn: ":dynamodb:",
+        retention_s: 86_400,
+        maximum_age_s: 79_200,
+        again: Again {
+            setting: "dynamodb:",
+            right: "dynamodb:BatchGetItem",
+            // A stream's ARN is its table's, /stream/ and a label; a table's name has no slash.
+            resource: |stream| json!({"!Select": [0, {"!Split": ["/stream/", {"!Ref": stream}]}]}),
+        },
+    }),
+};
+
+/// A mapping of a cluster takes neither partial answers, retries, bisecting nor a destination
+/// ([DocumentDB](https://docs.aws.amazon.com/lambda/latest/dg/with-documentdb.html)).
+const DOCUMENTDB: Source = Source {
+    name: "documentdb",
+    plan: &STACK,
+    properties: &[
+        "BatchSize",
+        "DocumentDBEventSourceConfig",
+        "Enabled",
+        "EventSourceArn",
+        "FilterCriteria",
+        "FunctionName",
+        "MaximumBatchingWindowInSeconds",
+        "SourceAccessConfigurations",
+        "StartingPosition",
+        "Tags",
+    ],
+    fixed: || {
+        let (database, collection) = (json!({"!Ref": "DemoDatabase"}), json!({"!Ref": "DemoCollection"}));
+        vec![
+            ("EventSourceArn", json!({"!GetAtt": "Stores.Outputs.ClusterArn"})),
+            // What was changed alone would cost a read of the cluster each.
+            (
+                "DocumentDBEventSourceConfig",
+                json!({"DatabaseName": database, "CollectionName": collection, "FullDocument": "UpdateLookup"}),
+            ),
+            (
+                "SourceAccessConfigurations",
+                json!([{"Type": "BASIC_AUTH", "URI": {"!GetAtt": "Stores.Outputs.SecretArn"}}]),
+            ),
+            // LATEST can miss changes made while the mapping is created or updated.
+            ("StartingPosition", json!("TRIM_HORIZON")),
+            ("Enabled", json!({"!If": ["Polls", true, false]})),
+        ]
     },
+    reads: CLUSTER_RIGHTS,
+    stream: None,
 };
 
 /// What is peculiar to a target.
@@ -104,6 +156,9 @@ pub(super) struct Plan {
     pub(super) alarms: &'static [(&'static str, &'static str)],
     /// Reasons whose letters alarms must count.
     pub(super) reasons: &'static [&'static str],
+    /// Settings that all functions have which write to the target, with the same value: else one would guard what another
+    /// has not written.
+    pub(super) shared: &'static [&'static str],
 }
 
 pub(super) const PIPELINE: Plan = Plan {
@@ -119,6 +174,35 @@ pub(super) const PIPELINE: Plan = Plan {
     alarms: &[("AWS/Lambda", "OnFailureDestinationDeliveredEventCount"), ("AWS/Lambda", "DroppedEventCount")],
     // The target may hold what the table does not: somebody must look at it, not at the letter alone.
     reasons: &["order_conflict", "records_lost", "salvaged"],
+    shared: SHARED_SETTINGS,
+};
+
+/// Source and target are the stack's own, and so is what writes and reads there.
+pub(super) const STACK: Plan = Plan {
+    functions: &[CLUSTER_SYNC, CLUSTER_REDRIVE, ENABLE, WRITER, READER],
+    counts: &[
+        ("AWS::Lambda::EventSourceMapping", 2),
+        ("AWS::SQS::Queue", 2),
+        // No mapping of a cluster gives anything up: there is no bucket for it.
+        ("AWS::S3::Bucket", 1),
+        ("AWS::DynamoDB::Table", 1),
+        ("AWS::CloudFormation::Stack", 2),
+        ("AWS::ApiGatewayV2::Api", 1),
+        ("AWS::ApiGatewayV2::Stage", 1),
+        ("AWS::ApiGatewayV2::Route", 5),
+        ("AWS::Events::Rule", 1),
+        ("Custom::ChangeStreams", 1),
+    ],
+    alarms: &[("AWS/ApiGateway", "5xx")],
+    reasons: &["order_conflict", "salvaged"],
+    shared: &[
+        "TIDELOCK_BULK_BYTES",
+        "TIDELOCK_FENCE_DAYS",
+        "TIDELOCK_IN_FLIGHT",
+        "TIDELOCK_PIPELINE",
+        "TIDELOCK_TARGET",
+        "TIDELOCK_TARGET_AUTH",
+    ],
 };
 
 /// A backfill has its pipeline's queue and bucket, and remembers nothing: the state machine carries its positions.
@@ -133,6 +217,7 @@ pub(super) const BACKFILL: Plan = Plan {
     ],
     alarms: &[("AWS/States", "ExecutionsFailed")],
     reasons: &[],
+    shared: SHARED_SETTINGS,
 };
 
 /// What one of a template's functions must say.
@@ -145,7 +230,9 @@ pub(super) struct Function {
     pub(super) reads_again: bool,
     /// Started by a schedule, and by the queue's mapping.
     pub(super) scheduled: bool,
-    /// Settings besides [`SHARED_SETTINGS`], and their values as they are written.
+    /// Writes to the target: has the plan's shared settings.
+    pub(super) writes: bool,
+    /// Settings besides those, and their values as they are written.
     pub(super) settings: &'static [(&'static str, &'static str)],
     /// Rights that its role must have besides the source's and those on its log.
     pub(super) needs: &'static [Right],
@@ -171,6 +258,7 @@ const SYNC: Function = Function {
     fed: true,
     reads_again: true,
     scheduled: false,
+    writes: true,
     settings: &[
         ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
         ("TIDELOCK_FALLBACK", "!Ref Fallback"),
@@ -188,6 +276,7 @@ const REDRIVE: Function = Function {
     fed: false,
     reads_again: true,
     scheduled: true,
+    writes: true,
     settings: &[
         ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
         ("TIDELOCK_FALLBACK", "!Ref Fallback"),
@@ -213,6 +302,7 @@ const SCAN: Function = Function {
     fed: false,
     reads_again: false,
     scheduled: false,
+    writes: true,
     settings: &[
         ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetterQueueUrl"),
         ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucketName"),
@@ -226,8 +316,84 @@ const SCAN: Function = Function {
     alarms: &[],
 };
 
-/// Settings that every function has, with the same value: else one would guard what another has not written.
-pub(super) const SHARED_SETTINGS: &[&str] = &[
+const CLUSTER_SYNC: Function = Function {
+    reads_again: false,
+    settings: &[
+        ("TIDELOCK_TARGET", TARGET_URL),
+        ("TIDELOCK_TARGET_AUTH", "sigv4"),
+        ("TIDELOCK_SOURCE", SOURCE_URL),
+        ("TIDELOCK_SOURCE_SECRET", SOURCE_SECRET),
+        ("TIDELOCK_SOURCE_CA_FILE", CA_FILE),
+        ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
+        ("TIDELOCK_FALLBACK", "!Ref Fallback"),
+        ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucket"),
+        ("TIDELOCK_STATE", "!Sub dynamodb:${State}"),
+    ],
+    needs: CLUSTER_SYNC_RIGHTS,
+    lambda_metrics: &["Errors", "Invocations", "IteratorAge", "OversizedRecordCount", "Throttles"],
+    alarms: &[
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "IteratorAge"),
+        ("AWS/Lambda", "OversizedRecordCount"),
+        ("Tidelock", "Parked"),
+    ],
+    ..SYNC
+};
+
+const CLUSTER_REDRIVE: Function =
+    Function { reads_again: false, settings: CLUSTER_SYNC.settings, needs: CLUSTER_REDRIVE_RIGHTS, ..REDRIVE };
+
+/// Switches change streams on, which CloudFormation cannot.
+const ENABLE: Function = Function {
+    folder: "enable-change-streams",
+    fed: false,
+    reads_again: false,
+    scheduled: false,
+    writes: false,
+    settings: &[
+        ("TIDELOCK_SOURCE", SOURCE_URL),
+        ("TIDELOCK_SOURCE_SECRET", SOURCE_SECRET),
+        ("TIDELOCK_SOURCE_CA_FILE", CA_FILE),
+        ("TIDELOCK_DEMO_DATABASE", "!Ref DemoDatabase"),
+        ("TIDELOCK_DEMO_COLLECTION", "!Ref DemoCollection"),
+    ],
+    needs: LOGIN_RIGHTS,
+    metrics: &[],
+    gauges: &[],
+    lambda_metrics: &["Errors", "Invocations", "Throttles"],
+    // Whoever asks is told.
+    alarms: &[],
+};
+
+const WRITER: Function = Function { folder: "demo-writer", ..ENABLE };
+
+const READER: Function = Function {
+    folder: "demo-reader",
+    settings: &[
+        ("TIDELOCK_TARGET", TARGET_URL),
+        ("TIDELOCK_TARGET_AUTH", "sigv4"),
+        ("TIDELOCK_DEMO_INDEX", "!Ref DemoIndex"),
+    ],
+    needs: SEARCH_RIGHTS,
+    ..ENABLE
+};
+
+const SOURCE_URL: &str = "!GetAtt Stores.Outputs.SourceUrl";
+const SOURCE_SECRET: &str = "!GetAtt Stores.Outputs.SecretArn";
+const TARGET_URL: &str = "!GetAtt Stores.Outputs.TargetUrl";
+
+/// Amazon's certificates for DocumentDB, beside the binary: scripts/certificates.sh.
+pub(super) const CA_FILE: &str = "global-bundle.pem";
+
+/// Settings of the demo's functions.
+const DEMO_SETTINGS: &[&str] = &["TIDELOCK_DEMO_COLLECTION", "TIDELOCK_DEMO_DATABASE", "TIDELOCK_DEMO_INDEX"];
+
+/// Whether a function knows a variable of this name.
+pub(super) fn is_setting(name: &str) -> bool {
+    DEMO_SETTINGS.contains(&name) || ALL.iter().any(|setting| setting.name == name)
+}
+
+const SHARED_SETTINGS: &[&str] = &[
     "TIDELOCK_BULK_BYTES",
     "TIDELOCK_FENCE_DAYS",
     "TIDELOCK_IN_FLIGHT",
@@ -271,6 +437,9 @@ pub(super) const SECTIONS: &[&str] = &[
     "Transform",
 ];
 
+/// A template of several functions that are alike says so once.
+pub(super) const STACK_SECTIONS: &[&str] = &["Globals"];
+
 /// Properties of every function; a scheduled one has two more.
 pub(super) const FUNCTION_PROPERTIES: &[&str] = &[
     "Architectures",
@@ -280,6 +449,7 @@ pub(super) const FUNCTION_PROPERTIES: &[&str] = &[
     "Handler",
     "LoggingConfig",
     "MemorySize",
+    "PropagateTags",
     "Role",
     "Runtime",
     "Tags",
