@@ -120,7 +120,7 @@ impl tidelock_core::credentials::Credentials for WithoutAws {
 /// The credentials as MongoDB's target and source ask for them.
 #[cfg(feature = "mongodb")]
 #[derive(Debug)]
-pub(crate) struct MongoDbLogin(
+pub struct MongoDbLogin(
     #[cfg(feature = "aws")] pub(crate) tidelock_aws::AwsCredentials,
     #[cfg(not(feature = "aws"))] pub(crate) WithoutAws,
 );

@@ -16,8 +16,9 @@ use tidelock_lambda::{Environment, Fatal};
 type OpenSearchCredentials = tidelock_aws::AwsCredentials;
 #[cfg(all(feature = "opensearch", not(feature = "aws")))]
 type OpenSearchCredentials = crate::authentication::WithoutAws;
+/// Connections to OpenSearch.
 #[cfg(feature = "opensearch")]
-pub(crate) type OpenSearchTransport = tidelock_opensearch::HttpTransport<OpenSearchCredentials>;
+pub type OpenSearchTransport = tidelock_opensearch::HttpTransport<OpenSearchCredentials>;
 #[cfg(feature = "opensearch")]
 type OpenSearch = tidelock_opensearch::OpenSearchTarget<OpenSearchTransport>;
 
