@@ -14,9 +14,11 @@
 mod support;
 
 mod backfill;
+mod change_streams;
 mod convergence;
 mod cookbook;
 mod dead_letters;
+mod demo_api;
 mod faults;
 mod opensearch;
 mod redrive;

@@ -40,7 +40,7 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "TIDELOCK_SOURCE",
-        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem), mongodb://… or mongodb+srv://… (the collection is known from the event; needs find); default: not at all",
+        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem), mongodb://… or mongodb+srv://… (the collection is known from the event; needs find); default: not at all. For enable-change-streams and demo-writer: the cluster that they work at",
     },
     Setting {
         name: "TIDELOCK_SOURCE_SECRET",

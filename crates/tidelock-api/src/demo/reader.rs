@@ -13,6 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::time::Instant;
 use tidelock_core::encode::MARK_FIELD;
+use tidelock_core::json::Cursor;
 use tidelock_core::settings::SearchSettings;
 use tidelock_lambda::{Environment, Fatal, Handler, Invocation};
 use tidelock_opensearch::{Found, Hit, SearchError, name_problem, search};
@@ -58,7 +59,7 @@ struct Page<'h> {
 struct Shown<'h> {
     id: &'h str,
     /// `null` where it alone is more than an answer may hold.
-    document: Option<&'h RawValue>,
+    document: Option<Box<RawValue>>,
 }
 
 impl<'r> Question<'r> {
@@ -100,7 +101,6 @@ impl<'r> Question<'r> {
             "size": self.size + 1,
             "sort": [{"_id": "desc"}],
             "track_total_hits": true,
-            "_source": {"excludes": [MARK_FIELD]},
         });
         if let Some(after) = &self.after {
             body["search_after"] = json!([after]);
@@ -113,8 +113,8 @@ impl<'r> Question<'r> {
         let mut left = MAX_ANSWER;
         let mut documents = Vec::new();
         for Hit { id, source } in found.hits.iter().take(self.size) {
-            let document = source.as_deref();
-            let bytes = document.map_or(0, |document| bytes_within_text(document.get()));
+            let document = source.as_deref().and_then(without_mark);
+            let bytes = document.as_ref().map_or(0, |document| bytes_within_text(document.get()));
             let alone = documents.is_empty() && bytes > left;
             if bytes > left && !alone {
                 break;
@@ -127,6 +127,31 @@ impl<'r> Question<'r> {
         let next = last.map(|last| URL_SAFE_NO_PAD.encode(last.id));
         Page { total: found.total, documents, next }
     }
+}
+
+/// A document without what Tidelock has added. The engine could leave it out as well, but then writes all numbers anew, and
+/// digits are lost.
+fn without_mark(document: &RawValue) -> Option<Box<RawValue>> {
+    let text = document.get();
+    let mut cursor = Cursor::new(text.as_bytes());
+    let mut shown = String::with_capacity(text.len());
+    let read = cursor.members(|cursor, name| {
+        let value = cursor.skip()?;
+        if name.raw != MARK_FIELD.as_bytes() {
+            shown.push(if shown.is_empty() { '{' } else { ',' });
+            shown.push('"');
+            shown.push_str(&String::from_utf8_lossy(name.raw));
+            shown.push_str("\":");
+            shown.push_str(&String::from_utf8_lossy(value));
+        }
+        Ok(())
+    });
+    read.ok()?;
+    if shown.is_empty() {
+        shown.push('{');
+    }
+    shown.push('}');
+    RawValue::from_string(shown).ok()
 }
 
 /// How long a text is as a string within JSON, as an answer's body is.
@@ -235,8 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn what_tidelock_has_added_is_not_shown() {
+        for (stored, shown) in [
+            (
+                r#"{ "n" : 1.10, "_tidelock": {"a":[{}]}, "_tidelock_2":"\u00e9" }"#,
+                r#"{"n":1.10,"_tidelock_2":"\u00e9"}"#,
+            ),
+            (r#"{"_tidelock":{}}"#, "{}"),
+            ("{}", "{}"),
+            (r#"{"a":{"_tidelock":1}}"#, r#"{"a":{"_tidelock":1}}"#),
+        ] {
+            let stored = RawValue::from_string(stored.to_owned()).expect("JSON");
+            assert_eq!(without_mark(&stored).expect("a document").get(), shown);
+        }
+    }
+
+    #[test]
     fn an_answer_is_never_larger_than_lambda_allows() {
-        let of = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+        let of = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes));
         let question = Question { query: None, size: 10, after: None };
         let found = hits(&[("c", of(3_000_000)), ("b", of(3_000_000)), ("a", of(1))]);
         let page = question.page(&found);
