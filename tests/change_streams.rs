@@ -166,6 +166,27 @@ async fn a_resource_comes_changes_and_goes() {
 }
 
 #[tokio::test]
+async fn a_walk_through_makes_the_collection_first_and_enables_it_by_a_call_that_names_nothing() {
+    let (server, stack) = (documentdb().await, Stack::new().await);
+    let Some(function) = function("enable-change-streams", "") else { return };
+    let function = function
+        .with("TIDELOCK_SOURCE", &server.uri(""))
+        .with("TIDELOCK_DEMO_DATABASE", "d")
+        .with("TIDELOCK_DEMO_COLLECTION", "c")
+        .start();
+    let properties = json!({"ServiceTimeout": "600", "Database": "d", "Collection": "c", "Enable": "false"});
+    let created = stack.told(&function, &stack.request("Create", None, properties)).await;
+    assert_eq!(created["Status"], "SUCCESS", "{created}");
+    assert_eq!(created["Data"], json!({"Enabled": "false", "Created": "true", "AlwaysOn": "false"}));
+    let mut config = sample("config-http");
+    config.as_object_mut().unwrap().remove("body");
+    let (status, state) = api(&function, &config).await;
+    assert_eq!((status, &state["enabled"], &state["created"]), (200, &json!(true), &json!(false)));
+    assert_eq!(state["change_streams"], json!([{"database": "d", "collection": "c"}]));
+    assert_eq!(ask(&function, &json!({"enable": false})).await["change_streams"], json!([]));
+}
+
+#[tokio::test]
 async fn a_stack_is_always_answered_in_time() {
     let stack = Stack::new().await;
     let silent = Scripted::start(|_| Reply::Silence).await;

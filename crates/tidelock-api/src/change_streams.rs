@@ -25,7 +25,7 @@ use std::time::Instant;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::settings::ClusterSettings;
 use tidelock_lambda::{Environment, Fatal, Handler, Invocation};
-use tidelock_mongodb::{ChangeStreams, MongoDbSourceConfig, State};
+use tidelock_mongodb::{ChangeStreams, MongoDbSourceConfig, Scope, State};
 use tidelock_sync::{MongoDbLogin, cluster_login};
 use wish::{JSON_NAMES, Wish};
 
@@ -37,7 +37,11 @@ const EXAMPLE: &str = r#"{"database":"demo-database","collection":"demo-collecti
 /// Turns change streams on and off.
 ///
 /// It starts with settings that are wrong, too: CloudFormation must be told so, and waits for an hour where it is not.
-pub struct EnableChangeStreams(Result<ChangeStreams<MongoDbLogin>, Fatal>);
+pub struct EnableChangeStreams {
+    streams: Result<ChangeStreams<MongoDbLogin>, Fatal>,
+    /// What is meant where people name neither a database nor a collection.
+    default: Option<Scope>,
+}
 
 /// What an invocation answers.
 #[derive(Debug, Serialize)]
@@ -61,13 +65,13 @@ enum Trouble {
 
 impl EnableChangeStreams {
     async fn set(&self, wish: &Wish, deadline: Instant) -> Result<State, Trouble> {
-        let streams = self.0.as_ref().map_err(|fatal| Trouble::Settings(fatal.clone()))?;
-        let set = Box::pin(streams.set(&wish.scope, wish.enable, deadline)).await;
+        let streams = self.streams.as_ref().map_err(|fatal| Trouble::Settings(fatal.clone()))?;
+        let set = Box::pin(streams.set(&wish.scope, wish.enable, wish.create, deadline)).await;
         set.inspect(|state| tracing::info!(?state, "change streams of {}", wish.scope)).map_err(Trouble::Cluster)
     }
 
     async fn direct(&self, event: &Map<String, Value>, deadline: Instant) -> Result<Report, Fatal> {
-        let wish = Wish::read(event, &JSON_NAMES, &[]);
+        let wish = Wish::read(event, &JSON_NAMES, &[], self.default.as_ref());
         let wish = wish
             .map_err(|problems| Fatal::new("Tidelock.Request", format!("{}; send {EXAMPLE}", problems.join("; "))))?;
         match self.set(&wish, deadline).await {
@@ -81,14 +85,17 @@ impl EnableChangeStreams {
         if request.method != "POST" {
             return Err(Refused::method(&request.method, "POST"));
         }
-        let body = request.body(MAX_BODY)?;
+        let mut body = request.body(MAX_BODY)?;
+        if body.iter().all(u8::is_ascii_whitespace) && self.default.is_some() {
+            body = b"{}".as_slice().into();
+        }
         let body: Value = serde_json::from_slice(&body).map_err(|error| {
             Refused::bad("invalid_json", format!("the body cannot be read: {error}; send {EXAMPLE}"))
         })?;
         let Value::Object(body) = body else {
             return Err(Refused::bad("no_object", format!("the body is no JSON object; send {EXAMPLE}")));
         };
-        let wish = Wish::read(&body, &JSON_NAMES, &[]);
+        let wish = Wish::read(&body, &JSON_NAMES, &[], self.default.as_ref());
         let wish = wish
             .map_err(|problems| Refused::bad("invalid_request", format!("{}; send {EXAMPLE}", problems.join("; "))))?;
         match self.set(&wish, deadline).await {
@@ -117,7 +124,10 @@ impl Handler for EnableChangeStreams {
         if let Err(fatal) = &opened {
             tracing::error!(kind = fatal.kind, "{}", fatal.message);
         }
-        Ok(Self(opened))
+        Ok(match opened {
+            Ok((streams, default)) => Self { streams: Ok(streams), default },
+            Err(fatal) => Self { streams: Err(fatal), default: None },
+        })
     }
 
     async fn handle(&self, payload: Bytes, invocation: Invocation) -> Result<Answer, Fatal> {
@@ -135,11 +145,19 @@ impl Handler for EnableChangeStreams {
     }
 }
 
-fn open(environment: &Environment) -> Result<ChangeStreams<MongoDbLogin>, Fatal> {
+fn open(environment: &Environment) -> Result<(ChangeStreams<MongoDbLogin>, Option<Scope>), Fatal> {
     let wrong = |problems: String| Fatal::new("Tidelock.Settings", problems);
     let variables = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let settings = ClusterSettings::read(variables).map_err(|problems| wrong(problems.to_string()))?;
+    let default = settings.demo.map(|(database, collection)| Scope::new(database, collection)).transpose();
+    let default = default.map_err(|problem| format!("TIDELOCK_DEMO_DATABASE, TIDELOCK_DEMO_COLLECTION: {problem}"));
     let config = MongoDbSourceConfig { uri: settings.uri, ca_file: settings.ca_file };
     let login = cluster_login(settings.secret.as_deref(), environment);
-    ChangeStreams::new(&config, login).map_err(|problems| wrong(problems.join("; ")))
+    match (ChangeStreams::new(&config, login), default) {
+        (Ok(streams), Ok(default)) => Ok((streams, default)),
+        (Ok(_), Err(problem)) => Err(wrong(problem)),
+        (Err(problems), default) => {
+            Err(wrong(problems.into_iter().chain(default.err()).collect::<Vec<_>>().join("; ")))
+        }
+    }
 }

@@ -93,6 +93,12 @@ pub struct State {
     pub listed: Option<Vec<Scope>>,
 }
 
+impl State {
+    fn of(scope: &Scope, created: bool, listed: Vec<Scope>) -> Self {
+        Self { created, enabled: listed.iter().any(|other| other.covers(scope)), listed: Some(listed) }
+    }
+}
+
 /// Change streams of a cluster.
 #[derive(Debug)]
 pub struct ChangeStreams<C = FromUri> {
@@ -110,15 +116,25 @@ impl<C: Credentials> ChangeStreams<C> {
         Ok(Self { connector: Connector::new(access, credentials)? })
     }
 
-    /// Turns change streams on or off, whatever they were before, and says how it is then. A collection that is missing is
-    /// made before they are turned on.
+    /// Turns change streams on or off, whatever they were before, and says how it is then. Where told to, it makes the
+    /// collection first, if it is missing.
     ///
     /// # Errors
     /// When the cluster cannot be reached until the deadline, or refuses it.
-    pub async fn set(&self, scope: &Scope, enable: bool, deadline: Instant) -> Result<State, Failure> {
+    pub async fn set(&self, scope: &Scope, enable: bool, create: bool, deadline: Instant) -> Result<State, Failure> {
         let shared = Shared::new(&self.connector, deadline);
         let mut caller = Caller::new(&shared);
-        let created = enable && !scope.collection.is_empty() && self.create(&mut caller, scope).await?;
+        let created = create && !scope.collection.is_empty() && self.create(&mut caller, scope).await?;
+        if !enable {
+            // What is off need not be turned off, and it is nowhere written that it can be.
+            match self.list(&mut caller).await {
+                Ok(listed) if !listed.contains(scope) => return Ok(State::of(scope, created, listed)),
+                Ok(_) => {}
+                // A server of another kind, or a user who may not look: the command itself will tell.
+                Err(failure) if matches!(failure.cause, Cause::UnexpectedAnswer | Cause::Forbidden) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
         let command = doc! {
             "modifyChangeStreams": 1, "database": &scope.database, "collection": &scope.collection, "enable": enable,
         };
@@ -132,8 +148,7 @@ impl<C: Credentials> ChangeStreams<C> {
             let listed = self.list(&mut caller).await?;
             looks += 1;
             if listed.contains(scope) == enable || enable && listed.iter().any(|other| other.covers(scope)) {
-                let enabled = listed.iter().any(|other| other.covers(scope));
-                return Ok(State { created, enabled, listed: Some(listed) });
+                return Ok(State::of(scope, created, listed));
             }
             if looks == LOOKS || !caller.pause(looks).await {
                 let on = if enable { "on" } else { "off" };

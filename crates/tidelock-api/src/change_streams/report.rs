@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_is_still_on_is_told() {
-        let off = Wish { scope: scope("d", "c"), enable: false };
+        let off = Wish { scope: scope("d", "c"), enable: false, create: false };
         let state = |listed: Option<Vec<Scope>>| {
             let enabled = listed.as_ref().is_none_or(|listed| !listed.is_empty());
             State { created: false, enabled, listed }

@@ -94,7 +94,7 @@ impl<'e> ResourceRequest<'e> {
             Some("disable") => Ok(true),
             _ => Err(format!("`{ON_DELETE}` is neither keep nor disable")),
         };
-        match (Wish::read(properties, &RESOURCE_NAMES, &OTHERS), undo) {
+        match (Wish::read(properties, &RESOURCE_NAMES, &OTHERS, None), undo) {
             (Ok(wish), Ok(undo)) => Ok((wish, undo)),
             (Ok(_), Err(problem)) => Err(vec![problem]),
             (Err(problems), undo) => Err(problems.into_iter().chain(undo.err()).collect()),
@@ -183,6 +183,8 @@ impl EnableChangeStreams {
             }
             wish.enable = false;
         }
+        // A mapping can be made for a collection whose changes somebody enables later.
+        wish.create = kind != Kind::Delete;
         match self.set(&wish, deadline).await {
             Ok(state) => {
                 let id = if kind == Kind::Delete { request.known_id() } else { physical_id(&wish.scope) };
@@ -218,7 +220,10 @@ mod tests {
     }
 
     fn outcome(event: &Map<String, Value>) -> Outcome {
-        let function = EnableChangeStreams(Err(Fatal::new("Tidelock.Settings", "TIDELOCK_SOURCE is not set")));
+        let function = EnableChangeStreams {
+            streams: Err(Fatal::new("Tidelock.Settings", "TIDELOCK_SOURCE is not set")),
+            default: None,
+        };
         let request = ResourceRequest::of(event).expect("a request");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(function.outcome(&request, Instant::now() + Duration::from_secs(1)))

@@ -21,14 +21,22 @@ pub(super) struct Names {
 pub(super) struct Wish {
     pub(super) scope: Scope,
     pub(super) enable: bool,
+    /// The collection is made where it is missing.
+    pub(super) create: bool,
 }
 
 impl Wish {
-    /// Reads it from an object that may have these other members as well.
+    /// Reads it from an object that may have these other members as well. Where it names neither a database nor a collection,
+    /// `default` is meant. A collection is made to be enabled, not to be disabled.
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub(super) fn read(given: &Map<String, Value>, names: &Names, others: &[&str]) -> Result<Self, Vec<String>> {
+    pub(super) fn read(
+        given: &Map<String, Value>,
+        names: &Names,
+        others: &[&str],
+        default: Option<&Scope>,
+    ) -> Result<Self, Vec<String>> {
         let known = [names.database, names.collection, names.enable];
         let is_known = |name: &str| known.contains(&name) || others.contains(&name);
         let mut problems: Vec<String> = given
@@ -44,7 +52,11 @@ impl Wish {
                 Some(String::new())
             }
         };
-        let (database, collection) = (text(names.database), text(names.collection).unwrap_or_default());
+        let (mut database, mut collection) = (text(names.database), text(names.collection));
+        if let (None, None, Some(default)) = (&database, &collection, default) {
+            database = Some(default.database().to_owned());
+            collection = Some(default.collection().to_owned());
+        }
         let enable = match given.get(names.enable) {
             None | Some(Value::Null | Value::Bool(true)) => true,
             Some(Value::Bool(false)) => false,
@@ -60,9 +72,9 @@ impl Wish {
         if database.is_none() {
             problems.push(format!("`{}` is missing; \"\" stands for all databases", names.database));
         }
-        let scope = Scope::new(database.unwrap_or_default(), collection);
+        let scope = Scope::new(database.unwrap_or_default(), collection.unwrap_or_default());
         match scope {
-            Ok(scope) if problems.is_empty() => Ok(Self { scope, enable }),
+            Ok(scope) if problems.is_empty() => Ok(Self { scope, enable, create: enable }),
             Ok(_) => Err(problems),
             Err(problem) => {
                 if problems.is_empty() {
@@ -80,7 +92,7 @@ mod tests {
     use serde_json::json;
 
     fn wish(given: Value) -> Result<Wish, Vec<String>> {
-        Wish::read(given.as_object().expect("an object"), &JSON_NAMES, &["other"])
+        Wish::read(given.as_object().expect("an object"), &JSON_NAMES, &["other"], None)
     }
 
     #[test]
@@ -92,8 +104,22 @@ mod tests {
             (json!({"database": "", "collection": null, "enable": "True"}), "", "", true),
         ] {
             let scope = Scope::new(database, collection).expect("a scope");
-            assert_eq!(wish(given), Ok(Wish { scope, enable }));
+            assert_eq!(wish(given), Ok(Wish { scope, enable, create: enable }));
         }
+    }
+
+    #[test]
+    fn who_names_nothing_means_the_default() {
+        let default = Scope::new("demo", "things").expect("a scope");
+        let wish = |given: Value| {
+            Wish::read(given.as_object().expect("an object"), &JSON_NAMES, &[], Some(&default)).map(|wish| wish.scope)
+        };
+        for given in [json!({}), json!({"enable": false}), json!({"database": null})] {
+            assert_eq!(wish(given), Ok(default.clone()));
+        }
+        assert_eq!(wish(json!({"database": "d"})), Ok(Scope::new("d", "").expect("a scope")));
+        assert_eq!(wish(json!({"database": ""})), Ok(Scope::new("", "").expect("a scope")));
+        assert!(wish(json!({"collection": "c"})).is_err());
     }
 
     #[test]

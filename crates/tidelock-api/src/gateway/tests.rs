@@ -1,6 +1,8 @@
 //! Both payloads, and what is odd about them.
 
 use super::*;
+use aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
+use aws_lambda_events::cloudformation::CloudFormationCustomResourceRequest;
 use serde_json::json;
 
 fn request(event: Value) -> Option<Request> {
@@ -63,4 +65,35 @@ fn errors_are_told_without_particulars() {
     assert_eq!((response.status_code, &response.headers[ALLOW]), (405, &HeaderValue::from_static("POST")));
     let text = serde_json::to_string(&response).expect("JSON");
     assert!(text.contains(r#""statusCode":405"#) && text.contains("method_not_allowed"), "{text}");
+}
+
+/// The sample events are what these types, made from AWS's own, take them for.
+#[test]
+fn sample_events_have_the_form_that_others_know() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let mut seen = 0;
+    for folder in [folder.join("demo"), folder.join("enable-change-streams")] {
+        for file in std::fs::read_dir(folder).expect("events") {
+            let path = file.expect("a file").path();
+            let text = std::fs::read(&path).expect("an event");
+            let event: Value = serde_json::from_slice(&text).expect("JSON");
+            let own = Request::read(&text).ok();
+            let method = if event.get("RequestType").is_some() {
+                let request: Result<CloudFormationCustomResourceRequest, _> = serde_json::from_slice(&text);
+                assert!(request.is_ok(), "{}: {request:?}", path.display());
+                None
+            } else if event.get("httpMethod").is_some() {
+                let request: ApiGatewayProxyRequest = serde_json::from_slice(&text).expect("payload 1.0");
+                Some(request.http_method)
+            } else if event.get("version").is_some() {
+                let request: ApiGatewayV2httpRequest = serde_json::from_slice(&text).expect("payload 2.0");
+                Some(request.request_context.http.method)
+            } else {
+                None
+            };
+            assert_eq!(own.map(|own| own.method), method.map(|method| method.to_string()), "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 18, "{seen}");
 }

@@ -13,6 +13,8 @@ pub struct ClusterSettings {
     pub secret: Option<String>,
     /// `TIDELOCK_SOURCE_CA_FILE`.
     pub ca_file: Option<String>,
+    /// `TIDELOCK_DEMO_DATABASE` and `TIDELOCK_DEMO_COLLECTION`, where both are set.
+    pub demo: Option<(String, String)>,
 }
 
 impl ClusterSettings {
@@ -48,6 +50,7 @@ impl ClusterSettings {
                 uri,
                 secret: given.remove("TIDELOCK_SOURCE_SECRET"),
                 ca_file: given.remove("TIDELOCK_SOURCE_CA_FILE"),
+                demo: given.get("TIDELOCK_DEMO_DATABASE").cloned().zip(given.get("TIDELOCK_DEMO_COLLECTION").cloned()),
             }),
             _ => Err(Problems(problems)),
         }
@@ -150,6 +153,9 @@ mod tests {
         let given = [source, ("TIDELOCK_DEMO_DATABASE", "d"), ("TIDELOCK_DEMO_COLLECTION", "c")];
         let demo = DemoSettings::read(variables(&given)).expect("valid");
         assert_eq!((demo.database.as_str(), demo.collection.as_str()), ("d", "c"));
+        let of_cluster = |given: &[(&str, &str)]| ClusterSettings::read(variables(given)).expect("valid").demo;
+        assert_eq!(of_cluster(&given), Some(("d".to_owned(), "c".to_owned())));
+        assert_eq!(of_cluster(&given[..2]), None);
         let target = ("TIDELOCK_TARGET", "opensearch+http://h:1");
         assert_eq!(SearchSettings::read(variables(&[target])).expect("valid").index, "demo-index");
         let given = [target, ("TIDELOCK_DEMO_INDEX", "i")];

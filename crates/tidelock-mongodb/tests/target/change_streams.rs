@@ -21,7 +21,7 @@ fn streams(uri: &str) -> ChangeStreams {
 }
 
 async fn set(uri: &str, scope: &Scope, enable: bool) -> Result<State, Failure> {
-    streams(uri).set(scope, enable, Instant::now() + Duration::from_secs(5)).await
+    streams(uri).set(scope, enable, enable, Instant::now() + Duration::from_secs(5)).await
 }
 
 fn text<'c>(command: &'c Document, field: &str) -> &'c str {
@@ -74,8 +74,13 @@ fn a_collection_is_made_and_its_change_stream_enabled_once_and_again() {
         assert_eq!(state, State { created: false, enabled: true, listed: Some(vec![wanted.clone()]) });
         let state = set(&uri, &wanted, false).await.expect("disabled");
         assert_eq!(state, State { created: false, enabled: false, listed: Some(Vec::new()) });
+        let before = server.names().len();
         let state = set(&uri, &wanted, false).await.expect("disabled");
         assert!(!state.enabled);
+        assert_eq!(server.names()[before..], ["aggregate"], "what is off is not turned off again");
+        let soon = Instant::now() + Duration::from_secs(5);
+        let state = streams(&uri).set(&scope("shop", "later"), false, true, soon).await.expect("made");
+        assert_eq!(state, State { created: true, enabled: false, listed: Some(Vec::new()) });
     });
 }
 
@@ -177,7 +182,8 @@ fn what_passes_is_waited_for_and_what_does_not_is_told() {
         }
         let started = Instant::now();
         let nobody = streams("mongodb://127.0.0.1:9/d");
-        let failure = nobody.set(&scope("d", "c"), true, started + Duration::from_secs(1)).await.expect_err("nobody");
+        let failure =
+            nobody.set(&scope("d", "c"), true, true, started + Duration::from_secs(1)).await.expect_err("nobody");
         assert!(matches!(failure.cause, Cause::Unreachable | Cause::TimedOut), "{failure}");
         assert!(started.elapsed() < Duration::from_secs(3));
     });
