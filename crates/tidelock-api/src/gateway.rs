@@ -79,6 +79,7 @@ impl Request {
     ///
     /// # Errors
     /// When it is larger, or not what it says it is.
+    #[cfg_attr(not(feature = "mongodb"), allow(dead_code, reason = "only functions that write read bodies"))]
     pub(crate) fn body(&self, limit: usize) -> Result<Cow<'_, [u8]>, Refused> {
         let body = if self.base64 {
             let decoded = STANDARD.decode(self.body.trim());

@@ -96,7 +96,7 @@ impl Authentication {
 /// Credentials of a build without AWS.
 #[derive(Debug)]
 #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
-pub(crate) struct WithoutAws {
+pub struct WithoutAws {
     /// The setting that names a secret, where one does.
     secret: Option<&'static str>,
     fixed: Option<Login>,

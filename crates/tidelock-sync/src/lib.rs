@@ -26,6 +26,8 @@ mod stdout;
 mod targets;
 mod waiting;
 
+#[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
+pub use authentication::WithoutAws;
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use check::check;
 #[cfg(feature = "mongodb")]

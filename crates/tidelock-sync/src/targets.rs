@@ -62,8 +62,8 @@ impl AnyTarget {
     }
 
     #[cfg_attr(
-        not(all(feature = "opensearch", feature = "mongodb")),
-        expect(unused_variables, reason = "only remote targets authenticate and connect")
+        not(feature = "opensearch"),
+        expect(unused_variables, reason = "only OpenSearch's connections look at the environment")
     )]
     pub(crate) async fn start(
         settings: &Settings,
