@@ -3,8 +3,9 @@
 use crate::support::function::{Running, function, target};
 use crate::support::index::Index;
 use crate::support::proxy::{Fault, Proxy, error};
+use crate::support::queue::sdk;
 use crate::support::scripted::{Scripted, name, refused};
-use crate::support::{repository_file, services, unique};
+use crate::support::{eventually, repository_file, services, unique};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
@@ -106,6 +107,64 @@ async fn documents_are_written_changed_and_deleted() {
         assert_eq!(collection.get("x y").await, None);
         collection.database.drop().await.unwrap();
     }
+}
+
+/// As with DocumentDB: TLS by an authority of its own, and a secret that is rotated.
+#[tokio::test]
+async fn the_login_comes_from_the_secret_and_the_server_is_known_by_its_certificate() {
+    let (Some((uri, ca)), Some(aws)) = (services::ferretdb_tls(), services::aws()) else { return };
+    let (scheme, rest) = uri.split_once("://").unwrap();
+    let (user_info, rest) = rest.split_once('@').unwrap();
+    let (user, password) = user_info.split_once(':').unwrap();
+    let (place, options) = rest.split_once('?').unwrap();
+    let options: Vec<&str> = options.split('&').filter(|option| !option.starts_with("tlsCAFile=")).collect();
+    let bare = format!("{scheme}://{place}?{}", options.join("&"));
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&aws).await);
+    let name = unique("cluster");
+    let secret = |password: &str| json!({"username": user, "password": password}).to_string();
+    secrets.create_secret().name(&name).secret_string(secret("outdated-password")).send().await.unwrap();
+    let database = unique("login").replace('-', "_");
+    let start = |function_name: &str, ca: &str| {
+        let function = function(function_name, "")?
+            .with("TIDELOCK_SOURCE", &bare)
+            .with("TIDELOCK_SOURCE_SECRET", &name)
+            .with("TIDELOCK_SOURCE_CA_FILE", ca)
+            .with("TIDELOCK_DEMO_DATABASE", &database)
+            .with("TIDELOCK_DEMO_COLLECTION", "things")
+            .with("AWS_ENDPOINT_URL", &aws)
+            .with("AWS_REGION", "us-east-1");
+        Some(function.timeout(Duration::from_secs(8)).start())
+    };
+    let (Some(writer), Some(enabler)) = (start("demo-writer", &ca), start("enable-change-streams", &ca)) else {
+        return;
+    };
+    let (status, body) = ask(&writer, &post(r#"{"_id":1}"#)).await;
+    assert_eq!(
+        (status, body["message"].as_str().unwrap()),
+        (503, "the database does not let this function in; its log says why")
+    );
+    let invocation = enabler.invoke("{}").await;
+    let Invocation::FunctionError { message, .. } = &invocation else { panic!("{invocation:?}") };
+    assert!(message.contains("check TIDELOCK_SOURCE_SECRET"), "{message}");
+    secrets.put_secret_value().secret_id(&name).secret_string(secret(password)).send().await.unwrap();
+    // A secret is not asked for more often than every ten seconds.
+    let body = post(r#"{"_id":1}"#);
+    eventually("a document written with the new secret", async || (ask(&writer, &body).await.0 == 201).then_some(()))
+        .await;
+    let state = eventually("change streams enabled with the new secret", async || match enabler.invoke("{}").await {
+        Invocation::Response(state) => Some(state),
+        _ => None,
+    });
+    let state = state.await;
+    assert!(String::from_utf8_lossy(&state).contains("\"always_on\""), "{state:?}");
+    // Whom nobody has vouched for is not told the password.
+    let stranger = start("demo-writer", "").unwrap();
+    assert_eq!(ask(&stranger, &post(r#"{"_id":2}"#)).await.0, 503);
+    for log in [writer.log(), enabler.log(), stranger.log()] {
+        assert!(!log.contains(password) && !log.contains("outdated-password"), "{log}");
+    }
+    let client = mongodb::Client::with_uri_str(&uri).await.unwrap();
+    client.database(&database).drop().await.unwrap();
 }
 
 #[tokio::test]
