@@ -5,6 +5,7 @@
 //! | `TIDELOCK_TEST_BOOTSTRAPS` | folder with `NAME/bootstrap`, as `cargo lambda build` lays them out |
 //! | `TIDELOCK_TEST_OPENSEARCH` | URL of an OpenSearch without a login |
 //! | `TIDELOCK_TEST_FERRETDB` | connection string of a FerretDB without a login |
+//! | `TIDELOCK_TEST_FERRETDB_TLS`, `TIDELOCK_TEST_FERRETDB_CA` | one with TLS and the user `tester`, and its certificates |
 //! | `TIDELOCK_TEST_SECANTUSDB` | connection string of a SecantusDB without a login |
 //! | `TIDELOCK_TEST_DYNAMODB` | URL of a DynamoDB with streams |
 //! | `TIDELOCK_TEST_AWS` | URL of SQS, Secrets Manager, CloudFormation and others |
@@ -14,10 +15,12 @@
 mod support;
 
 mod backfill;
+mod change_streams;
 mod convergence;
 mod cookbook;
 mod counted;
 mod dead_letters;
+mod demo_api;
 mod faults;
 mod opensearch;
 mod redrive;

@@ -271,12 +271,30 @@ fn every_sample_event_is_described() {
         files.iter().filter_map(|path| path.strip_prefix("events/dynamodb/")).map(str::to_owned).collect();
     assert!(events.len() > 20, "{events:?}");
     let page = read("events/README.md");
+    let (page, _) = page.split_once("## Change streams enabled").expect("what follows is of other functions");
     let rows =
         page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned()));
     assert_eq!(rows.collect::<BTreeSet<_>>(), events, "events/README.md has a row for each file of events/dynamodb/");
     for event in &events {
         let text = read(format!("events/dynamodb/{event}"));
         serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{event}: {error}"));
+    }
+}
+
+#[test]
+fn every_sample_event_of_an_api_is_described() {
+    let page = read("events/README.md");
+    for folder in ["enable-change-streams", "demo"] {
+        let prefix = format!("events/{folder}/");
+        let files = files();
+        let events: BTreeSet<&str> = files.iter().filter_map(|path| path.strip_prefix(&prefix)).collect();
+        let (_, table) = page.split_once(&format!("| file in `{folder}/` |")).expect("a table");
+        let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `")?.split_once('`'));
+        assert_eq!(rows.map(|(name, _)| name).collect::<BTreeSet<_>>(), events, "{folder}");
+        for event in events {
+            let text = read(format!("{prefix}{event}"));
+            serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{event}: {error}"));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ const CORE: &str = "tidelock-core";
 
 /// These put the others together. Every other package of `crates/` may know the core and, but for [`MAY_KNOW`], none of its
 /// siblings.
-const ASSEMBLIES: [&str; 4] = ["tidelock-sync", "tidelock-local", "tidelock-cli", "tidelock-demo"];
+const ASSEMBLIES: [&str; 5] = ["tidelock-sync", "tidelock-api", "tidelock-local", "tidelock-cli", "tidelock-demo"];
 
 /// The siblings that a package may know beside the core: connections have two users, the model of an engine is a transport.
 const MAY_KNOW: [(&str, &str); 4] = [

@@ -9,6 +9,10 @@ pub(crate) mod mongo;
 pub(crate) mod own_server;
 pub(crate) mod proxy;
 pub(crate) mod queue;
+/// The server of MongoDB's protocol that the client's own tests script.
+#[path = "../../crates/tidelock-mongodb/tests/target/scripted.rs"]
+#[allow(dead_code, reason = "the client's own tests use more of it")]
+pub(crate) mod scripted;
 pub(crate) mod services;
 pub(crate) mod table;
 pub(crate) mod wire;
@@ -35,6 +39,12 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut
         }
     };
     tokio::time::timeout(Duration::from_secs(20), search).await.unwrap_or_else(|_| panic!("never seen: {what}"))
+}
+
+/// A file of the repository.
+pub(crate) fn repository_file(path: &str) -> String {
+    let path = crate::tidy::repository().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A folder of a test's own, removed with everything in it.

@@ -27,6 +27,11 @@ pub(crate) fn ferretdb() -> Option<String> {
     told("TIDELOCK_TEST_FERRETDB")
 }
 
+/// The connection string of a FerretDB with TLS and the user `tester`, and the file of certificates that it is trusted by.
+pub(crate) fn ferretdb_tls() -> Option<(String, String)> {
+    told("TIDELOCK_TEST_FERRETDB_TLS").zip(told("TIDELOCK_TEST_FERRETDB_CA"))
+}
+
 /// SecantusDB's connection string.
 pub(crate) fn secantusdb() -> Option<String> {
     told("TIDELOCK_TEST_SECANTUSDB")

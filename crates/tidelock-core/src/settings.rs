@@ -3,9 +3,12 @@
 //! The caller hands the variables in; nothing here reads the environment. Secrets never appear in `Debug` or messages.
 
 mod address;
+mod cluster;
 
 pub use address::{PipelineSource, bucket_address, is_inline, queue_address, state_address, target_address};
 use address::{TARGET_FORMS, failures_address, source_address};
+pub use cluster::{ClusterSettings, DemoSettings, SearchSettings};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One documented setting.
@@ -37,7 +40,7 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "TIDELOCK_SOURCE",
-        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem), mongodb://… or mongodb+srv://… (the collection is known from the event; needs find); default: not at all",
+        meaning: "how the source is read again where a record does not settle the matter: dynamodb: (the table is known from the event; needs dynamodb:BatchGetItem), mongodb://… or mongodb+srv://… (the collection is known from the event; needs find); default: not at all. For enable-change-streams and demo-writer: the cluster that they work at",
     },
     Setting {
         name: "TIDELOCK_SOURCE_SECRET",
@@ -85,6 +88,12 @@ pub const ALL: &[Setting] = &[
         name: "TIDELOCK_FENCE_DAYS",
         meaning: "days that a delete's fence is kept, 2 to 365; default 15; not less than letters and packs may wait",
     },
+    Setting { name: "TIDELOCK_DEMO_DATABASE", meaning: "database that demo-writer writes to; default demo-database" },
+    Setting {
+        name: "TIDELOCK_DEMO_COLLECTION",
+        meaning: "collection that demo-writer writes to; default demo-collection",
+    },
+    Setting { name: "TIDELOCK_DEMO_INDEX", meaning: "index that demo-reader searches; default demo-index" },
     Setting {
         name: "TIDELOCK_GUARDS",
         meaning: "full (default), no-fences, none: what writes are guarded by; less than full is for measuring what it costs, and breaks the promise",
@@ -287,23 +296,7 @@ impl Settings {
     /// # Errors
     /// Every problem at once, each naming the variable and what is allowed.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
-        let mut given = std::collections::BTreeMap::new();
-        let mut problems = Vec::new();
-        for (name, value) in variables {
-            if !name.starts_with("TIDELOCK_") || NOT_SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
-                continue;
-            }
-            if ALL.iter().any(|setting| setting.name == name) {
-                // An empty variable is how templates say "not set".
-                if !value.is_empty() {
-                    given.insert(name, value);
-                }
-            } else {
-                let known = ALL.iter().map(|setting| setting.name);
-                let hint = nearest(&name, known).map_or(String::new(), |near| format!("; did you mean {near}?"));
-                problems.push(format!("{name} is not a setting{hint}"));
-            }
-        }
+        let (mut given, mut problems) = known(variables);
         let mut take = |name: &str| given.remove(name);
         let target = match take("TIDELOCK_TARGET").as_deref().map(target_address) {
             Some(Ok(target)) => Some(target),
@@ -419,6 +412,27 @@ impl Settings {
     }
 }
 
+/// The settings among the variables that are not empty, and what only looks like one.
+fn known(variables: impl IntoIterator<Item = (String, String)>) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut given, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, value) in variables {
+        if !name.starts_with("TIDELOCK_") || NOT_SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        if ALL.iter().any(|setting| setting.name == name) {
+            // An empty variable is how templates say "not set".
+            if !value.is_empty() {
+                given.insert(name, value);
+            }
+        } else {
+            let known = ALL.iter().map(|setting| setting.name);
+            let hint = nearest(&name, known).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            problems.push(format!("{name} is not a setting{hint}"));
+        }
+    }
+    (given, problems)
+}
+
 /// Reads an address that may be left out.
 fn address<A>(
     take: &mut impl FnMut(&str) -> Option<String>,
@@ -476,106 +490,4 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Problems> {
-        Settings::read(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
-    }
-
-    #[test]
-    fn all_problems_at_once() {
-        let problems = read(&[
-            ("TIDELOCK_TARGT", "stdout:"),
-            ("TIDELOCK_TARGET_AUTH", "magic"),
-            ("TIDELOCK_BULK_BYTES", "1"),
-            ("TIDELOCK_IN_FLIGHT", "many"),
-            ("TIDELOCK_BULK_GZIP", "yes"),
-            ("TIDELOCK_DEAD_LETTERS", "my-queue"),
-            ("TIDELOCK_SOURCE", "mysql://user:hush@h"),
-            ("TIDELOCK_FENCE_DAYS", "1"),
-            ("TIDELOCK_GUARDS", "off"),
-            ("OTHER", "x"),
-            ("TIDELOCK_TEST_OPENSEARCH", "http://127.0.0.1:9201"),
-        ])
-        .expect_err("invalid")
-        .0;
-        assert_eq!(problems.len(), 10, "{problems:#?}");
-        assert!(!problems.join(" ").contains("hush"), "{problems:#?}");
-        assert!(problems[0].contains("did you mean TIDELOCK_TARGET?"), "{}", problems[0]);
-        assert!(problems.iter().any(|p| p.contains("TIDELOCK_TARGET is not set")));
-    }
-
-    #[test]
-    fn what_keeps_the_promise_is_on_unless_told_otherwise() {
-        let plain = read(&[("TIDELOCK_TARGET", "stdout:")]).expect("valid");
-        assert_eq!((plain.guards, plain.fence_days, plain.source), (Guards::Full, 15, None));
-        let told = read(&[
-            ("TIDELOCK_TARGET", "stdout:"),
-            ("TIDELOCK_GUARDS", "no-fences"),
-            ("TIDELOCK_FENCE_DAYS", "30"),
-            ("TIDELOCK_SOURCE", "dynamodb:"),
-        ]);
-        let told = told.expect("valid");
-        let expected = (Guards::NoFences, 30, Some(SourceAddress::DynamoDb));
-        assert_eq!((told.guards, told.fence_days, told.source), expected);
-    }
-
-    #[test]
-    fn a_source_of_mongodb_has_secret_and_certificates_of_its_own() {
-        let with = |source: &str| {
-            read(&[
-                ("TIDELOCK_TARGET", "stdout:"),
-                ("TIDELOCK_SOURCE", source),
-                ("TIDELOCK_SOURCE_SECRET", "cluster/reader"),
-                ("TIDELOCK_SOURCE_CA_FILE", "global-bundle.pem"),
-            ])
-        };
-        for uri in ["mongodb://user:hush@h/db", "mongodb+srv://user:hush@h"] {
-            let settings = with(uri).expect("valid");
-            assert_eq!(settings.source, Some(SourceAddress::MongoDb(Secret::new(uri))));
-            assert_eq!(settings.source_secret.as_deref(), Some("cluster/reader"));
-            assert_eq!(settings.source_ca_file.as_deref(), Some("global-bundle.pem"));
-            assert_eq!((&settings.secret, &settings.ca_file), (&None, &None), "the target's are its own");
-            assert!(!format!("{settings:?}").contains("hush"));
-        }
-        for source in ["", "dynamodb:"] {
-            let problems = with(source).expect_err("they would be passed over").0;
-            assert_eq!(problems.len(), 2, "{problems:?}");
-            assert!(problems[0].starts_with("TIDELOCK_SOURCE_SECRET: "), "{problems:?}");
-            assert!(problems[1].starts_with("TIDELOCK_SOURCE_CA_FILE: "), "{problems:?}");
-        }
-        assert_eq!(with("mongo://user:hush@h").expect_err("unknown").0.len(), 1, "they may be for what was meant");
-    }
-
-    #[test]
-    fn secrets_are_never_shown() {
-        for target in ["opensearch+http://me:hunter2@h:1", "mongodb://me:hunter2@h/db"] {
-            let settings = read(&[("TIDELOCK_TARGET", target)]).expect("valid");
-            assert!(!format!("{settings:?}").contains("hunter2"));
-        }
-        let problems = read(&[("TIDELOCK_TARGET", "opensearch+http://me:hunter2@h:1/x?y")]).expect_err("invalid");
-        assert!(!problems.to_string().contains("hunter2"));
-    }
-
-    #[test]
-    fn auth_must_fit_the_target() {
-        for (target, auth, fits) in [
-            ("opensearch+https://h", "sigv4", true),
-            ("opensearch+https://h", "basic", false),
-            ("opensearch+https://a:b@h", "basic", true),
-            ("opensearch+https://h", "apikey", false),
-            ("opensearch+https://h", "mongodb-aws", false),
-            ("mongodb://h/db", "mongodb-aws", true),
-            ("mongodb://h/db", "sigv4", false),
-            ("stdout:", "basic", false),
-            ("stdout:", "none", true),
-        ] {
-            assert_eq!(
-                read(&[("TIDELOCK_TARGET", target), ("TIDELOCK_TARGET_AUTH", auth)]).is_ok(),
-                fits,
-                "{target} {auth}"
-            );
-        }
-    }
-}
+mod tests;

@@ -93,18 +93,28 @@ fn refusals(pipeline: &Pipeline, default_database: Option<&str>) -> Vec<Refusal>
                 let (database, collection) = split.unwrap_or(("", &name));
                 if collection == FENCE_COLLECTION {
                     format!("`{to}`: the collection `{FENCE_COLLECTION}` is Tidelock's own")
-                } else if database.len() > 63 || database.contains(['/', '\\', '"', '$', ' ', '\0']) {
-                    format!("`{to}`: a database's name has at most 63 bytes, and none of / \\ \" $ or a blank")
-                } else if collection.contains(['$', '\0']) || collection.starts_with("system.") {
-                    format!("`{to}`: a collection's name has no $ and does not begin with system.")
                 } else {
-                    return None;
+                    format!("`{to}`: {}", database_problem(database).or_else(|| collection_problem(collection))?)
                 }
             }
         };
         Some(Refusal { path: destination.path(), words })
     });
     refused.collect()
+}
+
+/// What is wrong with a database's name; an empty one is not looked at.
+#[must_use]
+pub fn database_problem(name: &str) -> Option<&'static str> {
+    let wrong = name.len() > 63 || name.contains(['/', '\\', '"', '$', ' ', '\0']);
+    wrong.then_some("a database's name has at most 63 bytes, and none of / \\ \" $ or a blank")
+}
+
+/// What is wrong with a collection's name; an empty one is not looked at.
+#[must_use]
+pub fn collection_problem(name: &str) -> Option<&'static str> {
+    let wrong = name.contains(['$', '\0']) || name.starts_with("system.");
+    wrong.then_some("a collection's name has no $ and does not begin with system.")
 }
 
 const APP_NAME: &str = "tidelock";

@@ -23,6 +23,8 @@ pub(crate) enum Meaning {
 pub(crate) struct Trouble {
     pub(crate) meaning: Meaning,
     pub(crate) text: String,
+    /// The server's own number, where it was the server that said so.
+    pub(crate) code: Option<i32>,
 }
 
 /// Longer messages repeat the document.
@@ -30,13 +32,14 @@ const MAX_MESSAGE: usize = 600;
 
 impl Trouble {
     pub(crate) fn new(cause: Cause, text: impl Into<String>) -> Self {
-        Self { meaning: Meaning::Cause(cause), text: text.into() }
+        Self { meaning: Meaning::Cause(cause), text: text.into(), code: None }
     }
 
     pub(crate) fn of_server(error: &ServerError) -> Self {
         Self {
             meaning: meaning(error.code, &error.message),
             text: format!("{} (code {})", shortened(&error.message), error.code),
+            code: Some(error.code),
         }
     }
 

@@ -11,6 +11,8 @@
 //!              error   ─▶ one table: what each server code means
 //! keys       ─ source  ─▶ documents read again, through the same callers
 //! collection ─ scan    ─▶ all of its documents, segment by segment and page by page
+//! scope      ─ change_streams ─▶ enabled or disabled on Amazon DocumentDB, the collection made where it is missing
+//! document   ─ documents      ─▶ written to one collection, as an application would
 //! ```
 //!
 //! A document is stored as `{_id, …the item's attributes…, _tidelock}`. Writes ask for the write concern `majority`; an
@@ -23,9 +25,11 @@
 mod answer;
 mod apply;
 mod caller;
+mod change_streams;
 mod command;
 mod config;
 mod connection;
+mod documents;
 mod error;
 mod fence;
 mod identity;
@@ -50,7 +54,9 @@ use tidelock_core::fence::{Swept, Window};
 use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target};
 use tidelock_core::version::Mark;
 
-pub use self::config::MongoDbConfig;
+pub use self::change_streams::{ChangeStreams, Scope, State};
+pub use self::config::{MongoDbConfig, collection_problem, database_problem};
+pub use self::documents::{Documents, Inserted};
 pub use self::login::{Credentials, FromUri, Login};
 pub use self::lookup::Unchanged;
 pub use self::preview::{Command, commands};

@@ -47,7 +47,9 @@ pub fn refusals(pipeline: &Pipeline) -> Vec<Refusal> {
     refused.collect()
 }
 
-fn name_problem(name: &str) -> Option<&'static str> {
+/// Why a name can be no index's, by the engine's own rules.
+#[must_use]
+pub fn name_problem(name: &str) -> Option<&'static str> {
     let forbidden =
         |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ',' | '#' | ':') || c.is_whitespace();
     if name.is_empty() || name.len() > 255 {

@@ -19,12 +19,14 @@ mod lane;
 mod misfit;
 mod pace;
 mod preview;
+mod search;
 mod store;
 pub mod suggest;
 mod target;
 
-pub use index::refusals;
+pub use index::{name_problem, refusals};
 pub use judge::Seen;
 pub use preview::{BulkLines, bulk_lines};
+pub use search::{Found, Hit, SearchError, search};
 pub use target::{OpenSearchConfig, OpenSearchTarget};
 pub use tidelock_http::{HttpConfig, HttpTransport, Request, Response, Scheme, TlsError, Transport};

@@ -96,7 +96,7 @@ impl Authentication {
 /// Credentials of a build without AWS.
 #[derive(Debug)]
 #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
-pub(crate) struct WithoutAws {
+pub struct WithoutAws {
     /// The setting that names a secret, where one does.
     secret: Option<&'static str>,
     fixed: Option<Login>,
@@ -120,7 +120,7 @@ impl tidelock_core::credentials::Credentials for WithoutAws {
 /// The credentials as MongoDB's target and source ask for them.
 #[cfg(feature = "mongodb")]
 #[derive(Debug)]
-pub(crate) struct MongoDbLogin(
+pub struct MongoDbLogin(
     #[cfg(feature = "aws")] pub(crate) tidelock_aws::AwsCredentials,
     #[cfg(not(feature = "aws"))] pub(crate) WithoutAws,
 );

@@ -4,6 +4,8 @@ mod app;
 mod authentication;
 mod backfill;
 mod check;
+#[cfg(any(feature = "opensearch", feature = "mongodb"))]
+mod connections;
 mod dynamodb;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 mod explain;
@@ -24,8 +26,14 @@ mod stdout;
 mod targets;
 mod waiting;
 
+#[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]
+pub use authentication::WithoutAws;
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use check::check;
+#[cfg(feature = "mongodb")]
+pub use connections::{MongoDbLogin, cluster_login};
+#[cfg(feature = "opensearch")]
+pub use connections::{OpenSearchTransport, open_search};
 pub use dynamodb::DynamoDbSync;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 pub use explain::{Explainer, Sent};

@@ -16,8 +16,9 @@ use tidelock_lambda::{Environment, Fatal};
 type OpenSearchCredentials = tidelock_aws::AwsCredentials;
 #[cfg(all(feature = "opensearch", not(feature = "aws")))]
 type OpenSearchCredentials = crate::authentication::WithoutAws;
+/// Connections to OpenSearch.
 #[cfg(feature = "opensearch")]
-pub(crate) type OpenSearchTransport = tidelock_opensearch::HttpTransport<OpenSearchCredentials>;
+pub type OpenSearchTransport = tidelock_opensearch::HttpTransport<OpenSearchCredentials>;
 #[cfg(feature = "opensearch")]
 type OpenSearch = tidelock_opensearch::OpenSearchTarget<OpenSearchTransport>;
 
@@ -61,8 +62,8 @@ impl AnyTarget {
     }
 
     #[cfg_attr(
-        not(all(feature = "opensearch", feature = "mongodb")),
-        expect(unused_variables, reason = "only remote targets authenticate and connect")
+        not(feature = "opensearch"),
+        expect(unused_variables, reason = "only OpenSearch's connections look at the environment")
     )]
     pub(crate) async fn start(
         settings: &Settings,

@@ -7,7 +7,9 @@
 mod answers;
 #[cfg(feature = "aws")]
 mod aws;
+mod change_streams;
 mod commands;
+mod documents;
 mod events;
 mod fences;
 mod guards;
