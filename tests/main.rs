@@ -16,6 +16,7 @@ mod support;
 mod backfill;
 mod convergence;
 mod cookbook;
+mod crashes;
 mod dead_letters;
 mod faults;
 mod opensearch;

@@ -22,6 +22,7 @@ mod slice;
 mod source;
 mod stdout;
 mod targets;
+mod trial;
 mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};

@@ -30,7 +30,8 @@
 //!   what is known of the records that it begins with. Another batch begins anew, and converges as well.
 //! - **Where nothing passes, it may be the function that is broken, not the records.** A record is parked freely when a neighbour
 //!   of its batch has passed; otherwise three in an hour and function, so that a bad release cannot empty a stream into a queue.
-//!   Those that died twice are parked last, when it is known whether others pass.
+//!   A batch on trial of which something passes begins that count anew: a mapping that halves batches leaves a poison alone in the
+//!   end. Those that died twice are parked last, when it is known whether others pass.
 //! - **A letter wants key and version, and reading them may be what kills**: then the next environment writes it of the bare text.
 //! - **The journal never blocks**: where the state cannot be read or written, work goes on without it. The mark of an
 //!   earlier part then stands for a death that is not its own; that it happens twice to a record by itself is the price.
