@@ -48,12 +48,14 @@ impl Mark<'_> {
     }
 
     /// Stores the journal. Where that fails, work goes on without.
-    async fn store(&mut self, journal: &Journal<'_>) {
+    async fn store(&mut self, journal: &mut Journal<'_>) {
         if self.broken {
             return;
         }
         let written = match self.known().await {
-            Ok(revision) => self.state.write(&self.name, &journal.text(), revision.as_deref(), self.until()).await,
+            Ok(revision) => {
+                self.state.write(&self.name, &journal.text(now_ms()), revision.as_deref(), self.until()).await
+            }
             Err(why) => Err(why),
         };
         match written {
@@ -91,9 +93,14 @@ impl Diary {
     }
 
     /// Stores the journal of a batch of which nothing is known, or gives what is. `None` where the state cannot be used.
-    async fn open(&self, name: String, journal: &Journal<'_>, deadline: Instant) -> Option<(Mark<'_>, Option<String>)> {
+    async fn open(
+        &self,
+        name: String,
+        journal: &mut Journal<'_>,
+        deadline: Instant,
+    ) -> Option<(Mark<'_>, Option<String>)> {
         let mut mark = Mark { state: &self.state, name, revision: None, broken: false, deadline };
-        let opened = match self.state.write(&mark.name, &journal.text(), None, mark.until()).await {
+        let opened = match self.state.write(&mark.name, &journal.text(now_ms()), None, mark.until()).await {
             Ok(Some(revision)) => Ok(Some((revision, None))),
             Ok(None) => {
                 let there = self.state.read(&mark.name, mark.until()).await;
@@ -155,12 +162,12 @@ impl<R: Open> App<R> {
         let envelope = if trusted { None } else { Envelope::find(payload) };
         let mut mark = None;
         if let Some(envelope) = &envelope {
-            let journal = Journal::new(payload, &envelope.records);
+            let mut journal = Journal::new(payload, &envelope.records);
             let first = envelope.records.first().and_then(|first| payload.get(first.clone()));
             let name = name(&self.function, first.unwrap_or_default());
-            mark = match diary.open(name, &journal, invocation.deadline).await {
+            mark = match diary.open(name, &mut journal, invocation.deadline).await {
                 Some((mark, Some(left))) => {
-                    let (journal, dead) = Journal::resume(&left, payload, &envelope.records);
+                    let (journal, dead) = Journal::resume(&left, now_ms(), payload, &envelope.records);
                     if let Some(dead) = dead {
                         self.tell_of_death(&dead, envelope.records.len(), invocation);
                     }
@@ -213,7 +220,7 @@ impl<R: Open> App<R> {
                 journal.spares();
                 continue;
             }
-            mark.store(&journal).await;
+            mark.store(&mut journal).await;
             let answer = match step {
                 Step::Try(range) => self.work(&envelope.part(payload, range), invocation, reader).await,
                 Step::Park { record, readable } => self.condemn(&batch, record, readable).await,

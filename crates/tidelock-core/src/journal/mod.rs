@@ -25,9 +25,10 @@
 //! - **A record is parked only after two deaths by itself**: an environment may end for other reasons. A target that is slow is
 //!   none of them: the delivery stops in time, and the invocation answers.
 //! - **What has passed is remembered, and not tried again** until the whole batch is answered for: it is applied, parked or held,
-//!   and durably so. As this is more than economy, a part is recognised by a fingerprint of its records' text. The entry is named
-//!   after the function and the first record: a batch that comes again longer, or shorter (halved by the mapping), keeps
-//!   what is known of the records that it begins with. Another batch begins anew, and converges as well.
+//!   and durably so. As this is more than economy, a part is recognised by a fingerprint of its records' text, and believed to have
+//!   passed for half an hour only: a stream may be followed anew into a target that was emptied. The entry is named after
+//!   the function and the first record: a batch that comes again longer, or shorter (halved by the mapping), keeps what is
+//!   known of the records that it begins with. Another batch begins anew, and converges as well.
 //! - **Where nothing passes, it may be the function that is broken, not the records.** A record is parked freely when a neighbour
 //!   of its batch has passed; otherwise three in an hour and function, so that a bad release cannot empty a stream into a queue.
 //!   A batch on trial of which something passes begins that count anew: a mapping that halves batches leaves a poison alone in the

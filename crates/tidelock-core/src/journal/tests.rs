@@ -40,12 +40,12 @@ impl World {
         assert_eq!(envelope.records.len(), count);
         let mut accident = self.accidents.pop().unwrap_or(usize::MAX);
         let Some(entry) = self.entry.clone() else {
-            self.entry = Some(Journal::new(payload.as_bytes(), &envelope.records).text());
+            self.entry = Some(Journal::new(payload.as_bytes(), &envelope.records).text(0));
             return self.finish(first..first + count, accident == 0);
         };
-        let (mut journal, _) = Journal::resume(&entry, payload.as_bytes(), &envelope.records);
+        let (mut journal, _) = Journal::resume(&entry, 0, payload.as_bytes(), &envelope.records);
         while let Some(step) = journal.step() {
-            self.entry = Some(journal.text());
+            self.entry = Some(journal.text(0));
             if accident == 0 {
                 return false;
             }
@@ -174,15 +174,19 @@ fn one_among_a_hundred_takes_four_deaths() {
 fn a_pause_is_no_death_and_what_is_behind_a_cut_comes_again() {
     let payload = event(0, 20);
     let envelope = Envelope::find(payload.as_bytes()).expect("an event");
-    let resume = |text: &str| Journal::resume(text, payload.as_bytes(), &envelope.records);
-    let (mut journal, dead) = resume(&Journal::new(payload.as_bytes(), &envelope.records).text());
+    let resume = |text: &str| Journal::resume(text, 0, payload.as_bytes(), &envelope.records);
+    let (mut journal, dead) = resume(&Journal::new(payload.as_bytes(), &envelope.records).text(0));
     assert_eq!(dead, Some(0..20));
     assert_eq!(journal.step(), Some(Step::Try(0..2)));
     journal.passes();
     assert_eq!(journal.step(), Some(Step::Try(2..4)));
     journal.pauses();
-    let (mut journal, dead) = resume(&journal.text());
+    let (mut journal, dead) = resume(&journal.text(0));
     assert_eq!((dead, journal.step()), (None, Some(Step::Try(2..4))));
+    // Half an hour later the target may be another.
+    let (mut late, _) = Journal::resume(&journal.text(0), 30 * 60_000 + 1, payload.as_bytes(), &envelope.records);
+    assert_eq!((late.step(), late.has_passed()), (Some(Step::Try(0..2)), false));
+    journal.step();
     journal.cut();
     assert_eq!((journal.step(), journal.has_passed()), (None, true));
 }
@@ -192,18 +196,18 @@ fn what_is_about_other_records_is_not_known() {
     let (old, new) = (event(0, 20), event(0, 20).replace("\"7\"", "\"x\""));
     let envelope = Envelope::find(old.as_bytes()).expect("an event");
     let (mut journal, _) =
-        Journal::resume(&Journal::new(old.as_bytes(), &envelope.records).text(), old.as_bytes(), &envelope.records);
+        Journal::resume(&Journal::new(old.as_bytes(), &envelope.records).text(0), 0, old.as_bytes(), &envelope.records);
     for _ in 0..5 {
         journal.step();
         journal.passes();
     }
     journal.step();
     let envelope = Envelope::find(new.as_bytes()).expect("an event");
-    let (mut journal, dead) = Journal::resume(&journal.text(), new.as_bytes(), &envelope.records);
+    let (mut journal, dead) = Journal::resume(&journal.text(0), 0, new.as_bytes(), &envelope.records);
     assert_eq!(dead, Some(6..20), "the fourth part holds another record");
     assert_eq!(journal.step(), Some(Step::Try(6..7)));
     for damaged in ["", "{}", "[]", r#"{"trial":7,"parking":true,"parts":[]}"#] {
-        let (mut journal, _) = Journal::resume(damaged, new.as_bytes(), &envelope.records);
+        let (mut journal, _) = Journal::resume(damaged, 0, new.as_bytes(), &envelope.records);
         assert!(matches!(journal.step(), Some(Step::Try(range)) if range.start == 0), "{damaged}");
     }
 }
@@ -224,9 +228,9 @@ fn without_neighbours_that_pass_three_are_parked_in_an_hour() {
 fn a_record_that_is_spared_is_tried_again() {
     let payload = event(0, 1);
     let envelope = Envelope::find(payload.as_bytes()).expect("an event");
-    let mut text = Journal::new(payload.as_bytes(), &envelope.records).text();
+    let mut text = Journal::new(payload.as_bytes(), &envelope.records).text(0);
     for deaths in 1..6 {
-        let (mut journal, dead) = Journal::resume(&text, payload.as_bytes(), &envelope.records);
+        let (mut journal, dead) = Journal::resume(&text, 0, payload.as_bytes(), &envelope.records);
         assert_eq!(dead, Some(0..1));
         let mut step = journal.step().expect("a step");
         assert_eq!(matches!(step, Step::Park { .. }), deaths > 1, "{step:?}");
@@ -235,7 +239,7 @@ fn a_record_that_is_spared_is_tried_again() {
             step = journal.step().expect("a step");
         }
         assert_eq!((step, journal.has_passed()), (Step::Try(0..1), false));
-        text = journal.text();
+        text = journal.text(0);
     }
 }
 

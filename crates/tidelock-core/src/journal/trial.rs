@@ -10,6 +10,10 @@ const DEATHS: u8 = 2;
 /// Into how many parts one is split that has died.
 const PARTS: usize = 10;
 
+/// How long it is believed that records have passed: longer than an invocation and the wait for the next, and not so long that
+/// somebody could meanwhile have emptied the target, to fill it again from the stream.
+const BELIEVED_MS: i64 = 30 * 60_000;
+
 /// What is to be done next; it is on trial once [`Journal::text`] is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -50,6 +54,8 @@ struct Part {
 /// What the state keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Entry {
+    /// When it was written, milliseconds since 1970.
+    at: i64,
     /// Which part was being worked on.
     trial: Option<usize>,
     /// It was being parked.
@@ -78,17 +84,26 @@ impl<'a> Journal<'a> {
     }
 
     /// A batch of which an earlier environment has left word. What was on trial then has died: beside the journal stand its
-    /// records. What cannot be read, or is about other records, is not known.
+    /// records. What cannot be read, or is about other records, is not known; what has passed long ago is tried again.
     #[must_use]
-    pub fn resume(text: &str, payload: &'a [u8], records: &'a [Range<usize>]) -> (Self, Option<Range<usize>>) {
+    pub fn resume(
+        text: &str,
+        now_ms: i64,
+        payload: &'a [u8],
+        records: &'a [Range<usize>],
+    ) -> (Self, Option<Range<usize>>) {
         let left: Entry = serde_json::from_str(text).unwrap_or_default();
         let mut journal = Self { payload, records, entry: Entry::default() };
+        let believed = now_ms.saturating_sub(left.at) <= BELIEVED_MS;
         let mut from = 0;
-        for part in left.parts {
+        for mut part in left.parts {
             let to = from + part.records.min(records.len());
             let whole = part.print.is_empty() && part.records == records.len();
             if part.records == 0 || to > records.len() || !(whole || part.print == journal.print(from..to)) {
                 break;
+            }
+            if !believed {
+                part.state = State::Open;
             }
             journal.entry.parts.push(part);
             from = to;
@@ -186,7 +201,8 @@ impl<'a> Journal<'a> {
 
     /// What the state is to keep.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&mut self, now_ms: i64) -> String {
+        self.entry.at = now_ms;
         serde_json::to_string(&self.entry).unwrap_or_default()
     }
 }
