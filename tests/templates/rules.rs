@@ -175,6 +175,7 @@ const SYNC: Function = Function {
         ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
         ("TIDELOCK_FALLBACK", "!Ref Fallback"),
         ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucket"),
+        ("TIDELOCK_STATE", "!Sub dynamodb:${State}"),
     ],
     needs: SYNC_RIGHTS,
     metrics: &["METRICS"],
