@@ -179,7 +179,7 @@ const SYNC: Function = Function {
     ],
     needs: SYNC_RIGHTS,
     metrics: &["METRICS"],
-    gauges: &[],
+    gauges: &["Crashes"],
     lambda_metrics: &["DestinationDeliveryFailures", "Errors", "IteratorAge", "Throttles"],
     alarms: &[("AWS/Lambda", "Errors"), ("AWS/Lambda", "IteratorAge"), ("Tidelock", "Parked")],
 };
