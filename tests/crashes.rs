@@ -2,7 +2,7 @@
 //! a record: to Lambda, and to the function, that is the same as memory that is exhausted, or an abort.
 
 use crate::convergence::processes;
-use crate::support::event::{Stream, apart, event, named};
+use crate::support::event::{AT, Stream, apart, event, named};
 use crate::support::function::{Running, Sync, dynamodb_sync, target};
 use crate::support::index::Index;
 use crate::support::proxy::{Fault, Proxy, Seen};
@@ -195,6 +195,44 @@ async fn a_slow_target_condemns_nobody() {
     function.succeed(event(&one)).await;
     assert_eq!(index.fields().await.len(), 1);
     assert_eq!(letters(&letters_path), Vec::<Value>::new());
+}
+
+/// The most address space that the process of a function has had, KiB.
+fn peak(target: &str) -> u64 {
+    let [process] = &processes(target)[..] else { panic!("one process") };
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_record_that_needs_more_memory_than_there_is_is_parked() {
+    let Some(stage) = Stage::new("memory").await else { return };
+    let stream = Stream::of("mytable");
+    let record = |n: u32, size: u32| {
+        let item = json!({"Name": {"S": "good"}, "size": {"N": size.to_string()}});
+        stream.item(&apart(n), &n.to_string(), AT, &item)
+    };
+    let pipeline = |index: &str| {
+        let steps = "[{set: {length: '[range(.size)] | length'}}, {drop: [size, length]}]";
+        format!("version: 1\nroutes: [{{from: '*', to: {index}, transform: {steps}}}]\n")
+    };
+    let elsewhere = stage.index.beside("large");
+    let large = stage.sync().with("TIDELOCK_PIPELINE", &pipeline(elsewhere.name())).start();
+    large.succeed(event(&[record(1, 10)])).await;
+    let peak = peak(&target(&stage.proxy.url));
+    // It is memory alone that it needs.
+    large.succeed(event(&[record(57, 400_000)])).await;
+    assert_eq!(elsewhere.get("57").await.unwrap().fields, named(57, "good"));
+    drop(large);
+    let records: Vec<Value> = (1..=100).map(|n| record(n, if n == 57 { 400_000 } else { 10 })).collect();
+    let small = stage.sync().with("TIDELOCK_PIPELINE", &pipeline(stage.index.name()));
+    let small = small.within(peak + 16 * 1_024, &stage.folder).start();
+    let settings = MappingSettings { batch_size: 100, ..MappingSettings::default() };
+    let deaths = deliver(&records, settings, &small).await;
+    assert_eq!(deaths, 4);
+    accounted(&stage, &records, &[57]).await;
+    small.logged(&["memory allocation of", "failed"]).await;
 }
 
 /// The operation of DynamoDB that a request asks for.
