@@ -272,3 +272,6 @@ struct OnTrial<'a> {
     invocation: &'a Invocation,
     reader: &'a Reader,
 }
+
+#[cfg(test)]
+mod tests;
