@@ -260,6 +260,16 @@ async fn only_the_first_batch_of_an_environment_is_written_down() {
 }
 
 #[tokio::test]
+async fn the_journal_is_closed_although_the_target_is_silent_to_the_last_moment() {
+    let target_is_silent = Proxy::alone(|_| Fault::Hold(Duration::from_secs(600))).await;
+    let Some(sync) = dynamodb_sync(&target(&target_is_silent.url)) else { return };
+    let state = Proxy::alone(|_| Fault::Answer(200, "{}".into())).await;
+    let function = with_state(sync, &state).timeout(Duration::from_secs(2)).start();
+    assert_eq!(function.answer(event(&records(1, &[]))).await, Some(apart(1)));
+    assert_eq!(state.seen().iter().map(operation).collect::<Vec<_>>(), ["PutItem", "DeleteItem"]);
+}
+
+#[tokio::test]
 async fn a_state_that_fails_blocks_nothing() {
     let Some(url) = services::opensearch() else { return };
     let denied = json!({"__type": "AccessDeniedException", "message": "no"}).to_string();

@@ -160,8 +160,11 @@ impl<R: Open> App<R> {
         // Whatever ends this invocation but its own answer leaves it so.
         let trusted = diary.trusted.replace(false);
         let envelope = if trusted { None } else { Envelope::find(payload) };
-        let mut mark = None;
+        let (mut mark, mut work) = (None, invocation.clone());
         if let Some(envelope) = &envelope {
+            // However long the target is silent, that nobody has died is to be written down.
+            let left = invocation.deadline.saturating_duration_since(Instant::now());
+            work.deadline = invocation.deadline.checked_sub((left / 10).min(STATE_TIME)).unwrap_or(invocation.deadline);
             let mut journal = Journal::new(payload, &envelope.records);
             let first = envelope.records.first().and_then(|first| payload.get(first.clone()));
             let name = name(&self.function, first.unwrap_or_default());
@@ -171,13 +174,13 @@ impl<R: Open> App<R> {
                     if let Some(dead) = dead {
                         self.tell_of_death(&dead, envelope.records.len(), invocation);
                     }
-                    let batch = OnTrial { payload, envelope, invocation, reader };
+                    let batch = OnTrial { payload, envelope, invocation: &work, reader };
                     return Box::pin(self.resume(diary, mark, journal, batch)).await;
                 }
                 opened => opened.map(|(mark, _)| mark),
             };
         }
-        let answer = self.work(payload, invocation, reader).await;
+        let answer = self.work(payload, &work, reader).await;
         if let Some(mark) = mark {
             mark.remove().await;
         }
@@ -212,7 +215,7 @@ impl<R: Open> App<R> {
             }
             if matches!(step, Step::Park { .. })
                 && !journal.has_passed()
-                && !diary.may_park_alone(&self.function, invocation.deadline).await
+                && !diary.may_park_alone(&self.function, mark.deadline).await
             {
                 tracing::warn!(
                     "several records have ended the process, and none beside them has passed: the function may be to blame, not they; it is tried again instead of being parked"
@@ -237,9 +240,10 @@ impl<R: Open> App<R> {
                 }
             }
         }
+        let deadline = mark.deadline;
         mark.remove().await;
         if journal.has_passed() {
-            diary.clears(&self.function, invocation.deadline).await;
+            diary.clears(&self.function, deadline).await;
         }
         diary.trusted.set(response.is_success());
         Ok(response)
