@@ -14,6 +14,8 @@ mod stage;
 mod store;
 mod takeover;
 
+pub(crate) use interruptions::processes;
+
 use aws_sdk_dynamodb::types::StreamViewType;
 use faults::Deed;
 use history::{Shape, Step};

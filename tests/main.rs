@@ -19,6 +19,7 @@ mod change_streams;
 mod convergence;
 mod cookbook;
 mod counted;
+mod crashes;
 mod dead_letters;
 mod demo_api;
 mod faults;

@@ -73,6 +73,16 @@ impl Sync {
         self
     }
 
+    /// Starts it with so many KiB of address space, as a function with little memory has.
+    pub(crate) fn within(mut self, kib: u64, folder: &super::Folder) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (path, real) = (folder.path("bootstrap"), std::path::absolute(&self.settings.bootstrap).unwrap());
+        std::fs::write(&path, format!("#!/bin/sh\nulimit -v {kib}\nexec '{}'\n", real.display())).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        self.settings.bootstrap = path.into();
+        self
+    }
+
     pub(crate) fn start(self) -> Running {
         let process = Arc::new(ProcessFunction::new(self.settings).unwrap());
         Running { process, logs: self.logs, invocations: AtomicUsize::new(0) }

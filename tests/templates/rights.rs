@@ -107,7 +107,7 @@ const OWN_INDEX: &[&str] = &["!Sub ${Stores.Outputs.DomainArn}/${DemoIndex}/_sea
 
 const QUEUES: &[&str] = &["!GetAtt DeadLetters.Arn", "!GetAtt Fallback.Arn"];
 
-/// Letters and packs are sent; the mapping writes what Lambda gives up with this role.
+/// Letters and packs are sent; the mapping writes what Lambda gives up with this role. Batches on trial are written down.
 pub(super) const SYNC_RIGHTS: &[Right] = &[
     ("sqs:SendMessage", QUEUES),
     (
@@ -115,6 +115,9 @@ pub(super) const SYNC_RIGHTS: &[Right] = &[
         &["!Sub ${LettersBucket.Arn}/letters/*", "!GetAtt FailureBucket.Arn", "!Sub ${FailureBucket.Arn}/*"],
     ),
     ("s3:ListBucket", &["!GetAtt FailureBucket.Arn", "!Sub ${FailureBucket.Arn}/*"]),
+    ("dynamodb:DeleteItem", STATE),
+    ("dynamodb:GetItem", STATE),
+    ("dynamodb:PutItem", STATE),
 ];
 
 /// Messages are taken, sent anew and deleted; letters' objects are read and stored anew; Lambda's records are read and

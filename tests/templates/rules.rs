@@ -263,10 +263,11 @@ const SYNC: Function = Function {
         ("TIDELOCK_DEAD_LETTERS", "!Ref DeadLetters"),
         ("TIDELOCK_FALLBACK", "!Ref Fallback"),
         ("TIDELOCK_LETTERS_BUCKET", "!Ref LettersBucket"),
+        ("TIDELOCK_STATE", "!Sub dynamodb:${State}"),
     ],
     needs: SYNC_RIGHTS,
     metrics: &["METRICS"],
-    gauges: &[],
+    gauges: &["Crashes"],
     lambda_metrics: &["DestinationDeliveryFailures", "Errors", "IteratorAge", "Throttles"],
     alarms: &[("AWS/Lambda", "Errors"), ("AWS/Lambda", "IteratorAge"), ("Tidelock", "Parked")],
 };

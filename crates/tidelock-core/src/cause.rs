@@ -101,6 +101,7 @@ causes! {
     SourceUnreadable "source_unreadable" Retry "the source could not be read again" "check TIDELOCK_SOURCE, and the right to read the table or collection";
     UnexpectedAnswer "unexpected_answer" Retry "the target's answer cannot be matched with what was sent" "check that TIDELOCK_TARGET names the right kind of server";
     // Tidelock's own.
+    CrashedFunction "crashed_function" Park "the function's process ended, again and again, while it worked on this record alone" "look for `REPORT` and `Runtime.ExitError` in the function's log: give it more memory or time, or correct the item or the route's steps; then redrive";
     RecordsLost "records_lost" Park "Lambda gave up a batch, and the stream has forgotten its records before they were fetched" "the detail names the records' range: run `tidelock backfill` for the table, which writes every item as it is now; deletes of that time must be found by comparing table and target";
     Buffered "buffered" Retry "the route always holds its changes (`on_outage: always_hold`)" "nothing: `redrive` applies it";
     NotHeld "not_held" Retry "the change could not be put into the fallback queue" "check TIDELOCK_FALLBACK and the right to send to it";

@@ -21,6 +21,7 @@ pub mod explain;
 mod expression;
 pub mod fence;
 pub mod image;
+pub mod journal;
 pub mod json;
 pub mod key;
 pub mod letter;

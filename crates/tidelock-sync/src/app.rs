@@ -3,12 +3,14 @@
 use crate::authentication::Authentication;
 use crate::check::read_fetched;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
+use crate::remembered::AnyState;
 use crate::source::{AnySource, Open, parameter};
 use crate::targets::AnyTarget;
+use crate::trial::Diary;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
+use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
 use tidelock_core::cause::Cause;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
@@ -30,6 +32,8 @@ pub(crate) struct App<R = AnySource> {
     pub(crate) fallback: Option<AnyQueue>,
     pub(crate) bucket: Option<AnyBucket>,
     pub(crate) fence_life_ms: i64,
+    /// Which batches are on trial, where that is written down.
+    pub(crate) diary: Option<Diary>,
     /// How long changes are tried that may be held.
     patience: Cell<Duration>,
 }
@@ -81,6 +85,7 @@ impl<R: Open> App<R> {
             fallback,
             bucket: bucket.transpose()?,
             fence_life_ms,
+            diary: None,
             patience: Cell::new(PATIENCE),
         })
     }
@@ -90,7 +95,11 @@ impl<R: Open> App<R> {
     /// # Errors
     /// As of [`App::start`], and when changes are to be held and there is no queue for them.
     pub(crate) async fn following(environment: &Environment) -> Result<Self, Fatal> {
-        let app = Self::start(environment).await?;
+        let settings = read_settings(environment)?;
+        let authentication = Authentication::new(&settings, environment);
+        let mut app = Self::with(&settings, &authentication, environment).await?;
+        let state = settings.state.map(|address| AnyState::new(address, &authentication, environment));
+        app.diary = state.transpose()?.map(Diary::new);
         if app.fallback.is_none() && app.pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
             let problem = "TIDELOCK_FALLBACK is not set, and a route of the pipeline holds its changes (`on_outage`)";
             return Err(Fatal::new("Tidelock.Settings", problem));
@@ -98,20 +107,33 @@ impl<R: Open> App<R> {
         Ok(app)
     }
 
-    /// Takes one batch from bytes to answer.
+    /// Reads one batch and delivers it.
     ///
     /// # Errors
     /// When the payload is no event of the source, or the batch must come again as a whole.
-    pub(crate) async fn sync(
+    pub(crate) async fn work(
         &self,
         payload: &[u8],
         invocation: &Invocation,
         reader: &Reader,
     ) -> Result<BatchResponse, Fatal> {
         let started = Instant::now();
-        let format = self.target.format();
-        let batch = self.pipeline.decode(reader, payload, format);
+        let batch = self.pipeline.decode(reader, payload, self.target.format());
         let batch = batch.map_err(|error| Fatal::new("Tidelock.Event", error.message))?;
+        self.deliver(payload, &batch, started, invocation).await
+    }
+
+    /// Delivers a batch that has been read.
+    ///
+    /// # Errors
+    /// When the batch must come again as a whole.
+    pub(crate) async fn deliver(
+        &self,
+        payload: &[u8],
+        batch: &Batch,
+        started: Instant,
+        invocation: &Invocation,
+    ) -> Result<BatchResponse, Fatal> {
         let decoded = started.elapsed();
         let now_ms = now_ms();
         let at = Circumstances {
@@ -127,14 +149,14 @@ impl<R: Open> App<R> {
             bucket: self.bucket.as_ref(),
         };
         let source = self.source.as_ref();
-        let report = deliver(payload, &batch, &self.pipeline, &self.target, source, posts, at).await;
+        let report = deliver(payload, batch, &self.pipeline, &self.target, source, posts, at).await;
         // While the target is down, or a part of it, every batch tries it for a moment only.
         let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));
         let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if *cause != Cause::Buffered));
         if passes || down {
             self.patience.set(if down { PROBE } else { PATIENCE });
         }
-        let metrics = Metrics::new(&batch, &report, now_ms, decoded, started.elapsed());
+        let metrics = Metrics::new(batch, &report, now_ms, decoded, started.elapsed());
         emit(&self.function, &invocation.request_id, &metrics);
         report.answer.map_err(|why| Fatal::new("Tidelock.Batch", why))
     }

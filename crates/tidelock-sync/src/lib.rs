@@ -24,6 +24,7 @@ mod slice;
 mod source;
 mod stdout;
 mod targets;
+mod trial;
 mod waiting;
 
 #[cfg(all(not(feature = "aws"), any(feature = "opensearch", feature = "mongodb")))]

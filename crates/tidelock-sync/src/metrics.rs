@@ -126,6 +126,17 @@ pub(crate) fn emit_parked<R: AsRef<str>>(function: &str, reasons: &BTreeMap<R, u
     print(&parked_lines(function, reasons, crate::app::now_ms()));
 }
 
+/// Prints that an environment has ended while it worked on so many records.
+pub(crate) fn emit_crash(function: &str, request_id: &str, records: usize) {
+    print(&[crash_line(function, request_id, records, crate::app::now_ms())]);
+}
+
+fn crash_line(function: &str, request_id: &str, records: usize, now_ms: i64) -> String {
+    let declared = declared(r#""Function""#, "Crashes", "Count", now_ms);
+    let (function, request_id) = (serde_json::Value::from(function), serde_json::Value::from(request_id));
+    format!("{{{declared},\"Function\":{function},\"requestId\":{request_id},\"Crashes\":1,\"OnTrial\":{records}}}\n")
+}
+
 /// A count of one reason.
 fn by_reason(function: &str, reason: &str, metric: &str, count: usize, now_ms: i64) -> String {
     let declared = declared(r#""Function","Reason""#, metric, "Count", now_ms);
@@ -302,6 +313,13 @@ mod tests {
             value["Failures"]["not_parked"]["action"].is_string()
                 || value["Failures"]["malformed_record"]["action"].is_string()
         );
+    }
+
+    #[test]
+    fn a_crash_is_counted() {
+        let value: serde_json::Value = serde_json::from_str(&crash_line("f", "r", 7, 1)).expect("JSON");
+        let name = value["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"].as_str().expect("text");
+        assert_eq!((&value[name], &value["OnTrial"]), (&1.into(), &7.into()));
     }
 
     #[test]

@@ -90,9 +90,19 @@ fn a_broken_redrive_is_refused() {
             ("s3://${FailureBucket}", "s3://${LettersBucket}", "TIDELOCK_FAILURES is !Sub s3://${LettersBucket}"),
             ("          TIDELOCK_STATE: !Sub dynamodb:${State}\n", "", "RedriveFunction: TIDELOCK_STATE is not set"),
             (
-                "!Ref LettersBucket\n          TIDELOCK_PIPELINE",
-                "!Ref LettersBucket\n          TIDELOCK_STATE: 'memory:'\n          TIDELOCK_PIPELINE",
-                "SyncFunction has no use for TIDELOCK_STATE",
+                "TIDELOCK_STATE: !Sub dynamodb:${State}\n          TIDELOCK_PIPELINE",
+                "TIDELOCK_STATE: 'memory:'\n          TIDELOCK_PIPELINE",
+                "SyncFunction: TIDELOCK_STATE is memory:",
+            ),
+            (
+                "[dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem]",
+                "[dynamodb:DeleteItem, dynamodb:GetItem]",
+                "SyncRole: dynamodb:PutItem is missing",
+            ),
+            (
+                "dynamodb:GetItem, dynamodb:PutItem]",
+                "dynamodb:GetItem, dynamodb:PutItem, dynamodb:Scan]",
+                "SyncFunction has no use for dynamodb:Scan",
             ),
             ("                  - sqs:ReceiveMessage\n", "", "RedriveRole: sqs:ReceiveMessage is missing"),
             (

@@ -25,6 +25,12 @@ impl BatchResponse {
         Self { failures: Vec::new() }
     }
 
+    /// Nothing comes again.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.failures.is_empty()
+    }
+
     /// All from `position` on comes again; `None` when the position is empty, which no answer may name.
     #[must_use]
     pub fn retry_from(position: &str) -> Option<Self> {
