@@ -14,6 +14,7 @@
 
 mod check;
 mod convert;
+mod field;
 mod literal;
 mod path;
 mod raw;
@@ -23,7 +24,7 @@ mod trace;
 mod value;
 
 use crate::cause::Cause;
-use crate::encode::{Fault, Sink, Written};
+use crate::encode::{Fault, Written};
 use crate::pipeline::Problems;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,10 +32,11 @@ use std::sync::Arc;
 use step::Step;
 
 pub(crate) use convert::{From, To, convert, rfc3339};
+pub(crate) use field::{Fields, Held, write_fields};
 pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
 pub(crate) use raw::RawStep;
-pub(crate) use step::{Fields, Otherwise};
+pub(crate) use step::Otherwise;
 pub use trace::Traced;
 pub(crate) use value::Value;
 
@@ -144,7 +146,7 @@ impl Transform {
     ///
     /// # Errors
     /// When the record is to be parked: with the step's number, the path, the kind of value and the rule.
-    pub(crate) fn run(&self, fields: &mut Fields) -> Written {
+    pub(crate) fn run<'a>(&'a self, fields: &mut Fields<'a>) -> Written {
         let key = self.key.as_ref().map(|key| &*key.0);
         for (index, step) in self.steps.iter().enumerate() {
             step.apply(fields, key).map_err(|wrong| {
@@ -159,14 +161,6 @@ impl Transform {
 fn bit(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |first| usize::from(*first));
     1 << ((name.len() * 7 + first) % 64)
-}
-
-/// Tells a sink of fields.
-///
-/// # Errors
-/// When the format has no exact form for one of them.
-pub(crate) fn write_fields<S: Sink>(sink: &mut S, fields: &Fields) -> Written {
-    fields.iter().try_for_each(|(name, value)| value::write_member(sink, name, value))
 }
 
 #[cfg(test)]

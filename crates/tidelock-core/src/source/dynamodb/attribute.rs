@@ -6,7 +6,7 @@
 use crate::cause::Cause;
 use crate::encode::{Fault, MARK_FIELD, Sink, Written, is_base64};
 use crate::json::{Cursor, Malformed, RawStr, is_number, unescape};
-use crate::transform::{Fields, Touch, Transform, Value, write_fields};
+use crate::transform::{Fields, Held, Touch, Transform, write_fields};
 
 /// DynamoDB allows 32 levels.
 const MAX_LEVELS: u32 = 32;
@@ -76,18 +76,19 @@ pub(super) fn item<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, reserved: Res
     }
 }
 
-/// The same, with the steps of a transform carried out: what they do not touch is written as it comes.
-pub(super) fn transformed<S: Sink>(
-    cursor: &mut Cursor<'_>,
+/// The same, with the steps of a transform carried out: what they do not touch is written as it comes. `fields` is storage that
+/// is empty.
+pub(super) fn transformed<'a, S: Sink>(
+    cursor: &mut Cursor<'a>,
     sink: &mut S,
     reserved: Reserved,
-    transform: &Transform,
+    transform: &'a Transform,
+    fields: &mut Fields<'a>,
 ) -> Result<(), Stop> {
     if cursor.peek() != Some(b'{') {
         return Err(stop(Cause::MalformedRecord, "the image is not a map of attributes"));
     }
     sink.begin_document();
-    let mut fields = Fields::new();
     cursor.expect(b'{', "an object")?;
     if !cursor.take(b'}') {
         loop {
@@ -111,7 +112,7 @@ pub(super) fn transformed<S: Sink>(
                         sink.name(name)?;
                         value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.clone().into_owned()))?;
                     }
-                    Touch::Touched => fields.push((unescaped.into_owned(), Value::Unread(cursor.skip()?.to_vec()))),
+                    Touch::Touched => fields.push((unescaped, Held::attribute(cursor.skip()?))),
                     Touch::Dropped => drop(cursor.skip()?),
                 }
             }
@@ -120,9 +121,9 @@ pub(super) fn transformed<S: Sink>(
             }
         }
     }
-    transform.run(&mut fields)?;
+    transform.run(fields)?;
     fields.iter().try_for_each(|(name, _)| check_name(name, reserved))?;
-    Ok(write_fields(sink, &fields)?)
+    Ok(write_fields(sink, fields)?)
 }
 
 /// Writes an attribute value, `{"S":"text"}`.
