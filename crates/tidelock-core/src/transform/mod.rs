@@ -16,6 +16,7 @@ mod check;
 mod convert;
 mod field;
 mod literal;
+mod names;
 mod path;
 mod raw;
 mod set;
@@ -26,7 +27,7 @@ mod value;
 use crate::cause::Cause;
 use crate::encode::{Fault, Written};
 use crate::pipeline::Problems;
-use std::collections::BTreeSet;
+use names::Names;
 use std::fmt;
 use std::sync::Arc;
 use step::Step;
@@ -45,9 +46,7 @@ pub(crate) use value::Value;
 pub struct Transform {
     steps: Vec<Step>,
     /// Fields at the top that steps name; `None`: they may need any.
-    names: Option<BTreeSet<String>>,
-    /// A bit for every length and first letter of the names: most fields are told apart by it.
-    mask: u64,
+    names: Option<Names>,
     /// Some step keeps only what it names.
     keeps: bool,
     /// What values are hashed with.
@@ -78,7 +77,7 @@ pub(crate) enum Touch {
 /// One that leaves items as they are.
 impl Default for Transform {
     fn default() -> Self {
-        Self { steps: Vec::new(), names: Some(BTreeSet::new()), mask: 0, keeps: false, key: None }
+        Self { steps: Vec::new(), names: Some(Names::default()), keeps: false, key: None }
     }
 }
 
@@ -105,12 +104,15 @@ impl Transform {
         let read: Vec<Option<Step>> = read.collect();
         check::check(&read, list, problems);
         let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
-        let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
-        let names: Option<BTreeSet<String>> =
-            names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
-        let mask = names.iter().flatten().fold(0, |mask, name| mask | bit(name.as_bytes()));
+        let mut names = Some(Names::default());
+        for step in &steps {
+            names = names.zip(step.names()).map(|(mut names, own)| {
+                own.into_iter().for_each(|name| names.insert(name));
+                names
+            });
+        }
         let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
-        Some(Self { steps, names, mask, keeps, key: None })
+        Some(Self { steps, names, keeps, key: None })
     }
 
     /// Whether a step hashes values.
@@ -125,20 +127,20 @@ impl Transform {
 
     /// Whether the field of this name certainly goes into the document as it is.
     pub(crate) fn is_untouched(&self, name: &[u8]) -> bool {
-        !self.keeps && self.names.is_some() && self.mask & bit(name) == 0
+        !self.keeps && self.names.as_ref().is_some_and(|names| names.lack(name))
+    }
+
+    /// The name of a field at the top, where a step names it.
+    pub(crate) fn name(&self, name: &[u8]) -> Option<&str> {
+        self.names.as_ref()?.find(name)
     }
 
     /// What becomes of a field at the top of an item.
     pub(crate) fn touch(&self, name: &str) -> Touch {
-        match &self.names {
-            Some(names) if self.mask & bit(name.as_bytes()) == 0 || !names.contains(name) => {
-                if self.keeps {
-                    Touch::Dropped
-                } else {
-                    Touch::Untouched
-                }
-            }
-            _ => Touch::Touched,
+        match (self.names.is_none() || self.name(name.as_bytes()).is_some(), self.keeps) {
+            (true, _) => Touch::Touched,
+            (false, true) => Touch::Dropped,
+            (false, false) => Touch::Untouched,
         }
     }
 
@@ -156,11 +158,6 @@ impl Transform {
         }
         Ok(())
     }
-}
-
-fn bit(name: &[u8]) -> u64 {
-    let first = name.first().map_or(0, |first| usize::from(*first));
-    1 << ((name.len() * 7 + first) % 64)
 }
 
 #[cfg(test)]

@@ -189,12 +189,13 @@ impl Step {
                 }
             }
             Self::Move { pairs, copy } => {
-                // All at once: names may change places.
-                let mut moved = Vec::new();
-                for (from, to) in pairs {
-                    let value = if *copy { get(fields, from) } else { take(fields, from) };
-                    moved.extend(value.map(|value| (to, value)));
+                let mut value = |from: &Path| if *copy { get(fields, from) } else { take(fields, from) };
+                if let [(from, to)] = pairs.as_slice() {
+                    let value = value(from);
+                    return value.map_or(Ok(()), |value| put(fields, to, value)).map_err(|words| refused(to, words));
                 }
+                // All at once: names may change places.
+                let moved: Vec<_> = pairs.iter().filter_map(|(from, to)| Some((to, value(from)?))).collect();
                 for (to, value) in moved {
                     put(fields, to, value).map_err(|words| refused(to, words))?;
                 }

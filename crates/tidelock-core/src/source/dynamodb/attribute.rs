@@ -97,24 +97,8 @@ pub(super) fn transformed<'a, S: Sink>(
             if !name.escaped && name.raw.first() != Some(&b'_') && transform.is_untouched(name.raw) {
                 sink.name(name)?;
                 value(cursor, sink, 1).map_err(|stop| at(stop, || String::from_utf8_lossy(name.raw).into_owned()))?;
-                if !cursor.more(b'}')? {
-                    break;
-                }
-                continue;
-            }
-            let unescaped = unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"))?;
-            if unescaped == "_id" && reserved.id_is_key {
-                cursor.skip()?;
             } else {
-                match transform.touch(&unescaped) {
-                    Touch::Untouched => {
-                        check_name(&unescaped, reserved)?;
-                        sink.name(name)?;
-                        value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.clone().into_owned()))?;
-                    }
-                    Touch::Touched => fields.push((unescaped, Held::attribute(cursor.skip()?))),
-                    Touch::Dropped => drop(cursor.skip()?),
-                }
+                named(cursor, sink, reserved, transform, fields, name)?;
             }
             if !cursor.more(b'}')? {
                 break;
@@ -124,6 +108,49 @@ pub(super) fn transformed<'a, S: Sink>(
     transform.run(fields)?;
     fields.iter().try_for_each(|(name, _)| check_name(name, reserved))?;
     Ok(write_fields(sink, fields)?)
+}
+
+/// A field that steps may name, or whose name may be reserved; the cursor stands before its value.
+#[inline(never)]
+fn named<'a, S: Sink>(
+    cursor: &mut Cursor<'a>,
+    sink: &mut S,
+    reserved: Reserved,
+    transform: &'a Transform,
+    fields: &mut Fields<'a>,
+    name: RawStr<'a>,
+) -> Result<(), Stop> {
+    if let Some(known) = transform.name(name.raw).filter(|known| !name.escaped && *known != "_id") {
+        fields.push((known.into(), Held::attribute(skip(cursor)?)));
+        return Ok(());
+    }
+    let unescaped = unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"))?;
+    if unescaped == "_id" && reserved.id_is_key {
+        cursor.skip()?;
+        return Ok(());
+    }
+    match transform.touch(&unescaped) {
+        Touch::Untouched => {
+            check_name(&unescaped, reserved)?;
+            sink.name(name)?;
+            value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.into_owned()))?;
+        }
+        Touch::Touched => fields.push((unescaped, Held::attribute(skip(cursor)?))),
+        Touch::Dropped => drop(cursor.skip()?),
+    }
+    Ok(())
+}
+
+/// Walks over an attribute value and gives its text.
+fn skip<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Malformed> {
+    cursor.peek();
+    let start = cursor.at();
+    // Most are a text, or a number, which is written as one.
+    if cursor.short_object().is_some() && cursor.peek() == Some(b'"') && cursor.string().is_ok() && cursor.take(b'}') {
+        return Ok(cursor.slice(start, cursor.at()));
+    }
+    cursor.rewind(start);
+    cursor.skip()
 }
 
 /// Writes an attribute value, `{"S":"text"}`.
