@@ -3,7 +3,7 @@
 use super::path::{Part, Path, visit};
 use super::value::{Value, member};
 use crate::encode::{Sink, Written};
-use crate::json::Cursor;
+use crate::json::{Cursor, is_number};
 use crate::source::dynamodb::write_attribute;
 use std::borrow::Cow;
 
@@ -28,6 +28,12 @@ impl<'a> Held<'a> {
     /// An attribute value of DynamoDB.
     pub(crate) fn attribute(text: &'a [u8]) -> Self {
         Self { unread: Some(text), value: Value::Null }
+    }
+
+    /// The text of a number that nobody has looked into.
+    pub(super) fn number(&self) -> Option<&'a str> {
+        let text = self.unread?.strip_prefix(b"{\"N\":\"")?.strip_suffix(b"\"}")?;
+        if is_number(text) { std::str::from_utf8(text).ok() } else { None }
     }
 
     /// The value; nobody looks into it.
@@ -67,6 +73,11 @@ impl<'a> Held<'a> {
 
 fn find<'f, 'a>(fields: &'f mut Fields<'a>, name: &str) -> Option<&'f mut Held<'a>> {
     fields.iter_mut().find(|(own, _)| own == name).map(|(_, held)| held)
+}
+
+/// The field that the path leads to, where it is one at the top.
+pub(super) fn at_top<'f, 'a>(fields: &'f mut Fields<'a>, path: &Path) -> Option<&'f mut Held<'a>> {
+    if path.rest.is_empty() { find(fields, &path.top) } else { None }
 }
 
 /// Calls `each` with every value that the path leads to, not looked into; the number of them.

@@ -1,7 +1,7 @@
 //! Steps, and what each does with the fields of an item.
 
-use super::convert::{From, To, convert};
-use super::field::{Fields, Held, exists, get, put, put_below, take, take_all, visit_opened, visit_path};
+use super::convert::{From, To, convert, convert_number};
+use super::field::{Fields, Held, at_top, exists, get, put, put_below, take, take_all, visit_opened, visit_path};
 use super::path::{Part, Path};
 use super::set::Set;
 use super::value::Value;
@@ -172,6 +172,13 @@ impl Step {
             }
             Self::Convert { fields: paths, from, to, scale, default, missing, wrong } => {
                 for path in paths {
+                    // Nearly all are numbers that nobody has looked into.
+                    if let Some(held) = at_top(fields, path)
+                        && let Some(Ok(converted)) = held.number().map(|text| convert_number(text, *from, *to, *scale))
+                    {
+                        *held = converted.into();
+                        continue;
+                    }
                     let found = visit_opened(fields, path, &mut |value| {
                         match convert(value, *from, *to, *scale) {
                             Ok(converted) => {
