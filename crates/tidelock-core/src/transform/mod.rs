@@ -65,11 +65,11 @@ impl fmt::Debug for HashKey {
 
 /// What becomes of a field at the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Touch {
+pub(crate) enum Touch<'t> {
     /// It goes into the document as it is.
     Untouched,
-    /// Steps may need it.
-    Touched,
+    /// Steps may need it; its name, where they know it.
+    Touched(Option<&'t str>),
     /// It does not go into the document.
     Dropped,
 }
@@ -104,13 +104,7 @@ impl Transform {
         let read: Vec<Option<Step>> = read.collect();
         check::check(&read, list, problems);
         let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
-        let mut names = Some(Names::default());
-        for step in &steps {
-            names = names.zip(step.names()).map(|(mut names, own)| {
-                own.into_iter().for_each(|name| names.insert(name));
-                names
-            });
-        }
+        let names = Names::of(&steps);
         let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
         Some(Self { steps, names, keeps, key: None })
     }
@@ -130,17 +124,14 @@ impl Transform {
         !self.keeps && self.names.as_ref().is_some_and(|names| names.lack(name))
     }
 
-    /// The name of a field at the top, where a step names it.
-    pub(crate) fn name(&self, name: &[u8]) -> Option<&str> {
-        self.names.as_ref()?.find(name)
-    }
-
     /// What becomes of a field at the top of an item.
-    pub(crate) fn touch(&self, name: &str) -> Touch {
-        match (self.names.is_none() || self.name(name.as_bytes()).is_some(), self.keeps) {
-            (true, _) => Touch::Touched,
-            (false, true) => Touch::Dropped,
-            (false, false) => Touch::Untouched,
+    pub(crate) fn touch(&self, name: &[u8]) -> Touch<'_> {
+        let Some(names) = &self.names else { return Touch::Touched(None) };
+        match names.find(name) {
+            Some(known) if known.dropped => Touch::Dropped,
+            Some(known) => Touch::Touched(Some(&known.name)),
+            None if self.keeps => Touch::Dropped,
+            None => Touch::Untouched,
         }
     }
 

@@ -120,23 +120,25 @@ fn named<'a, S: Sink>(
     fields: &mut Fields<'a>,
     name: RawStr<'a>,
 ) -> Result<(), Stop> {
-    if let Some(known) = transform.name(name.raw).filter(|known| !name.escaped && *known != "_id") {
-        fields.push((known.into(), Held::attribute(skip(cursor)?)));
-        return Ok(());
-    }
-    let unescaped = unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"))?;
-    if unescaped == "_id" && reserved.id_is_key {
+    let unescaped = || unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"));
+    let escaped = if name.escaped { Some(unescaped()?) } else { None };
+    let plain = escaped.as_deref().map_or(name.raw, str::as_bytes);
+    if plain == b"_id" && reserved.id_is_key {
         cursor.skip()?;
         return Ok(());
     }
-    match transform.touch(&unescaped) {
+    match transform.touch(plain) {
         Touch::Untouched => {
+            let unescaped = unescaped()?;
             check_name(&unescaped, reserved)?;
             sink.name(name)?;
             value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.into_owned()))?;
         }
-        Touch::Touched => fields.push((unescaped, Held::attribute(skip(cursor)?))),
-        Touch::Dropped => drop(cursor.skip()?),
+        Touch::Touched(known) => {
+            let name = known.map_or_else(unescaped, |known| Ok(known.into()))?;
+            fields.push((name, Held::attribute(skip(cursor)?)));
+        }
+        Touch::Dropped => drop(skip(cursor)?),
     }
     Ok(())
 }

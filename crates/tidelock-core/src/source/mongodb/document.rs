@@ -48,10 +48,10 @@ fn transform_into<S: Sink>(mut sink: S, bson: &[u8], transform: &Transform) -> R
             continue;
         }
         check(element.value, 1).map_err(|fault| at(fault, element.name))?;
-        match transform.touch(element.name) {
+        match transform.touch(element.name.as_bytes()) {
             Touch::Dropped => {}
             // Written at the end, where they come in their own order.
-            Touch::Untouched | Touch::Touched => {
+            Touch::Untouched | Touch::Touched(_) => {
                 fields.push((element.name.into(), Held::from(TransformValue::element(&element))))
             }
         }
