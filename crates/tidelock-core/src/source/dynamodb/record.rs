@@ -317,7 +317,6 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
         let Some(transform) = self.transforms.get(origin).copied().flatten() else { return false };
         self.fields.clear();
         if transformed(cursor, &mut self.sink, reserved, transform, &mut self.fields).is_err() {
-            self.sink.truncate(from);
             cursor.rewind(start);
             return false;
         }
