@@ -104,7 +104,9 @@ impl Sink for JsonSink {
 
     fn date(&mut self, milliseconds: i64) -> Written {
         self.separate();
-        self.quoted(crate::letter::timestamp(milliseconds).as_bytes());
+        self.out.push(b'"');
+        crate::letter::write_timestamp(&mut self.out, milliseconds);
+        self.out.push(b'"');
         Ok(())
     }
 

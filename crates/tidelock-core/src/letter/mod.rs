@@ -15,6 +15,7 @@ mod write;
 pub use on_failure::{LostBatch, OnFailure};
 pub use post::{Post, post};
 pub use read::{Contents, Kind, Parcel, Unreadable, read};
+pub(crate) use time::write_timestamp;
 pub use time::{parse_timestamp, timestamp};
 pub use write::{Held, History, MAX_PACK_BYTES, letter, lost_records, packs, scanned_letter};
 

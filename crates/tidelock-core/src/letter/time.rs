@@ -1,12 +1,20 @@
 //! Times in letters.
 
 use crate::version::dynamodb::days_from_civil;
+use std::io::Write as _;
 
 /// Milliseconds since 1970 as `2019-02-19T13:24:19.184Z` ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)); years that
 /// four digits do not hold with a sign and at least six, as
 /// [ECMAScript](https://tc39.es/ecma262/#sec-expanded-years) writes them.
 #[must_use]
 pub fn timestamp(ms: i64) -> String {
+    let mut text = Vec::with_capacity(24);
+    write_timestamp(&mut text, ms);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Appends a [`timestamp`].
+pub(crate) fn write_timestamp(out: &mut Vec<u8>, ms: i64) {
     let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
     // Hinnant's civil_from_days.
     let z = days + 719_468;
@@ -19,29 +27,25 @@ pub fn timestamp(ms: i64) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
     if (0..=9999).contains(&year) {
-        let digit = |value: i64| char::from(b'0' + (value % 10) as u8);
-        let mut text = String::with_capacity(24);
-        let mut put = |before: &str, digits: &[i64]| {
-            text.push_str(before);
-            digits.iter().for_each(|value| text.push(digit(*value)));
-        };
-        put("", &[year / 1000, year / 100, year / 10, year]);
-        put("-", &[month / 10, month]);
-        put("-", &[day / 10, day]);
-        put("T", &[seconds / 36_000, seconds / 3_600 % 24 % 10]);
-        put(":", &[seconds / 600 % 6, seconds / 60]);
-        put(":", &[seconds / 10 % 6, seconds]);
-        put(".", &[millis / 100, millis / 10, millis]);
-        text.push('Z');
-        return text;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+        let pairs = [year / 100, year % 100, month, day, hours, minutes, seconds % 60, millis / 10];
+        for (at, value) in [0, 2, 5, 8, 11, 14, 17, 20].into_iter().zip(pairs) {
+            text[at] += (value / 10) as u8;
+            text[at + 1] += (value % 10) as u8;
+        }
+        text[22] += (millis % 10) as u8;
+        out.extend_from_slice(&text);
+        return;
     }
-    let year = format!("{year:+07}");
-    format!(
-        "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+    // Writing to a Vec cannot fail.
+    let _ = write!(
+        out,
+        "{year:+07}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60
-    )
+    );
 }
 
 /// Milliseconds since 1970 of a time as [`timestamp`] writes it, or as others write

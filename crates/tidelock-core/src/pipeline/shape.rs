@@ -20,16 +20,34 @@ impl Pipeline {
     /// # Errors
     /// When the payload is no event of the source.
     pub fn decode(&self, reader: &Reader, payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
+        let as_it_is = Transform::default();
         let transforms = self.file.iter().flat_map(|file| &file.routes).any(|route| route.transform.is_some());
-        let mut batch = (if transforms { reader.decode_deferred } else { reader.decode })(payload, format)?;
-        self.shape(payload, &mut batch, format);
+        let (mut batch, made) = match reader.decode_transformed {
+            _ if !transforms => ((reader.decode)(payload, format)?, false),
+            None => ((reader.decode_deferred)(payload, format)?, false),
+            Some(decode) => {
+                let transform = |origin: &Origin| {
+                    self.common_transform(&origin.name).map(|transform| transform.unwrap_or(&as_it_is))
+                };
+                (decode(payload, format, &transform)?, true)
+            }
+        };
+        self.shape(payload, &mut batch, format, made);
         Ok(batch)
+    }
+
+    /// What becomes of the fields of all items of a source; `None`: that depends on the item, or several things become of it.
+    fn common_transform(&self, name: &str) -> Option<Option<&Transform>> {
+        match self.rules(name, 0) {
+            Rules::Same(_, route) if self.branches(name) == 1 => Some(route.and_then(|route| route.transform.as_ref())),
+            _ => None,
+        }
     }
 
     /// Makes of a decoded batch what the pipeline wants of it: a slot for every route that a change takes, and the documents that
     /// their transforms make of the items. An item of which one makes nothing fails alone. `payload` is what the batch was decoded
-    /// from.
-    pub fn shape(&self, payload: &[u8], batch: &mut Batch, format: Format) {
+    /// from; `made` says that the documents that are there are made by transforms.
+    fn shape(&self, payload: &[u8], batch: &mut Batch, format: Format, made: bool) {
         self.count(payload, batch);
         self.fan_out(batch);
         let has_work = |route: &Route| route.transform.is_some() || route.manner.deletes != Deletes::Hard;
@@ -49,7 +67,10 @@ impl Pipeline {
             let Some(rules) = slot.origin.and_then(|origin| rules.get(origin)) else { continue };
             let Some(key) = slot.key.clone().and_then(|range| keys.get(range)).map(Key::from_bytes) else { continue };
             let image = |range: &Range<usize>| Image { notation, bytes: text.get(range.clone()).unwrap_or_default() };
-            let made = match (&slot.content, &slot.image) {
+            if made && matches!(slot.content, Content::Upsert(_)) {
+                continue;
+            }
+            let document = match (&slot.content, &slot.image) {
                 (Content::Delete, _) => match soft(slot, rules, &image, format, key) {
                     None => continue,
                     // The item is told of as it was.
@@ -77,7 +98,7 @@ impl Pipeline {
                 }
                 _ => continue,
             };
-            slot.content = match made {
+            slot.content = match document {
                 Ok(document) => {
                     let from = documents.len();
                     documents.extend_from_slice(&document);
@@ -261,9 +282,12 @@ pub(crate) fn document(
 }
 
 #[cfg(test)]
+mod passes;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::dynamodb::{READER, decode};
+    use crate::source::dynamodb::READER;
     use serde_json::{Value, json};
 
     fn record(key: &str, image: &Value) -> Value {
@@ -293,8 +317,7 @@ routes:
         let records: Vec<Value> =
             ["a", "b", "c", "d"].iter().zip(&images).map(|(key, image)| record(key, image)).collect();
         let payload = json!({"Records": records}).to_string();
-        let mut batch = decode(payload.as_bytes(), Format::Bson).expect("an event");
-        pipeline.shape(payload.as_bytes(), &mut batch, Format::Bson);
+        let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Bson).expect("an event");
         let failed = |index: usize| match &batch.slots[index].content {
             Content::Failed(failure) => Some(failure.cause),
             _ => None,

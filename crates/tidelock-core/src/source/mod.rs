@@ -3,15 +3,22 @@
 pub mod dynamodb;
 pub mod mongodb;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Origin};
 use crate::cause::Failure;
 use crate::encode::Format;
 use crate::letter::LostBatch;
+use crate::transform::Transform;
 use std::fmt;
 use std::time::Instant;
 
 /// Reads an event, writing documents in a format.
 pub type Decode = fn(&[u8], Format) -> Result<Batch, EnvelopeError>;
+
+/// The transform that all items of an origin have; `None`: that depends on the item.
+pub type Transforms<'t> = dyn Fn(&Origin) -> Option<&'t Transform> + 't;
+
+/// The same with the documents that transforms make.
+pub type DecodeTransformed = for<'t> fn(&'t [u8], Format, &'t Transforms<'t>) -> Result<Batch, EnvelopeError>;
 
 /// How a source's events are read.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +27,9 @@ pub struct Reader {
     pub decode: Decode,
     /// Without: they are [made later](crate::batch::Content::Deferred).
     pub decode_deferred: Decode,
+    /// In one pass with the documents that transforms make of items, where the source can do that. Documents of origins whose
+    /// transform depends on the item, and those that cannot be made, are left for later.
+    pub decode_transformed: Option<DecodeTransformed>,
 }
 
 /// The payload is not an event of this source at all: nothing in it can be told apart, so the invocation fails whole.

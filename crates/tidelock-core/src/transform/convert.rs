@@ -60,22 +60,15 @@ pub(crate) type Wrong = String;
 /// # Errors
 /// When it has no exact form, or is of the wrong type.
 pub(crate) fn convert(value: &Value, from: Option<From>, to: To, scale: u8) -> Result<Value, Wrong> {
+    if let Value::Number(text) = value {
+        return convert_number(text, from, to, scale);
+    }
     match to {
         To::Date | To::EpochSeconds | To::EpochMilliseconds | To::EpochMicroseconds => {
-            let milliseconds = milliseconds(value, from)?;
-            Ok(match to {
-                To::Date => Value::Date(milliseconds),
-                To::EpochMilliseconds => Value::Number(milliseconds.to_string()),
-                To::EpochMicroseconds => Value::Number((i128::from(milliseconds) * 1_000).to_string()),
-                _ => Value::Number(scaled(milliseconds, 3)),
-            })
+            milliseconds(value, from).map(|milliseconds| time(milliseconds, to))
         }
         To::Text => match value {
             Value::Text(text) => Ok(Value::Text(text.clone())),
-            Value::Number(text) => {
-                let plain = canonical_text(text.as_bytes()).ok_or_else(|| format!("`{text}` is out of range"))?;
-                Ok(Value::Text(plain.into_owned()))
-            }
             Value::Boolean(value) => Ok(Value::Text(value.to_string())),
             Value::Date(milliseconds) => Ok(Value::Text(crate::letter::timestamp(*milliseconds))),
             other => Err(format!("{other} has no text")),
@@ -90,34 +83,11 @@ pub(crate) fn convert(value: &Value, from: Option<From>, to: To, scale: u8) -> R
                 .ok_or_else(|| format!("`{text}` is not base64")),
             (other, _) => Err(format!("{other} is neither binary nor text")),
         },
-        To::Number | To::Double | To::Long | To::Scaled => {
-            let text = match value {
-                Value::Number(text) | Value::Text(text) => text.trim(),
-                Value::Boolean(value) => return Ok(Value::Number(u8::from(*value).to_string())),
-                other => return Err(format!("{other} is no number")),
-            };
-            if to == To::Scaled
-                && let Some(integer) = short_scaled(text, scale)
-            {
-                return Ok(Value::Number(integer.to_string()));
-            }
-            let number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
-            let plain = || String::from_utf8(number.plain()).unwrap_or_default();
-            match to {
-                To::Number => Ok(Value::Number(plain())),
-                To::Long => plain()
-                    .parse::<i64>()
-                    .map(|integer| Value::Number(integer.to_string()))
-                    .map_err(|_| format!("`{text}` is no integer of 64 bits")),
-                To::Scaled => {
-                    let exponent = number.exponent + i32::from(scale);
-                    let plain = String::from_utf8(Number { exponent, ..number }.plain()).unwrap_or_default();
-                    let integer = plain.parse::<i64>().map(|integer| Value::Number(integer.to_string()));
-                    integer.map_err(|_| format!("`{text}` times 10^{scale} is no integer of 64 bits"))
-                }
-                _ => double(text, &number),
-            }
-        }
+        To::Number | To::Double | To::Long | To::Scaled => match value {
+            Value::Text(text) => decimal(text, to, scale),
+            Value::Boolean(value) => Ok(Value::Number(u8::from(*value).to_string())),
+            other => Err(format!("{other} is no number")),
+        },
         To::Base64 | To::Hex => match value {
             Value::Binary(bytes) if to == To::Hex => {
                 Ok(Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
@@ -129,10 +99,67 @@ pub(crate) fn convert(value: &Value, from: Option<From>, to: To, scale: u8) -> R
             Value::Boolean(value) => Ok(Value::Boolean(*value)),
             Value::Text(text) if text == "true" => Ok(Value::Boolean(true)),
             Value::Text(text) if text == "false" => Ok(Value::Boolean(false)),
-            Value::Number(text) if text == "1" => Ok(Value::Boolean(true)),
-            Value::Number(text) if text == "0" => Ok(Value::Boolean(false)),
             other => Err(format!("{other} is neither true nor false")),
         },
+    }
+}
+
+/// The same for a number, by its text.
+///
+/// # Errors
+/// As of [`convert`].
+pub(crate) fn convert_number(text: &str, from: Option<From>, to: To, scale: u8) -> Result<Value, Wrong> {
+    match to {
+        To::Date | To::EpochSeconds | To::EpochMilliseconds | To::EpochMicroseconds => match from {
+            None => Err("a number is a time only when `from` says which".to_owned()),
+            Some(From::Rfc3339 | From::Base64 | From::Hex) => Err("a number is no time".to_owned()),
+            Some(from) => epoch(text, from).map(|milliseconds| time(milliseconds, to)),
+        },
+        To::Text => {
+            let plain = canonical_text(text.as_bytes()).ok_or_else(|| format!("`{text}` is out of range"))?;
+            Ok(Value::Text(plain.into_owned()))
+        }
+        To::Number | To::Double | To::Long | To::Scaled => decimal(text, to, scale),
+        To::Boolean if text == "1" => Ok(Value::Boolean(true)),
+        To::Boolean if text == "0" => Ok(Value::Boolean(false)),
+        To::Boolean => Err("a number is neither true nor false".to_owned()),
+        To::Binary => Err("a number is neither binary nor text".to_owned()),
+        To::Base64 | To::Hex => Err("a number is not binary".to_owned()),
+    }
+}
+
+fn time(milliseconds: i64, to: To) -> Value {
+    match to {
+        To::Date => Value::Date(milliseconds),
+        To::EpochMilliseconds => Value::Number(milliseconds.to_string()),
+        To::EpochMicroseconds => Value::Number((i128::from(milliseconds) * 1_000).to_string()),
+        _ => Value::Number(scaled(milliseconds, 3)),
+    }
+}
+
+/// The number that a text tells of.
+fn decimal(text: &str, to: To, scale: u8) -> Result<Value, Wrong> {
+    let text = text.trim();
+    if to == To::Scaled
+        && let Some(integer) = short_scaled(text, scale)
+    {
+        return Ok(Value::Number(integer.to_string()));
+    }
+    let number = Number::parse(text.as_bytes()).ok_or_else(|| format!("`{text}` is no number"))?;
+    let plain = || String::from_utf8(number.plain()).unwrap_or_default();
+    match to {
+        To::Number => Ok(Value::Number(plain())),
+        To::Long => plain()
+            .parse::<i64>()
+            .map(|integer| Value::Number(integer.to_string()))
+            .map_err(|_| format!("`{text}` is no integer of 64 bits")),
+        To::Scaled => {
+            let exponent = number.exponent + i32::from(scale);
+            let plain = String::from_utf8(Number { exponent, ..number }.plain()).unwrap_or_default();
+            let integer = plain.parse::<i64>().map(|integer| Value::Number(integer.to_string()));
+            integer.map_err(|_| format!("`{text}` times 10^{scale} is no integer of 64 bits"))
+        }
+        _ => double(text, &number),
     }
 }
 
@@ -148,20 +175,22 @@ fn double(text: &str, number: &Number) -> Result<Value, Wrong> {
 /// The years 0 to 9999, which every target can write.
 const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-/// The milliseconds since 1970 that a value stands for.
+/// The milliseconds since 1970 that a value stands for which is no number.
 fn milliseconds(value: &Value, from: Option<From>) -> Result<i64, Wrong> {
-    let (text, from) = match (value, from) {
-        (Value::Date(milliseconds), None) => return Ok(*milliseconds),
+    match (value, from) {
+        (Value::Date(milliseconds), None) => Ok(*milliseconds),
         (Value::Text(text), None | Some(From::Rfc3339)) => {
-            return rfc3339(text).ok_or_else(|| format!("`{text}` is no time of RFC 3339 with milliseconds at most"));
+            rfc3339(text).ok_or_else(|| format!("`{text}` is no time of RFC 3339 with milliseconds at most"))
         }
-        (Value::Number(_), None) => return Err("a number is a time only when `from` says which".to_owned()),
-        (
-            Value::Number(text) | Value::Text(text),
-            Some(from @ (From::EpochSeconds | From::EpochMilliseconds | From::EpochMicroseconds)),
-        ) => (text, from),
-        (other, _) => return Err(format!("{other} is no time")),
-    };
+        (Value::Text(text), Some(from @ (From::EpochSeconds | From::EpochMilliseconds | From::EpochMicroseconds))) => {
+            epoch(text, from)
+        }
+        (other, _) => Err(format!("{other} is no time")),
+    }
+}
+
+/// The milliseconds since 1970 that a number's text stands for.
+fn epoch(text: &str, from: From) -> Result<i64, Wrong> {
     // As nearly all are written.
     if let (Ok(whole), true) = (text.parse::<i64>(), text.len() < 16) {
         let milliseconds = match from {

@@ -14,7 +14,9 @@
 
 mod check;
 mod convert;
+mod field;
 mod literal;
+mod names;
 mod path;
 mod raw;
 mod set;
@@ -23,18 +25,19 @@ mod trace;
 mod value;
 
 use crate::cause::Cause;
-use crate::encode::{Fault, Sink, Written};
+use crate::encode::{Fault, Written};
 use crate::pipeline::Problems;
-use std::collections::BTreeSet;
+use names::Names;
 use std::fmt;
 use std::sync::Arc;
 use step::Step;
 
 pub(crate) use convert::{From, To, convert, rfc3339};
+pub(crate) use field::{Fields, Held, write_fields};
 pub(crate) use literal::EXACT;
 pub(crate) use path::{Part, Path};
 pub(crate) use raw::RawStep;
-pub(crate) use step::{Fields, Otherwise};
+pub(crate) use step::Otherwise;
 pub use trace::Traced;
 pub(crate) use value::Value;
 
@@ -43,9 +46,7 @@ pub(crate) use value::Value;
 pub struct Transform {
     steps: Vec<Step>,
     /// Fields at the top that steps name; `None`: they may need any.
-    names: Option<BTreeSet<String>>,
-    /// A bit for every length and first letter of the names: most fields are told apart by it.
-    mask: u64,
+    names: Option<Names>,
     /// Some step keeps only what it names.
     keeps: bool,
     /// What values are hashed with.
@@ -64,11 +65,11 @@ impl fmt::Debug for HashKey {
 
 /// What becomes of a field at the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Touch {
+pub(crate) enum Touch<'t> {
     /// It goes into the document as it is.
     Untouched,
-    /// Steps may need it.
-    Touched,
+    /// Steps may need it; its name, where they know it.
+    Touched(Option<&'t str>),
     /// It does not go into the document.
     Dropped,
 }
@@ -76,7 +77,7 @@ pub(crate) enum Touch {
 /// One that leaves items as they are.
 impl Default for Transform {
     fn default() -> Self {
-        Self { steps: Vec::new(), names: Some(BTreeSet::new()), mask: 0, keeps: false, key: None }
+        Self { steps: Vec::new(), names: Some(Names::default()), keeps: false, key: None }
     }
 }
 
@@ -103,12 +104,9 @@ impl Transform {
         let read: Vec<Option<Step>> = read.collect();
         check::check(&read, list, problems);
         let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
-        let names = steps.iter().map(Step::names).collect::<Option<Vec<_>>>();
-        let names: Option<BTreeSet<String>> =
-            names.map(|names| names.into_iter().flatten().map(str::to_owned).collect());
-        let mask = names.iter().flatten().fold(0, |mask, name| mask | bit(name.as_bytes()));
+        let names = Names::of(&steps);
         let keeps = steps.iter().any(|step| matches!(step, Step::Keep(_)));
-        Some(Self { steps, names, mask, keeps, key: None })
+        Some(Self { steps, names, keeps, key: None })
     }
 
     /// Whether a step hashes values.
@@ -123,20 +121,17 @@ impl Transform {
 
     /// Whether the field of this name certainly goes into the document as it is.
     pub(crate) fn is_untouched(&self, name: &[u8]) -> bool {
-        !self.keeps && self.names.is_some() && self.mask & bit(name) == 0
+        !self.keeps && self.names.as_ref().is_some_and(|names| names.lack(name))
     }
 
     /// What becomes of a field at the top of an item.
-    pub(crate) fn touch(&self, name: &str) -> Touch {
-        match &self.names {
-            Some(names) if self.mask & bit(name.as_bytes()) == 0 || !names.contains(name) => {
-                if self.keeps {
-                    Touch::Dropped
-                } else {
-                    Touch::Untouched
-                }
-            }
-            _ => Touch::Touched,
+    pub(crate) fn touch(&self, name: &[u8]) -> Touch<'_> {
+        let Some(names) = &self.names else { return Touch::Touched(None) };
+        match names.find(name) {
+            Some(known) if known.dropped => Touch::Dropped,
+            Some(known) => Touch::Touched(Some(&known.name)),
+            None if self.keeps => Touch::Dropped,
+            None => Touch::Untouched,
         }
     }
 
@@ -144,7 +139,7 @@ impl Transform {
     ///
     /// # Errors
     /// When the record is to be parked: with the step's number, the path, the kind of value and the rule.
-    pub(crate) fn run(&self, fields: &mut Fields) -> Written {
+    pub(crate) fn run<'a>(&'a self, fields: &mut Fields<'a>) -> Written {
         let key = self.key.as_ref().map(|key| &*key.0);
         for (index, step) in self.steps.iter().enumerate() {
             step.apply(fields, key).map_err(|wrong| {
@@ -154,19 +149,6 @@ impl Transform {
         }
         Ok(())
     }
-}
-
-fn bit(name: &[u8]) -> u64 {
-    let first = name.first().map_or(0, |first| usize::from(*first));
-    1 << ((name.len() * 7 + first) % 64)
-}
-
-/// Tells a sink of fields.
-///
-/// # Errors
-/// When the format has no exact form for one of them.
-pub(crate) fn write_fields<S: Sink>(sink: &mut S, fields: &Fields) -> Written {
-    fields.iter().try_for_each(|(name, value)| value::write_member(sink, name, value))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `set`: fields made by expressions.
 
+use super::field::{Fields, Held, put};
 use super::path::Path;
-use super::step::{Fields, Otherwise, Wrong, put};
+use super::step::{Otherwise, Wrong};
 use super::value::Value;
 use crate::expression::Expression;
 use crate::pipeline::Problems;
@@ -51,13 +52,11 @@ impl Set {
     ///
     /// # Errors
     /// When an expression fails, gives nothing where that parks the record, or its result has no place.
-    pub(super) fn apply(&self, fields: &mut Fields) -> Result<(), Wrong> {
-        // Expressions know BSON that nobody has looked into; attribute values they do not.
-        fields.iter_mut().filter(|(_, value)| matches!(value, Value::Unread(_))).for_each(|(_, value)| value.open());
-        let item = Value::Map(std::mem::take(fields));
+    pub(super) fn apply<'a>(&'a self, fields: &mut Fields<'a>) -> Result<(), Wrong> {
+        let item = Value::Map(fields.drain(..).map(|(name, held)| (name.into_owned(), held.into_read())).collect());
         let results: Vec<_> = self.fields.iter().map(|(_, expression)| expression.run(&item)).collect();
         if let Value::Map(members) = item {
-            *fields = members;
+            fields.extend(members.into_iter().map(|(name, value)| (name.into(), Held::from(value))));
         }
         for ((path, _), result) in self.fields.iter().zip(results) {
             let refused = |words: String| Wrong { path: path.to_string(), words };
@@ -67,7 +66,7 @@ impl Set {
                 (None, Otherwise::Default) => Value::Null,
                 (None, Otherwise::Park) => return Err(refused("the expression gives nothing".to_owned())),
             };
-            put(fields, path, value).map_err(refused)?;
+            put(fields, path, value.into()).map_err(refused)?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Steps, and what each does with the fields of an item.
 
-use super::convert::{From, To, convert};
-use super::path::{Part, Path, visit};
+use super::convert::{From, To, convert, convert_number};
+use super::field::{Fields, Held, at_top, exists, get, put, put_below, take, take_all, visit_opened, visit_path};
+use super::path::{Part, Path};
 use super::set::Set;
 use super::value::Value;
 use crate::json::canonical_text;
@@ -20,9 +21,6 @@ pub(crate) enum Otherwise {
     /// The record is parked.
     Park,
 }
-
-/// The fields at the top of an item that some step names, in the item's order; behind them what steps have added.
-pub(crate) type Fields = Vec<(String, Value)>;
 
 /// A step that has been checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,89 +77,6 @@ pub(crate) enum Step {
 pub(crate) struct Wrong {
     pub(crate) path: String,
     pub(crate) words: String,
-}
-
-fn visit_path<E>(
-    fields: &mut Fields,
-    path: &Path,
-    each: &mut impl FnMut(&mut Value) -> Result<(), E>,
-) -> Result<usize, E> {
-    match fields.iter_mut().find(|(own, _)| *own == path.top) {
-        Some((_, value)) => visit(value, &path.rest, each),
-        None => Ok(0),
-    }
-}
-
-/// Takes a field away.
-fn take(fields: &mut Fields, path: &Path) -> Option<Value> {
-    match path.split_last()? {
-        (None, name) => {
-            let at = fields.iter().position(|(own, _)| own == name)?;
-            Some(fields.remove(at).1)
-        }
-        (Some(holder), name) => {
-            let mut taken = None;
-            let _ = visit_path::<()>(fields, &holder, &mut |value| {
-                value.open();
-                if let Value::Map(members) = value
-                    && let Some(at) = members.iter().position(|(own, _)| own == name)
-                {
-                    taken = Some(members.remove(at).1);
-                }
-                Ok(())
-            });
-            taken
-        }
-    }
-}
-
-fn exists(fields: &mut Fields, path: &Path) -> bool {
-    matches!(visit_path::<()>(fields, path, &mut |_| Ok(())), Ok(1..))
-}
-
-fn get(fields: &mut Fields, path: &Path) -> Option<Value> {
-    let mut found = None;
-    let _ = visit_path::<()>(fields, path, &mut |value| {
-        found.get_or_insert_with(|| value.clone());
-        Ok(())
-    });
-    found
-}
-
-/// Puts a value at a path of names; maps on the way are made where nothing is.
-pub(super) fn put(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
-    fn below(place: &mut Value, rest: &[Part], value: Value) -> Result<(), String> {
-        let Some((first, rest)) = rest.split_first() else {
-            *place = value;
-            return Ok(());
-        };
-        place.open();
-        match (first, place) {
-            (Part::Name(name), Value::Map(members)) => {
-                let at = members.iter().position(|(own, _)| own == name).unwrap_or_else(|| {
-                    members.push((name.clone(), Value::Map(Vec::new())));
-                    members.len() - 1
-                });
-                match members.get_mut(at) {
-                    Some((_, place)) => below(place, rest, value),
-                    None => Ok(()),
-                }
-            }
-            (Part::Index(index), Value::List(items)) => match items.get_mut(*index) {
-                Some(place) => below(place, rest, value),
-                None => Err(format!("the list has no element {index}")),
-            },
-            (_, other) => Err(format!("{other} stands where a map is needed")),
-        }
-    }
-    let at = fields.iter().position(|(own, _)| *own == path.top).unwrap_or_else(|| {
-        fields.push((path.top.clone(), Value::Map(Vec::new())));
-        fields.len() - 1
-    });
-    match fields.get_mut(at) {
-        Some((_, place)) => below(place, &path.rest, value),
-        None => Ok(()),
-    }
 }
 
 /// Keeps of a value what the paths lead to.
@@ -245,20 +160,26 @@ impl Step {
     ///
     /// # Errors
     /// When a field is missing or of the wrong type and the record is to be parked for it.
-    pub(crate) fn apply(&self, fields: &mut Fields, key: Option<&[u8]>) -> Result<(), Wrong> {
+    pub(crate) fn apply<'a>(&'a self, fields: &mut Fields<'a>, key: Option<&[u8]>) -> Result<(), Wrong> {
         let refused = |path: &Path, words: String| Wrong { path: path.to_string(), words };
         match self {
             Self::Default(defaults) => {
                 for (path, value) in defaults {
                     if !exists(fields, path) {
-                        put(fields, path, value.clone()).map_err(|words| refused(path, words))?;
+                        put(fields, path, value.clone().into()).map_err(|words| refused(path, words))?;
                     }
                 }
             }
             Self::Convert { fields: paths, from, to, scale, default, missing, wrong } => {
                 for path in paths {
-                    let found = visit_path(fields, path, &mut |value| {
-                        value.open();
+                    // Nearly all are numbers that nobody has looked into.
+                    if let Some(held) = at_top(fields, path)
+                        && let Some(Ok(converted)) = held.number().map(|text| convert_number(text, *from, *to, *scale))
+                    {
+                        *held = converted.into();
+                        continue;
+                    }
+                    let found = visit_opened(fields, path, &mut |value| {
                         match convert(value, *from, *to, *scale) {
                             Ok(converted) => {
                                 *value = converted;
@@ -275,29 +196,32 @@ impl Step {
                 }
             }
             Self::Move { pairs, copy } => {
-                // All at once: names may change places.
-                let mut moved = Vec::new();
-                for (from, to) in pairs {
-                    let value = if *copy { get(fields, from) } else { take(fields, from) };
-                    moved.extend(value.map(|value| (to, value)));
+                let mut value = |from: &Path| if *copy { get(fields, from) } else { take(fields, from) };
+                if let [(from, to)] = pairs.as_slice() {
+                    let value = value(from);
+                    return value.map_or(Ok(()), |value| put(fields, to, value)).map_err(|words| refused(to, words));
                 }
+                // All at once: names may change places.
+                let moved: Vec<_> = pairs.iter().filter_map(|(from, to)| Some((to, value(from)?))).collect();
                 for (to, value) in moved {
                     put(fields, to, value).map_err(|words| refused(to, words))?;
                 }
             }
-            Self::Keep(paths) => fields.retain_mut(|(name, value)| {
+            Self::Keep(paths) => fields.retain_mut(|(name, held)| {
                 let below: Vec<&[Part]> =
                     paths.iter().filter(|path| path.top == *name).map(|path| path.rest.as_slice()).collect();
-                keep_within(value, &below);
+                if !below.iter().any(|rest| rest.is_empty()) {
+                    keep_within(held.open(), &below);
+                }
                 !below.is_empty()
             }),
             Self::Drop(paths) => {
                 for path in paths {
-                    drop_all(fields, path);
+                    take_all(fields, path);
                 }
             }
             Self::Flatten { field, separator } => {
-                let Some(Value::Map(members)) = get(fields, field).map(|value| value.opened()) else { return Ok(()) };
+                let Some(Value::Map(members)) = get(fields, field).map(Held::into_opened) else { return Ok(()) };
                 take(fields, field);
                 let mut flat = Vec::new();
                 flatten(&mut flat, last_name(field), members, separator);
@@ -306,7 +230,8 @@ impl Step {
                     if exists(fields, &path) {
                         return Err(refused(&path, "the item has such a field already".to_owned()));
                     }
-                    put(fields, &path, value).map_err(|words| refused(&path, words))?;
+                    put_below(fields, path.top.clone().into(), &path.rest, value.into())
+                        .map_err(|words| refused(&path, words))?;
                 }
             }
             Self::Nest { fields: paths, into } => {
@@ -314,19 +239,20 @@ impl Step {
                     if let Some(value) = take(fields, path) {
                         let mut inner = into.clone();
                         inner.rest.push(Part::Name(last_name(path).to_owned()));
-                        put(fields, &inner, value).map_err(|words| refused(&inner, words))?;
+                        put_below(fields, into.top.as_str().into(), &inner.rest, value)
+                            .map_err(|words| refused(&inner, words))?;
                     }
                 }
             }
-            Self::Split { field, separator, to, wrong } => match get(fields, field).map(|value| value.opened()) {
+            Self::Split { field, separator, to, wrong } => match get(fields, field).map(Held::into_opened) {
                 None | Some(Value::Null) => {}
                 Some(Value::Text(text)) => {
                     let parts = text.split(separator.as_str()).map(|part| Value::Text(part.to_owned())).collect();
-                    put(fields, to, Value::List(parts)).map_err(|words| refused(to, words))?;
+                    put(fields, to, Value::List(parts).into()).map_err(|words| refused(to, words))?;
                 }
                 Some(_) if *wrong == Otherwise::Skip => {}
                 Some(_) if *wrong == Otherwise::Default => {
-                    put(fields, to, Value::Null).map_err(|words| refused(to, words))?;
+                    put(fields, to, Value::Null.into()).map_err(|words| refused(to, words))?;
                 }
                 Some(other) => return Err(refused(field, format!("{other} is no text that can be split"))),
             },
@@ -344,12 +270,12 @@ impl Step {
                         (Ok(_), _) | (Err(_), Otherwise::Skip) => {}
                         (Err(words), Otherwise::Park) => return Err(refused(path, words)),
                         (Err(_), Otherwise::Default) => {
-                            return put(fields, to, Value::Null).map_err(|words| refused(to, words));
+                            return put(fields, to, Value::Null.into()).map_err(|words| refused(to, words));
                         }
                     }
                 }
                 if !parts.is_empty() {
-                    put(fields, to, Value::Text(parts.join(separator))).map_err(|words| refused(to, words))?;
+                    put(fields, to, Value::Text(parts.join(separator)).into()).map_err(|words| refused(to, words))?;
                 }
             }
             Self::Mask { fields: paths, keep_last, with, wrong } => {
@@ -371,8 +297,7 @@ impl Step {
             Self::Set(set) => set.apply(fields)?,
             Self::Hash { fields: paths } => {
                 for path in paths {
-                    visit_path(fields, path, &mut |value| {
-                        value.open();
+                    visit_opened(fields, path, &mut |value| {
                         if *value != Value::Null {
                             *value = Value::Text(hashed(value, key)?);
                         }
@@ -413,28 +338,12 @@ fn otherwise(policy: Otherwise, value: &mut Value, default: &Value, words: Strin
     }
 }
 
-fn absent(fields: &mut Fields, path: &Path, policy: Otherwise, default: &Value) -> Result<(), Wrong> {
+fn absent<'a>(fields: &mut Fields<'a>, path: &'a Path, policy: Otherwise, default: &Value) -> Result<(), Wrong> {
     let refused = |words: String| Wrong { path: path.to_string(), words };
     match policy {
         Otherwise::Skip => Ok(()),
-        Otherwise::Default => put(fields, path, default.clone()).map_err(refused),
+        Otherwise::Default => put(fields, path, default.clone().into()).map_err(refused),
         Otherwise::Park => Err(refused("the field is missing".to_owned())),
-    }
-}
-
-fn drop_all(fields: &mut Fields, path: &Path) {
-    let Some((holder, name)) = path.split_last() else { return };
-    match holder {
-        None => fields.retain(|(own, _)| own != name),
-        Some(holder) => {
-            let _ = visit_path::<()>(fields, &holder, &mut |value| {
-                value.open();
-                if let Value::Map(members) = value {
-                    members.retain(|(own, _)| own != name);
-                }
-                Ok(())
-            });
-        }
     }
 }
 
@@ -453,7 +362,7 @@ fn beside(path: &Path, name: String) -> Path {
     }
 }
 
-fn flatten(out: &mut Fields, prefix: &str, members: Vec<(String, Value)>, separator: &str) {
+fn flatten(out: &mut Vec<(String, Value)>, prefix: &str, members: Vec<(String, Value)>, separator: &str) {
     for (name, value) in members {
         let name = format!("{prefix}{separator}{name}");
         match if matches!(value.opened(), Value::Map(_)) { value.opened() } else { value } {

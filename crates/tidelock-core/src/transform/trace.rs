@@ -45,7 +45,7 @@ impl Transform {
 }
 
 /// All fields at the top of an item.
-fn fields(image: &Image<'_>) -> Option<Fields> {
+fn fields<'a>(image: &Image<'a>) -> Option<Fields<'a>> {
     let mut fields = Fields::new();
     match image.notation {
         Notation::DynamoDb => {
@@ -55,23 +55,23 @@ fn fields(image: &Image<'_>) -> Option<Fields> {
             }
             let mut more = !cursor.take(b'}');
             while more {
-                let name = unescape(cursor.name().ok()?)?.into_owned();
-                fields.push((name, Value::attribute(&mut cursor)?));
+                let name = unescape(cursor.name().ok()?)?;
+                fields.push((name, Value::attribute(&mut cursor)?.into()));
                 more = cursor.more(b'}').ok()?;
             }
         }
         Notation::Bson => {
             for element in Elements::new(image.bytes).ok()? {
                 let element = element.ok()?;
-                fields.push((element.name.to_owned(), Value::element(&element)));
+                fields.push((element.name.into(), Value::element(&element).into()));
             }
         }
     }
     Some(fields)
 }
 
-fn shown(fields: &Fields) -> Node {
-    Node::Map(fields.iter().map(|(name, value)| (name.clone(), node(value))).collect())
+fn shown(fields: &Fields<'_>) -> Node {
+    Node::Map(fields.iter().map(|(name, held)| (name.to_string(), node(&held.clone().into_opened()))).collect())
 }
 
 fn node(value: &Value) -> Node {

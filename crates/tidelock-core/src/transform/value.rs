@@ -166,7 +166,7 @@ impl Value {
             Self::Map(members) => {
                 sink.begin_map();
                 for (name, value) in members {
-                    write_member(sink, name, value)?;
+                    member(sink, name, |sink| value.write(sink))?;
                 }
                 sink.end_map();
             }
@@ -177,14 +177,14 @@ impl Value {
     }
 }
 
-/// Tells a sink of a member.
-pub(crate) fn write_member<S: Sink>(sink: &mut S, name: &str, value: &Value) -> Written {
+/// Tells a sink of a member, whose value `write` tells of.
+pub(super) fn member<S: Sink>(sink: &mut S, name: &str, write: impl FnOnce(&mut S) -> Written) -> Written {
     if is_plain(name) {
         sink.name(RawStr { raw: name.as_bytes(), escaped: false })?;
     } else {
         sink.name(json_text(name).as_raw())?;
     }
-    value.write(sink).map_err(|fault| at(fault, name))
+    write(sink).map_err(|fault| at(fault, name))
 }
 
 fn at(mut fault: Box<Fault>, step: &str) -> Box<Fault> {

@@ -6,7 +6,7 @@
 use crate::cause::Cause;
 use crate::encode::{Fault, MARK_FIELD, Sink, Written, is_base64};
 use crate::json::{Cursor, Malformed, RawStr, is_number, unescape};
-use crate::transform::{Fields, Touch, Transform, Value, write_fields};
+use crate::transform::{Fields, Held, Touch, Transform, write_fields};
 
 /// DynamoDB allows 32 levels.
 const MAX_LEVELS: u32 = 32;
@@ -76,18 +76,19 @@ pub(super) fn item<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, reserved: Res
     }
 }
 
-/// The same, with the steps of a transform carried out: what they do not touch is written as it comes.
-pub(super) fn transformed<S: Sink>(
-    cursor: &mut Cursor<'_>,
+/// The same, with the steps of a transform carried out: what they do not touch is written as it comes. `fields` is storage that
+/// is empty.
+pub(super) fn transformed<'a, S: Sink>(
+    cursor: &mut Cursor<'a>,
     sink: &mut S,
     reserved: Reserved,
-    transform: &Transform,
+    transform: &'a Transform,
+    fields: &mut Fields<'a>,
 ) -> Result<(), Stop> {
     if cursor.peek() != Some(b'{') {
         return Err(stop(Cause::MalformedRecord, "the image is not a map of attributes"));
     }
     sink.begin_document();
-    let mut fields = Fields::new();
     cursor.expect(b'{', "an object")?;
     if !cursor.take(b'}') {
         loop {
@@ -96,33 +97,62 @@ pub(super) fn transformed<S: Sink>(
             if !name.escaped && name.raw.first() != Some(&b'_') && transform.is_untouched(name.raw) {
                 sink.name(name)?;
                 value(cursor, sink, 1).map_err(|stop| at(stop, || String::from_utf8_lossy(name.raw).into_owned()))?;
-                if !cursor.more(b'}')? {
-                    break;
-                }
-                continue;
-            }
-            let unescaped = unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"))?;
-            if unescaped == "_id" && reserved.id_is_key {
-                cursor.skip()?;
             } else {
-                match transform.touch(&unescaped) {
-                    Touch::Untouched => {
-                        check_name(&unescaped, reserved)?;
-                        sink.name(name)?;
-                        value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.clone().into_owned()))?;
-                    }
-                    Touch::Touched => fields.push((unescaped.into_owned(), Value::Unread(cursor.skip()?.to_vec()))),
-                    Touch::Dropped => drop(cursor.skip()?),
-                }
+                named(cursor, sink, reserved, transform, fields, name)?;
             }
             if !cursor.more(b'}')? {
                 break;
             }
         }
     }
-    transform.run(&mut fields)?;
+    transform.run(fields)?;
     fields.iter().try_for_each(|(name, _)| check_name(name, reserved))?;
-    Ok(write_fields(sink, &fields)?)
+    Ok(write_fields(sink, fields)?)
+}
+
+/// A field that steps may name, or whose name may be reserved; the cursor stands before its value.
+#[inline(never)]
+fn named<'a, S: Sink>(
+    cursor: &mut Cursor<'a>,
+    sink: &mut S,
+    reserved: Reserved,
+    transform: &'a Transform,
+    fields: &mut Fields<'a>,
+    name: RawStr<'a>,
+) -> Result<(), Stop> {
+    let unescaped = || unescape(name).ok_or_else(|| stop(Cause::InvalidValue, "name with an invalid escape"));
+    let escaped = if name.escaped { Some(unescaped()?) } else { None };
+    let plain = escaped.as_deref().map_or(name.raw, str::as_bytes);
+    if plain == b"_id" && reserved.id_is_key {
+        cursor.skip()?;
+        return Ok(());
+    }
+    match transform.touch(plain) {
+        Touch::Untouched => {
+            let unescaped = unescaped()?;
+            check_name(&unescaped, reserved)?;
+            sink.name(name)?;
+            value(cursor, sink, 1).map_err(|stop| at(stop, || unescaped.into_owned()))?;
+        }
+        Touch::Touched(known) => {
+            let name = known.map_or_else(unescaped, |known| Ok(known.into()))?;
+            fields.push((name, Held::attribute(skip(cursor)?)));
+        }
+        Touch::Dropped => drop(skip(cursor)?),
+    }
+    Ok(())
+}
+
+/// Walks over an attribute value and gives its text.
+fn skip<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Malformed> {
+    cursor.peek();
+    let start = cursor.at();
+    // Most are a text, or a number, which is written as one.
+    if cursor.short_object().is_some() && cursor.peek() == Some(b'"') && cursor.string().is_ok() && cursor.take(b'}') {
+        return Ok(cursor.slice(start, cursor.at()));
+    }
+    cursor.rewind(start);
+    cursor.skip()
 }
 
 /// Writes an attribute value, `{"S":"text"}`.

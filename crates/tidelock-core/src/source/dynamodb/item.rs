@@ -6,7 +6,7 @@ use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, unescape};
 use crate::key::{Key, KeyWriter};
-use crate::transform::Transform;
+use crate::transform::{Fields, Transform};
 
 /// An item that has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,8 @@ pub(crate) fn transformed<S: Sink>(
     mut sink: S,
 ) -> Result<Vec<u8>, Failure> {
     let reserved = Reserved { id: format == Format::Bson, id_is_key };
-    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform).map_err(failure)?;
+    let mut fields = Fields::new();
+    attribute::transformed(&mut Cursor::new(text), &mut sink, reserved, transform, &mut fields).map_err(failure)?;
     Ok(sink.into_bytes())
 }
 

@@ -9,12 +9,12 @@ mod item;
 mod key;
 mod record;
 
-use super::{EnvelopeError, Reader};
+use super::{EnvelopeError, Reader, Transforms};
 use crate::batch::{Batch, Origin};
 use crate::encode::{BsonSink, Format, JsonSink, Sink};
 use crate::json::{Cursor, Malformed};
 use crate::version::StreamLabel;
-use record::RecordDecoder;
+use record::{Making, RecordDecoder};
 
 pub(crate) use attribute::write_attribute;
 pub(crate) use item::transformed;
@@ -28,8 +28,8 @@ pub use item::{Item, decode_item, item_key};
 /// Only when the payload as a whole is no DynamoDB Streams event.
 pub fn decode(payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
     match format {
-        Format::Json => decode_into(payload, format, JsonSink::with_capacity(payload.len() * 2 / 3), false),
-        Format::Bson => decode_into(payload, format, BsonSink::with_capacity(payload.len() * 2 / 3), false),
+        Format::Json => decode_into(payload, format, json_sink(payload), Making::Plain),
+        Format::Bson => decode_into(payload, format, bson_sink(payload), Making::Plain),
     }
 }
 
@@ -38,15 +38,44 @@ pub fn decode(payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
 /// # Errors
 /// As of [`decode`].
 pub fn decode_deferred(payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
-    decode_into(payload, format, JsonSink::with_capacity(0), true)
+    decode_into(payload, format, JsonSink::with_capacity(0), Making::Later)
+}
+
+/// [`decode`] with the documents that transforms make, where all items of an origin have the same. All others are made later.
+///
+/// # Errors
+/// As of [`decode`].
+pub fn decode_transformed<'t>(
+    payload: &'t [u8],
+    format: Format,
+    transforms: &'t Transforms<'t>,
+) -> Result<Batch, EnvelopeError> {
+    match format {
+        Format::Json => decode_into(payload, format, json_sink(payload), Making::Transformed(transforms)),
+        Format::Bson => decode_into(payload, format, bson_sink(payload), Making::Transformed(transforms)),
+    }
 }
 
 /// How events of DynamoDB Streams are read.
-pub const READER: Reader = Reader { decode, decode_deferred };
+pub const READER: Reader = Reader { decode, decode_deferred, decode_transformed: Some(decode_transformed) };
 
-fn decode_into<S: Sink>(payload: &[u8], format: Format, sink: S, deferred: bool) -> Result<Batch, EnvelopeError> {
+/// A sink with room for all documents of an event.
+fn json_sink(payload: &[u8]) -> JsonSink {
+    JsonSink::with_capacity(payload.len() * 2 / 3)
+}
+
+fn bson_sink(payload: &[u8]) -> BsonSink {
+    BsonSink::with_capacity(payload.len() * 2 / 3)
+}
+
+fn decode_into<'p, S: Sink>(
+    payload: &'p [u8],
+    format: Format,
+    sink: S,
+    making: Making<'p>,
+) -> Result<Batch, EnvelopeError> {
     let utf8 = simdutf8::basic::from_utf8(payload).is_ok();
-    let mut decoder = RecordDecoder::new(payload, sink, format, utf8, deferred);
+    let mut decoder = RecordDecoder::new(payload, sink, format, utf8, making);
     walk_event(payload, &mut decoder)?;
     Ok(decoder.finish())
 }

@@ -1,6 +1,6 @@
 //! One record of a DynamoDB Streams event.
 
-use super::attribute::{Reserved, Stop, item, shortened, stop};
+use super::attribute::{Reserved, Stop, item, shortened, stop, transformed};
 use super::key::{check_key, key_value};
 use super::origin;
 use crate::batch::{Batch, Before, Content, Order, Slot};
@@ -9,6 +9,8 @@ use crate::encode::{Format, Sink};
 use crate::image::Notation;
 use crate::json::{Cursor, Malformed, unescape};
 use crate::key::{KeyWriter, push_part};
+use crate::source::Transforms;
+use crate::transform::{Fields, Transform};
 use crate::version::Sequence;
 use std::ops::Range;
 
@@ -25,6 +27,8 @@ struct Partial {
     /// The image lies here but the key had not been read when it came.
     later_image: Option<usize>,
     document: Option<Range<usize>>,
+    /// Whose transform has made the document.
+    made_for: Option<usize>,
     new_image: Option<Range<usize>>,
     old_image: Option<Range<usize>>,
     origin: Option<usize>,
@@ -55,6 +59,17 @@ impl Partial {
     }
 }
 
+/// What is made of items.
+#[derive(Clone, Copy)]
+pub(super) enum Making<'p> {
+    /// Documents of the same fields.
+    Plain,
+    /// Nothing: documents are made later.
+    Later,
+    /// Documents as transforms want them; none where the transform depends on the item.
+    Transformed(&'p Transforms<'p>),
+}
+
 /// Decodes records into a batch.
 pub(super) struct RecordDecoder<'p, S> {
     payload: &'p [u8],
@@ -62,17 +77,23 @@ pub(super) struct RecordDecoder<'p, S> {
     format: Format,
     /// The whole payload is valid UTF-8, so that no record needs a check of its own.
     utf8: bool,
-    /// Documents are made later.
-    deferred: bool,
+    making: Making<'p>,
+    /// The transform that all items of an origin have.
+    transforms: Vec<Option<&'p Transform>>,
+    /// Where the record before came from.
+    last_origin: Option<usize>,
+    /// Storage of the fields that a transform touches.
+    fields: Fields<'p>,
     keys: KeyWriter,
     batch: Batch,
 }
 
 impl<'p, S: Sink> RecordDecoder<'p, S> {
-    pub(super) fn new(payload: &'p [u8], sink: S, format: Format, utf8: bool, deferred: bool) -> Self {
+    pub(super) fn new(payload: &'p [u8], sink: S, format: Format, utf8: bool, making: Making<'p>) -> Self {
         let mut batch = Batch::new(crate::version::dynamodb::KIND, Notation::DynamoDb);
         batch.slots.reserve(payload.len() / 512);
-        Self { payload, sink, format, utf8, deferred, keys: KeyWriter::default(), batch }
+        let (transforms, fields, keys) = (Vec::new(), Fields::new(), KeyWriter::default());
+        Self { payload, sink, format, utf8, making, transforms, last_origin: None, fields, keys, batch }
     }
 
     pub(super) fn finish(mut self) -> Batch {
@@ -112,6 +133,9 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             let mut back = cursor.clone();
             back.rewind(image);
             self.image(&mut back, &mut partial)?;
+        }
+        if partial.made_for.is_some() && partial.made_for != partial.origin {
+            partial.document = None;
         }
         let raw = start..cursor.at();
         if !self.utf8 && self.payload.get(raw.clone()).is_none_or(|text| std::str::from_utf8(text).is_err()) {
@@ -198,6 +222,10 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
             partial.origin = Some(known);
         } else if let Some(new) = std::str::from_utf8(arn).ok().and_then(origin) {
             partial.origin = Some(self.batch.origins.len());
+            self.transforms.push(match self.making {
+                Making::Transformed(transforms) => transforms(&new),
+                Making::Plain | Making::Later => None,
+            });
             self.batch.origins.push(new);
         } else {
             partial.fail(
@@ -205,6 +233,7 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
                 format!("`{}` is not the ARN of a DynamoDB stream", String::from_utf8_lossy(arn)),
             );
         }
+        self.last_origin = partial.origin.or(self.last_origin);
         Ok(())
     }
 
@@ -253,24 +282,48 @@ impl<'p, S: Sink> RecordDecoder<'p, S> {
     fn image(&mut self, cursor: &mut Cursor<'p>, partial: &mut Partial) -> Result<(), Malformed> {
         cursor.peek();
         let (start, from) = (cursor.at(), self.sink.position());
-        if self.deferred {
-            // Whether it is an item, whoever makes its document has to see.
-            if cursor.skip_object_unread().is_none() {
-                cursor.skip()?;
-            }
-            partial.new_image = Some(start..cursor.at());
-            return Ok(());
-        }
         let reserved = Reserved { id: self.format == Format::Bson, id_is_key: partial.id_is_key };
-        let result = item(cursor, &mut self.sink, reserved);
-        if result.is_ok() {
-            partial.document = Some(from..self.sink.position());
-        } else {
-            self.sink.truncate(from);
+        let making = self.making;
+        match making {
+            Making::Plain => {
+                let result = item(cursor, &mut self.sink, reserved);
+                if result.is_ok() {
+                    partial.document = Some(from..self.sink.position());
+                } else {
+                    self.sink.truncate(from);
+                }
+                partial.recover(cursor, start, result)?;
+            }
+            Making::Transformed(_) if self.transformed(cursor, partial, reserved) => {}
+            Making::Transformed(_) | Making::Later => {
+                // Whether it is an item, whoever makes its document has to see.
+                if cursor.skip_object_unread().is_none() {
+                    cursor.skip()?;
+                }
+            }
         }
-        partial.recover(cursor, start, result)?;
         partial.new_image = Some(start..cursor.at());
         Ok(())
+    }
+
+    /// Makes the document that the transform wants; `false`, and nothing is consumed, where it is made later. If it cannot be
+    /// made, whoever tries then has to say why.
+    fn transformed(&mut self, cursor: &mut Cursor<'p>, partial: &mut Partial, reserved: Reserved) -> bool {
+        let (start, from) = (cursor.at(), self.sink.position());
+        // The stream's name comes behind the image, and is nearly always that of the record before.
+        let Some(origin) = partial.origin.or(self.last_origin) else {
+            partial.later_image = Some(start);
+            return false;
+        };
+        let Some(transform) = self.transforms.get(origin).copied().flatten() else { return false };
+        self.fields.clear();
+        if transformed(cursor, &mut self.sink, reserved, transform, &mut self.fields).is_err() {
+            cursor.rewind(start);
+            return false;
+        }
+        partial.document = Some(from..self.sink.position());
+        partial.made_for = Some(origin);
+        true
     }
 
     fn sequence(&mut self, cursor: &mut Cursor<'p>, partial: &mut Partial) -> Result<(), Malformed> {

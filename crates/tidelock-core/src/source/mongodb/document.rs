@@ -5,7 +5,7 @@ use crate::bson::{Element, Elements, MAX_LEVELS, Malformed, Plain, Value, plain}
 use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Fault, Format, JsonSink, MARK_FIELD, Sink, Written, base64_text};
 use crate::json::write_string;
-use crate::transform::{Fields, Touch, Transform, Value as TransformValue, write_fields};
+use crate::transform::{Fields, Held, Touch, Transform, Value as TransformValue, write_fields};
 use std::io::Write as _;
 
 /// The document as the format's [sink](crate::encode::Sink) writes one; `bson` is the whole document.
@@ -48,11 +48,11 @@ fn transform_into<S: Sink>(mut sink: S, bson: &[u8], transform: &Transform) -> R
             continue;
         }
         check(element.value, 1).map_err(|fault| at(fault, element.name))?;
-        match transform.touch(element.name) {
+        match transform.touch(element.name.as_bytes()) {
             Touch::Dropped => {}
             // Written at the end, where they come in their own order.
-            Touch::Untouched | Touch::Touched => {
-                fields.push((element.name.to_owned(), TransformValue::element(&element)))
+            Touch::Untouched | Touch::Touched(_) => {
+                fields.push((element.name.into(), Held::from(TransformValue::element(&element))))
             }
         }
     }
