@@ -5,11 +5,12 @@ mod source;
 
 use std::env;
 use std::io::Write as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
 use serde_json::Value;
+use tidelock_local::clock::Moment;
 use tidelock_local::source::documentdb::{ChangeStreamSettings, DocumentDbSource};
 use tidelock_local::source::{ReadFrom, RecordSource as _, SourceRecord};
 
@@ -32,6 +33,7 @@ struct Watched {
     client: Client,
     database: String,
     collection: Collection<Document>,
+    created: Moment,
 }
 
 impl Watched {
@@ -39,11 +41,12 @@ impl Watched {
     async fn create(purpose: &str) -> Option<Self> {
         let uri = service("TIDELOCK_TEST_SECANTUSDB")?;
         let client = Client::with_uri_str(&uri).await.unwrap();
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let created = Moment::now();
+        let nanos = created.since_epoch().as_nanos();
         let database = format!("local-{purpose}-{nanos}");
         client.database(&database).create_collection("things").await.unwrap();
         let collection = client.database(&database).collection("things");
-        Some(Self { uri, client, database, collection })
+        Some(Self { uri, client, database, collection, created })
     }
 
     fn settings(&self) -> ChangeStreamSettings {
@@ -51,6 +54,11 @@ impl Watched {
         settings.database = Some(self.database.clone());
         settings.collection = Some("things".into());
         settings
+    }
+
+    /// The collection's first event. SecantusDB takes the longer to open a stream, the more of its log it has to read.
+    fn start(&self) -> ReadFrom {
+        ReadFrom::AtTimestamp(self.created)
     }
 
     async fn insert(&self, document: Document) {

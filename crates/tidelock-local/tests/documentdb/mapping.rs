@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tidelock_local::function::{FromFn, Invocation, from_fn};
-use tidelock_local::mapping::{Decision, LocalMapping, MappingSettings, OnFailure, Pace, Step};
+use tidelock_local::mapping::{Decision, LocalMapping, MappingSettings, OnFailure, Pace, StartingPosition, Step};
 use tidelock_local::runtime_api::{FunctionSettings, LogSink, ProcessFunction};
 use tidelock_local::source::documentdb::DocumentDbSource;
 
@@ -21,8 +21,9 @@ async fn bounded<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), run).await.expect("the run does not end")
 }
 
-fn settings(batch_size: u32) -> MappingSettings {
-    MappingSettings { batch_size, batching_window: Some(0), ..MappingSettings::default() }
+fn settings(watched: &Watched, batch_size: u32) -> MappingSettings {
+    let starting_position = StartingPosition::AtTimestamp(watched.created);
+    MappingSettings { batch_size, batching_window: Some(0), starting_position, ..MappingSettings::default() }
 }
 
 /// The keys of an invocation's event, which has Lambda's envelope.
@@ -71,7 +72,7 @@ async fn a_function_that_fails_for_a_while_gets_everything_in_order() {
     let noted = marker.clone();
     let mut failures = 0;
     let mut mapping =
-        LocalMapping::new(settings(2), source, function).unwrap().pace(Pace::fast()).observer(move |step| {
+        LocalMapping::new(settings(&watched, 2), source, function).unwrap().pace(Pace::fast()).observer(move |step| {
             if let Step::Settled { decision: Decision::Retry { .. }, .. } = step {
                 failures += 1;
                 if failures == 4 {
@@ -110,7 +111,7 @@ async fn a_partial_answer_means_nothing() {
         Invocation::Response(body.into())
     });
     let source = DocumentDbSource::connect(watched.settings()).await.unwrap();
-    let mut mapping = LocalMapping::new(settings(3), source, function).unwrap().pace(Pace::fast());
+    let mut mapping = LocalMapping::new(settings(&watched, 3), source, function).unwrap().pace(Pace::fast());
     let summary = bounded(mapping.run_until_idle()).await.unwrap();
     assert_eq!(*calls.lock().unwrap(), [vec![1, 2, 3], vec![4]]);
     assert_eq!((summary.records, summary.retried), (4, 0));
@@ -128,7 +129,7 @@ async fn an_event_over_six_megabytes_is_dropped_and_counted() {
     let noted = dropped.clone();
     let source = DocumentDbSource::connect(watched.settings()).await.unwrap();
     let mut mapping =
-        LocalMapping::new(settings(10), source, function).unwrap().pace(Pace::fast()).observer(move |step| {
+        LocalMapping::new(settings(&watched, 10), source, function).unwrap().pace(Pace::fast()).observer(move |step| {
             if let Step::Dropped(event) = step {
                 noted.lock().unwrap().push(event.bytes);
             }
@@ -153,13 +154,22 @@ async fn the_mapping_disables_itself_when_its_events_expire() {
     let told = Arc::new(Mutex::new(0));
     let noted = told.clone();
     let mut mapping =
-        LocalMapping::new(settings(10), source, function).unwrap().pace(Pace::fast()).observer(move |step| {
+        LocalMapping::new(settings(&watched, 10), source, function).unwrap().pace(Pace::fast()).observer(move |step| {
             if let Step::Disabled(_) = step {
                 *noted.lock().unwrap() += 1;
             }
         });
-    // A run without an end of its own: disabling is what ends it.
+    // A run without an end of its own: disabling is what ends it. Events keep coming, so that one of them is read before
+    // it is too old, however slow this machine is.
+    let things = watched.collection.clone();
+    let writer = tokio::spawn(async move {
+        for number in 2.. {
+            things.insert_one(id(number)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    });
     let summary = bounded(mapping.run(pending())).await.unwrap();
+    writer.abort();
     let disabled = summary.disabled.unwrap();
     let invoked = calls.lock().unwrap().len();
     assert_eq!((disabled.retention, disabled.invocations as usize), (Duration::from_secs(2), invoked));
@@ -176,12 +186,12 @@ async fn a_stream_has_no_on_failure_destination_and_no_other_setting_of_streams(
     // None of this asks a server.
     let source = || DocumentDbSource::connect(super::ChangeStreamSettings::new("mongodb://127.0.0.1:1"));
     let (function, _) = noting(|_| ok());
-    let mut mapping = LocalMapping::new(settings(1), source().await.unwrap(), function)
+    let mut mapping = LocalMapping::new(MappingSettings::default(), source().await.unwrap(), function)
         .unwrap()
         .on_failure(OnFailure::JsonLines("/nowhere".into()));
     let message = bounded(mapping.run_until_idle()).await.unwrap_err().to_string();
     assert_eq!(message, "on-failure destination: not a setting of DocumentDB mappings: no batch is ever given up");
     let (function, _) = noting(|_| ok());
-    let settings = MappingSettings { maximum_retry_attempts: 3, ..settings(1) };
+    let settings = MappingSettings { maximum_retry_attempts: 3, ..MappingSettings::default() };
     assert!(LocalMapping::new(settings, source().await.unwrap(), function).is_err());
 }

@@ -1,5 +1,6 @@
 //! What the source reads, and where it goes on.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use mongodb::bson::oid::ObjectId;
@@ -73,7 +74,7 @@ async fn changes_become_the_events_that_lambda_builds() {
     // Without a look-up there is none; in the canonical form every type is told from every other.
     settings.full_document = FullDocument::Default;
     settings.form = ExtendedJson::Canonical;
-    let plain = Reader::open(settings, ReadFrom::TrimHorizon).await.events(4).await;
+    let plain = Reader::open(settings, watched.start()).await.events(4).await;
     assert_eq!(plain[1].get("fullDocument"), None);
     assert_eq!(plain[0]["documentKey"], json!({"_id": {"$numberInt": "1"}}));
     assert_eq!(plain[0]["fullDocument"]["n"], json!({"$numberLong": "9007199254740993"}));
@@ -86,7 +87,7 @@ async fn keys_of_every_type_arrive() {
     let Some(watched) = Watched::create("keys").await else { return };
     let mut settings = watched.settings();
     settings.form = ExtendedJson::Canonical;
-    let mut reader = Reader::open(settings, ReadFrom::TrimHorizon).await;
+    let mut reader = Reader::open(settings, watched.start()).await;
     let object = ObjectId::parse_str("63eeb6e7d418cd98afb1c1d7").unwrap();
     let uuid = Uuid::parse_str("b94f69e7-2b58-497a-acca-05d8f1bb375a").unwrap();
     let decimal: Decimal128 = "12345678901234567890.50".parse().unwrap();
@@ -132,7 +133,7 @@ async fn a_new_reader_goes_on_where_another_stopped() {
     for number in 1..=5 {
         watched.insert(id(number)).await;
     }
-    let mut first = Reader::open(watched.settings(), ReadFrom::TrimHorizon).await;
+    let mut first = Reader::open(watched.settings(), watched.start()).await;
     let read = first.next(3).await;
     drop(first);
     watched.insert(id(6)).await;
@@ -149,23 +150,36 @@ async fn a_new_reader_goes_on_where_another_stopped() {
     watched.remove().await;
 }
 
+/// A future that is polled so many times, and then given up.
+async fn steps<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_read_that_is_given_up_loses_nothing() {
     let Some(watched) = Watched::create("cancel").await else { return };
     for number in 1..=50 {
         watched.insert(id(number)).await;
     }
-    let mut reader = Reader::open(watched.settings(), ReadFrom::TrimHorizon).await;
+    let mut reader = Reader::open(watched.settings(), watched.start()).await;
     let mut seen = Vec::new();
     let mut given_up = 0;
-    for patience in 0..1_000 {
-        // A little more time with each try: the read is cut at many places before one goes through.
-        let limit = Duration::from_micros(patience * 200);
-        match tokio::time::timeout(limit, reader.page(7)).await {
-            Ok(records) => {
-                seen.extend(records.iter().map(|record| event(record)["documentKey"]["_id"].as_i64().unwrap()))
+    for polls in 0..100 {
+        // Each try is given up one step later than the one before: the read is cut at every place before one goes through.
+        match steps(polls, reader.page(20)).await {
+            Some(records) => {
+                seen.extend(records.iter().map(|record| event(record)["documentKey"]["_id"].as_i64().unwrap()));
             }
-            Err(_) => given_up += 1,
+            None => given_up += 1,
         }
         if seen.len() >= 50 {
             break;
@@ -179,7 +193,7 @@ async fn a_read_that_is_given_up_loses_nothing() {
 #[tokio::test]
 async fn a_dropped_collection_is_told_and_its_successor_is_read() {
     let Some(watched) = Watched::create("drop").await else { return };
-    let mut reader = Reader::open(watched.settings(), ReadFrom::TrimHorizon).await;
+    let mut reader = Reader::open(watched.settings(), watched.start()).await;
     watched.insert(id(1)).await;
     watched.collection.drop().await.unwrap();
     let events = reader.events(3).await;
