@@ -138,7 +138,7 @@ async fn an_event_over_six_megabytes_is_dropped_and_counted() {
     assert_eq!(*calls.lock().unwrap(), [[1], [3]]);
     assert_eq!((summary.oversized, summary.records), (1, 2));
     assert_eq!((summary.on_failure_records, summary.discarded), (0, 0), "nothing is left of it");
-    let dropped = dropped.lock().unwrap();
+    let dropped = dropped.lock().unwrap().clone();
     assert!(dropped.len() == 1 && dropped[0] > 7 * 1024 * 1024, "{dropped:?}");
     watched.remove().await;
 }
