@@ -108,10 +108,10 @@ pub struct DocumentDbSource {
 #[derive(Clone, Debug)]
 struct Place {
     from: ReadFrom,
-    start: Start,
+    token: ResumeToken,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Start {
     Behind(ResumeToken),
     At(Timestamp),
@@ -148,7 +148,7 @@ impl DocumentDbSource {
     /// Where reading begins for a caller who asks for `from`.
     fn start(&self, from: &ReadFrom) -> Result<Start, SourceError> {
         if let Some(place) = self.place.as_ref().filter(|place| place.from == *from) {
-            return Ok(place.start.clone());
+            return Ok(Start::Behind(place.token.clone()));
         }
         let horizon = Moment::from_epoch(Moment::now().since_epoch().saturating_sub(self.settings.retention));
         match from {
@@ -165,7 +165,6 @@ impl DocumentDbSource {
 
     async fn open(&mut self, from: &ReadFrom) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
         let start = self.start(from)?;
-        let since = Moment::now();
         let mut options = ChangeStreamOptions::default();
         options.full_document = match self.settings.full_document {
             FullDocument::Default => None,
@@ -188,13 +187,7 @@ impl DocumentDbSource {
             opened = watch(&self.client, &self.settings, options).await;
         }
         let doing = format!("opening the change stream of {}", self.watched());
-        let stream = opened.map_err(|error| explain(&doing, &error))?;
-        if matches!(start, Start::Now) {
-            // Should the stream be lost before its first event, the next one must not begin later than it did.
-            let start = stream.resume_token().map_or_else(|| Start::At(timestamp(since)), Start::Behind);
-            self.place = Some(Place { from: from.clone(), start });
-        }
-        Ok(stream)
+        opened.map_err(|error| explain(&doing, &error))
     }
 }
 
@@ -269,8 +262,9 @@ impl RecordSource for DocumentDbSource {
             }
         }
         let from = page.records.last().map_or_else(|| from.clone(), |last| ReadFrom::After(last.sequence.clone()));
+        // Should the stream be lost before its next event, another must not begin later than this.
         if let Some(token) = stream.resume_token() {
-            self.place = Some(Place { from, start: Start::Behind(token) });
+            self.place = Some(Place { from, token });
         }
         // An invalidate event ends the stream; the next read opens a new one behind it.
         if stream.is_alive() {
@@ -295,5 +289,39 @@ impl SourceInfo {
             batch_info: "DocumentDBBatchInfo",
             failures: FailureHandling::RetryWhole { retention },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::SequenceNumber;
+
+    #[tokio::test]
+    async fn a_lost_stream_is_opened_at_its_place_only_for_a_caller_who_was_there() {
+        // No server is asked for any of this.
+        let mut settings = ChangeStreamSettings::new("mongodb://127.0.0.1:1");
+        settings.retention = Duration::from_secs(60);
+        let mut source = DocumentDbSource::connect(settings).await.unwrap();
+        let behind = |data: &str| Start::Behind(token(data).unwrap());
+        let after = |data: &str| ReadFrom::After(SequenceNumber::new(data));
+        assert_eq!(source.start(&ReadFrom::Latest).unwrap(), Start::Now);
+        assert_eq!(source.start(&after("01")).unwrap(), behind("01"));
+        source.place = Some(Place { from: after("01"), token: token("09").unwrap() });
+        assert_eq!(source.start(&after("01")).unwrap(), behind("09"), "nothing that is watched lies between");
+        assert_eq!(source.start(&after("05")).unwrap(), behind("05"));
+        assert_eq!(source.start(&ReadFrom::Latest).unwrap(), Start::Now);
+
+        let now = Moment::now();
+        let horizon = |start| match start {
+            Start::At(time) => u64::from(time.time),
+            other => panic!("{other:?}"),
+        };
+        let oldest = now.since_epoch().as_secs() - 60;
+        let found = horizon(source.start(&ReadFrom::TrimHorizon).unwrap());
+        assert!((oldest..oldest + 30).contains(&found), "{found} is not {oldest}");
+        assert_eq!(horizon(source.start(&ReadFrom::AtTimestamp(now)).unwrap()), now.since_epoch().as_secs());
+        let early = ReadFrom::AtTimestamp(Moment::from_epoch(Duration::ZERO));
+        assert!(horizon(source.start(&early).unwrap()) >= oldest);
     }
 }
