@@ -15,6 +15,7 @@ use tidelock_local::function::{Function, Invocation};
 use tidelock_local::http_invoke::HttpInvoke;
 use tidelock_local::mapping::{LocalMapping, MappingError, OnFailure, Summary};
 use tidelock_local::runtime_api::ProcessFunction;
+use tidelock_local::source::documentdb::DocumentDbSource;
 use tidelock_local::source::dynamodb::{DynamoDbSource, connect};
 use tidelock_local::source::file::FileSource;
 use tidelock_local::source::{RecordSource, SourceError};
@@ -32,6 +33,8 @@ const FAILED: u8 = 1;
 const BAD_OPTIONS: u8 = 2;
 /// The run ended, but some records were given up.
 const GAVE_UP_RECORDS: u8 = 3;
+/// A batch failed until its events had expired.
+const DISABLED: u8 = 4;
 /// Stopped the hard way, as shells number it.
 const INTERRUPTED: u8 = 130;
 
@@ -75,6 +78,10 @@ async fn drive(plan: Plan) -> Result<ExitCode, String> {
     match &plan.origin {
         Origin::File(path) => {
             let source = FileSource::open(path).map_err(|error| error.to_string())?;
+            map(&plan, source, function).await
+        }
+        Origin::Cluster(settings) => {
+            let source = DocumentDbSource::connect(settings.clone()).await.map_err(|error| error.to_string())?;
             map(&plan, source, function).await
         }
         Origin::Stream { arn, connection } => {
@@ -153,7 +160,13 @@ async fn map<S: RecordSource>(plan: &Plan, source: S, function: LocalFunction) -
         None => return Ok(ExitCode::from(INTERRUPTED)),
     };
     progress.end(&summary);
-    Ok(if summary.on_failure_records > 0 { ExitCode::from(GAVE_UP_RECORDS) } else { ExitCode::SUCCESS })
+    Ok(if summary.disabled.is_some() {
+        ExitCode::from(DISABLED)
+    } else if summary.on_failure_records > 0 || summary.oversized > 0 {
+        ExitCode::from(GAVE_UP_RECORDS)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Runs the mapping. The first Ctrl-C (or SIGTERM) lets the running batch finish, the second gives it up: `None`.

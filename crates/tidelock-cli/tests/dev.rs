@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use crate::bootstrap::TestFolder;
@@ -179,7 +180,7 @@ fn bad_options_are_all_reported_and_nothing_runs() {
     let text = stderr(&output);
     for part in [
         "error: 5 options of `tidelock dev` can't be used:",
-        "no source: one of --stream-arn, --table and --records is needed",
+        "no source: one of --stream-arn, --table, --cluster and --records is needed",
         "no function: one of --function and --invoke-url is needed",
         "--batch-size 0: 1 to 10000 is allowed",
         "--timeout x: 1 to 900 is allowed",
@@ -290,4 +291,117 @@ fn a_second_ctrl_c_gives_the_running_batch_up_and_leaves_no_process() {
     // Killed it is when the tool ends; when its processor gets round to that is the kernel's to say.
     let stat = format!("/proc/{pid}/stat");
     wait_until(Path::new(&stat), "the process runs on", |stat| stat.is_empty() || stat.contains(") Z"));
+}
+
+/// SecantusDB's connection string; `None` with a loud note where there is none.
+fn secantusdb() -> Option<String> {
+    let uri = std::env::var("TIDELOCK_TEST_SECANTUSDB").ok().filter(|uri| !uri.is_empty());
+    if uri.is_none() {
+        let required = std::env::var("TIDELOCK_REQUIRE_SERVICES").is_ok_and(|value| value == "1");
+        assert!(!required, "TIDELOCK_REQUIRE_SERVICES=1, but TIDELOCK_TEST_SECANTUSDB is not set");
+        eprintln!("\n*** SKIPPED: set TIDELOCK_TEST_SECANTUSDB=mongodb://127.0.0.1:PORT to run this test ***\n");
+    }
+    uri
+}
+
+/// A collection `things` in a database of this test's own.
+async fn things(uri: &str, purpose: &str) -> mongodb::Collection<Document> {
+    let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    client.database(&format!("cli-{purpose}-{nanos}")).collection("things")
+}
+
+#[tokio::test]
+async fn a_change_stream_is_retried_until_it_passes() {
+    let Some(uri) = secantusdb() else { return };
+    let folder = TestFolder::new("cli-stream");
+    let marker = folder.path().join("up");
+    let things = things(&uri, "stream").await;
+    let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    for number in 1..=3 {
+        let document = doc! {"_id": number, "do": "fail_until", "marker": marker.to_str().unwrap()};
+        things.insert_one(document).await.unwrap();
+    }
+    let namespace = things.namespace();
+    let mut child = dev()
+        .args(["--cluster", &uri, "--database-name", &namespace.db, "--collection-name", "things"])
+        .args(["--starting-position", "AT_TIMESTAMP", "--starting-position-timestamp", &begin])
+        .arg("--function")
+        .arg(folder.bootstrap())
+        .args(["--function-logs", "null", "--batch-size", "2", "--until-idle", "--backoff-ms", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let begin = lines.next().unwrap();
+    assert!(begin.starts_with("arn:aws:rds:us-east-1:000000000000:cluster:local -> arn:aws:lambda:"), "{begin}");
+    assert_eq!(lines.next().unwrap(), format!("reading {}.things", namespace.db));
+    let refused = lines.next().unwrap();
+    assert!(
+        refused.contains("things  2 records ") && refused.contains("Target.Down: not yet: 2 again in"),
+        "{refused}"
+    );
+    fs::write(marker, "").unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(child.wait().unwrap().success(), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.contains("  1 record ") && line.contains("  ok  ")), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.starts_with("done: 3 records in 2 batches, ")), "{rest:#?}");
+    mongodb::Client::with_uri_str(&uri).await.unwrap().database(&namespace.db).drop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_stream_that_fails_too_long_ends_the_mapping() {
+    let Some(uri) = secantusdb() else { return };
+    let folder = TestFolder::new("cli-expire");
+    let things = things(&uri, "expire").await;
+    let namespace = things.namespace();
+    let mut child = dev()
+        .args(["--cluster", &uri, "--database-name", &namespace.db, "--retention", "2", "--json"])
+        .arg("--function")
+        .arg(folder.bootstrap())
+        .args(["--function-logs", "null", "--backoff-ms", "1", "--backoff-cap-ms", "100"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Events keep coming, so that one of them is read before it is too old, however slow this machine is.
+    let mut number = 0;
+    while child.try_wait().unwrap().is_none() {
+        number += 1;
+        things.insert_one(doc! {"_id": number, "do": "error"}).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
+    let lines = json_lines(&output);
+    let disabled = lines.iter().find_map(|line| line.get("disabled")).unwrap();
+    assert_eq!((&disabled["shard"], &disabled["retention"]), (&json!(namespace.db), &json!(2)));
+    assert_eq!(lines.last().unwrap()["summary"]["disabled"], true);
+    mongodb::Client::with_uri_str(&uri).await.unwrap().database(&namespace.db).drop().await.unwrap();
+}
+
+#[test]
+fn recorded_change_events_have_a_change_streams_rules() {
+    let folder = TestFolder::new("cli-recorded");
+    let file = folder.path().join("events.jsonl");
+    let large = "x".repeat(7 * 1024 * 1024);
+    let lines = [json!({"n": 1}), json!({"n": 2, "text": large}), json!({"n": 3})].map(|document| {
+        let change =
+            json!({"_id": {"_data": document["n"].to_string()}, "operationType": "insert", "fullDocument": document});
+        json!({ "event": change }).to_string()
+    });
+    fs::write(&file, lines.join("\n")).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = dev();
+        command.arg("--records").arg(&file).arg("--function").arg(folder.bootstrap());
+        command.args(["--function-logs", "null", "--json"]).args(more).output().unwrap()
+    };
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
+    let summary = json_lines(&output).pop().unwrap()["summary"].clone();
+    assert_eq!((&summary["records"], &summary["oversized"]), (&json!(2), &json!(1)));
+    for (option, value) in [("--maximum-retry-attempts", "1"), ("--on-failure", "failures.jsonl")] {
+        let refused = run(&[option, value]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).contains("not a setting of DocumentDB mappings"), "{}", stderr(&refused));
+    }
 }

@@ -4,7 +4,7 @@
 //! - [`function`]: what can be invoked, and what comes back.
 //! - [`runtime_api`]: execution environments, one process each, behind a Runtime API server of their own.
 //! - [`http_invoke`]: a function served by someone else, such as `cargo lambda watch`.
-//! - [`source`]: where records come from: DynamoDB Streams, or a file.
+//! - [`source`]: where records come from: DynamoDB Streams, a change stream of DocumentDB, or a file.
 //! - [`mapping`]: the event source mapping itself.
 //!
 //! `tidelock dev` and the integration tests are its two users. Nothing here runs inside Lambda.

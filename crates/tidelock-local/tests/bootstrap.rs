@@ -1,5 +1,6 @@
 //! A bootstrap to drive the Runtime API with: this test binary itself, started again by a small shell script, speaking
-//! HTTP by hand. What it does is said by the field `do` of each event or of its first record, and by the variable
+//! HTTP by hand. What it does is said by the field `do` of each event, of its first record or of a change stream's first
+//! document, and by the variable
 //! `BOOTSTRAP_INIT` before that.
 
 use std::collections::BTreeMap;
@@ -120,7 +121,10 @@ fn scripted_bootstrap() {
         let id = &next.headers["lambda-runtime-aws-request-id"];
         let event: Value = serde_json::from_slice(&next.body).unwrap();
         let respond = |body: &[u8]| call(&address, "POST", &format!("{runtime}/invocation/{id}/response"), "", body);
-        let first = &event["Records"][0];
+        let first = match event.get("events") {
+            Some(events) => &events[0]["event"]["fullDocument"],
+            None => &event["Records"][0],
+        };
         match event["do"].as_str().or_else(|| first["do"].as_str()) {
             Some("report") => {
                 let items: Vec<Value> = first["report"]
@@ -147,6 +151,11 @@ fn scripted_bootstrap() {
                 let headers = "lambda-runtime-function-error-type: Header\r\n";
                 let path = format!("{runtime}/invocation/{id}/error");
                 assert_eq!(call(&address, "POST", &path, headers, body.as_bytes()).status, 202);
+            }
+            Some("fail_until") if !Path::new(first["marker"].as_str().unwrap()).exists() => {
+                let body = json!({"errorType": "Target.Down", "errorMessage": "not yet"}).to_string();
+                let path = format!("{runtime}/invocation/{id}/error");
+                assert_eq!(call(&address, "POST", &path, "", body.as_bytes()).status, 202);
             }
             Some("exit") => process::exit(7),
             Some("abort") => process::abort(),

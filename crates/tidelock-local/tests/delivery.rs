@@ -82,7 +82,7 @@ fn any_settings() -> impl Strategy<Value = MappingSettings> {
     )
         .prop_map(|(batch_size, lanes, attempts, age, bisect, report, window)| MappingSettings {
             batch_size,
-            batching_window: window,
+            batching_window: Some(window),
             parallelization_factor: lanes,
             maximum_retry_attempts: attempts,
             maximum_record_age: age,
@@ -156,6 +156,7 @@ proptest! {
                         shard.skip(lane, now);
                     }
                     Take::Wait(_) | Take::Nothing => {}
+                    other @ Take::Disable(_) => return Err(TestCaseError::fail(format!("{other:?}"))),
                 }
             }
             now = now.plus(Duration::from_millis(*steps.next().unwrap()));

@@ -3,6 +3,8 @@
 
 mod bootstrap;
 mod delivery;
+mod documentdb;
+mod documentdb_rules;
 mod dynamodb;
 mod fake_streams;
 mod http_invoke;

@@ -147,6 +147,7 @@ async fn discarded_batches_leave_an_on_failure_record() {
                 },
                 Step::Discarded { record, written } => format!("discard {} {}", record.batch_size, written.is_some()),
                 Step::SourceTrouble { message } => format!("trouble {message}"),
+                other @ (Step::Dropped(_) | Step::Disabled(_)) => panic!("{other:?}"),
             };
             noted.lock().unwrap().push(line);
         });

@@ -181,6 +181,7 @@ fn bisect_halves_on_function_errors_without_using_attempts() {
             }
             Take::Nothing => break,
             Take::Wait(_) => {}
+            other @ Take::Disable(_) => panic!("{other:?}"),
         }
     }
     assert_eq!(invocations, [vec![1, 2, 3, 4], vec![1, 2], vec![3, 4], vec![3], vec![3], vec![4], vec![5]]);
@@ -228,7 +229,7 @@ fn records_past_their_age_are_discarded_before_and_between_invocations() {
 
 #[test]
 fn the_window_waits_for_a_full_batch() {
-    let settings = MappingSettings { batching_window: 30, ..settings() };
+    let settings = MappingSettings { batching_window: Some(30), ..settings() };
     let mut shard = ShardState::new(&settings, &PACE, 14);
     shard.push([record(1, 1, at(0), 1)], at(0));
     assert!(matches!(shard.take(0, at(0)), Take::Wait(moment) if moment == at(30)));
@@ -251,7 +252,7 @@ fn the_window_waits_for_a_full_batch() {
 
 #[test]
 fn batches_are_cut_to_six_megabytes() {
-    let mut shard = ShardState::new(&MappingSettings { batching_window: 300, ..settings() }, &PACE, 14);
+    let mut shard = ShardState::new(&MappingSettings { batching_window: Some(300), ..settings() }, &PACE, 14);
     let third = 2 * 1024 * 1024;
     // Two quotes each, two commas, and a frame of 14 bytes: three of these fill 6 MB to the byte.
     let exact = [third - 2, third - 2, third - 2 - 16];

@@ -1,25 +1,33 @@
 //! The command line of `tidelock dev`. Every option is taken as text first, so that all that can't be used is reported
 //! at once.
 
+mod change_stream;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidelock_local::clock::Moment;
 use tidelock_local::http_invoke::HttpInvoke;
 use tidelock_local::mapping::{MappingSettings, OnFailure, Pace, StartingPosition};
 use tidelock_local::runtime_api::{FunctionSettings, LogSink};
+use tidelock_local::source::FailureHandling;
+use tidelock_local::source::documentdb::ChangeStreamSettings;
 use tidelock_local::source::dynamodb::Connection;
 
+use self::change_stream::ChangeStreamArgs;
 use super::{destination, environment};
 
 /// Run a function on this machine, driven by a stream as Lambda's event source mapping drives it
 ///
-/// Reads a DynamoDB stream (of AWS or of DynamoDB Local) or a file of records, builds the events Lambda builds, invokes
-/// the function and treats its answer as Lambda does: partial answers, retries, bisecting, age limits, on-failure
-/// records. The function gets the TIDELOCK_* and AWS_* variables of the caller's environment.
+/// Reads a DynamoDB stream (of AWS or of DynamoDB Local), a DocumentDB change stream (or a MongoDB server's) or a file of
+/// records, builds the events Lambda builds, invokes the function and treats its answer as Lambda does: partial answers,
+/// retries, bisecting, age limits, on-failure records; for a change stream none of these, but endless retries until its
+/// events expire. The function gets the TIDELOCK_* and AWS_* variables of the caller's environment.
 ///
-/// Exit status: 0 all records are done, 1 the function or the source failed, 2 bad options, 3 records were given up.
+/// Exit status: 0 all records are done, 1 the function or the source failed, 2 bad options, 3 records were given up,
+/// 4 the mapping has disabled itself.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Read this DynamoDB stream
@@ -31,6 +39,8 @@ pub(crate) struct Args {
     /// Read records from a file: an event with `Records` or `events`, a JSON array, or one record a line
     #[arg(long, value_name = "FILE", help_heading = "Source (one of)")]
     records: Option<PathBuf>,
+    #[command(flatten)]
+    change_stream: ChangeStreamArgs,
 
     /// Where DynamoDB is, such as http://127.0.0.1:8000. The function gets it as AWS_ENDPOINT_URL_DYNAMODB
     #[arg(long, value_name = "URL", help_heading = "DynamoDB")]
@@ -78,7 +88,7 @@ pub(crate) struct Args {
     /// Records of an event at most, 1 to 10000 [default: 100]
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Mapping (as in CloudFormation)")]
     batch_size: Option<String>,
-    /// Seconds to wait for a batch to fill, 0 to 300 [default: 0]
+    /// Seconds to wait for a batch to fill, 0 to 300 [default: 0; for a change stream, half a second]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = "Mapping (as in CloudFormation)")]
     maximum_batching_window_in_seconds: Option<String>,
     /// Batches of one shard at a time, 1 to 10 [default: 1]
@@ -97,9 +107,12 @@ pub(crate) struct Args {
     /// `ReportBatchItemFailures`: heed the answer's `batchItemFailures`
     #[arg(long, value_name = "TYPE", help_heading = "Mapping (as in CloudFormation)")]
     function_response_types: Option<String>,
-    /// Where to begin: TRIM_HORIZON or LATEST [default: TRIM_HORIZON]
+    /// Where to begin: TRIM_HORIZON or LATEST, for a change stream AT_TIMESTAMP too [default: TRIM_HORIZON]
     #[arg(long, value_name = "POSITION", help_heading = "Mapping (as in CloudFormation)")]
     starting_position: Option<String>,
+    /// The time of AT_TIMESTAMP, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = "Mapping (as in CloudFormation)")]
+    starting_position_timestamp: Option<String>,
     /// Where on-failure records go: a file (.json, .jsonl, .ndjson), or a folder laid out like the S3 bucket
     #[arg(long, value_name = "PATH", help_heading = "Mapping (as in CloudFormation)")]
     on_failure: Option<String>,
@@ -134,6 +147,7 @@ pub(super) struct Plan {
 pub(super) enum Origin {
     Stream { arn: String, connection: Connection },
     Table { name: String, connection: Connection },
+    Cluster(ChangeStreamSettings),
     File(PathBuf),
 }
 
@@ -180,8 +194,22 @@ pub(super) fn check(args: Args, variable: impl Fn(&str) -> Option<String>) -> Re
     let mut problems = Problems::default();
     let settings = mapping_settings(&args, &mut problems);
     let pace = pace(&args, &mut problems);
-    let origin = origin(&args, &mut problems);
     let region = region(&args, &variable);
+    let origin = origin(&args, &region, &mut problems);
+    if let Some(Origin::Cluster(stream)) = &origin {
+        let rules = FailureHandling::RetryWhole { retention: stream.retention };
+        // What is out of range has been said.
+        let invalid = settings.validate_for(rules).err().into_iter().flat_map(|invalid| invalid.0);
+        problems.0.extend(invalid);
+        problems.refuse(
+            "on-failure",
+            args.on_failure.is_some(),
+            "a DocumentDB mapping has no destination for failures",
+        );
+        let timeout = args.timeout.as_deref().and_then(|seconds| seconds.trim().parse::<i64>().ok());
+        let is_too_long = timeout.is_some_and(|seconds| seconds > 840);
+        problems.refuse("timeout", is_too_long, "a DocumentDB mapping's function has 840 seconds at most");
+    }
     let target = target(&args, region, &variable, &mut problems);
     match (origin, target) {
         (Some(origin), Some(target)) if problems.0.is_empty() => Ok(Plan {
@@ -202,6 +230,7 @@ fn mapping_settings(args: &Args, problems: &mut Problems) -> MappingSettings {
         |option, text: &Option<String>, allowed, default| problems.number(option, text.as_deref(), allowed, default);
     let batch_size = number("batch-size", &args.batch_size, (1, 10_000), 100);
     let window = number("maximum-batching-window-in-seconds", &args.maximum_batching_window_in_seconds, (0, 300), 0);
+    let begin = number("starting-position-timestamp", &args.starting_position_timestamp, (0, u32::MAX.into()), 0);
     let factor = number("parallelization-factor", &args.parallelization_factor, (1, 10), 1);
     let attempts = number("maximum-retry-attempts", &args.maximum_retry_attempts, (-1, 10_000), -1);
     let age = number("maximum-record-age-in-seconds", &args.maximum_record_age_in_seconds, (-1, 604_800), -1);
@@ -214,15 +243,33 @@ fn mapping_settings(args: &Args, problems: &mut Problems) -> MappingSettings {
             problems.refuse("starting-position LATEST", args.records.is_some(), "a file is read from its start");
             StartingPosition::Latest
         }
+        Some("AT_TIMESTAMP") if args.change_stream.is_chosen() => {
+            if args.starting_position_timestamp.is_none() {
+                problems.add("--starting-position AT_TIMESTAMP: --starting-position-timestamp says which");
+            }
+            let since = Duration::from_secs(u64::try_from(begin).unwrap_or(0));
+            StartingPosition::AtTimestamp(Moment::from_epoch(since))
+        }
         Some(other) => {
-            problems.add(format!("--starting-position {other}: TRIM_HORIZON or LATEST is allowed"));
+            let allowed = if args.change_stream.is_chosen() {
+                "TRIM_HORIZON, LATEST or AT_TIMESTAMP"
+            } else {
+                "TRIM_HORIZON or LATEST"
+            };
+            problems.add(format!("--starting-position {other}: {allowed} is allowed"));
             StartingPosition::TrimHorizon
         }
     };
+    let has_other_begin = !matches!(starting_position, StartingPosition::AtTimestamp(_));
+    problems.refuse(
+        "starting-position-timestamp",
+        args.starting_position_timestamp.is_some() && has_other_begin,
+        "only with --starting-position AT_TIMESTAMP",
+    );
     // All within their ranges, which fit their types.
     MappingSettings {
         batch_size: u32::try_from(batch_size).unwrap_or(100),
-        batching_window: u32::try_from(window).unwrap_or(0),
+        batching_window: args.maximum_batching_window_in_seconds.as_ref().and_then(|_| u32::try_from(window).ok()),
         parallelization_factor: u32::try_from(factor).unwrap_or(1),
         maximum_retry_attempts: i32::try_from(attempts).unwrap_or(-1),
         maximum_record_age: i32::try_from(age).unwrap_or(-1),
@@ -242,15 +289,20 @@ fn pace(args: &Args, problems: &mut Problems) -> Pace {
     Pace { first_backoff, longest_backoff, idle_after: Duration::from_secs(2), ..Pace::default() }
 }
 
-fn origin(args: &Args, problems: &mut Problems) -> Option<Origin> {
+fn origin(args: &Args, region: &str, problems: &mut Problems) -> Option<Origin> {
     let connection = Connection { endpoint_url: args.endpoint_url.clone(), region: stream_region(args) };
     if let Some(url) =
         args.endpoint_url.as_deref().filter(|url| !url.starts_with("http://") && !url.starts_with("https://"))
     {
         problems.add(format!("--endpoint-url {url}: http://HOST:PORT or https://HOST is allowed"));
     }
-    match (&args.stream_arn, &args.table, &args.records) {
-        (Some(arn), None, None) => {
+    let cluster = args.change_stream.settings(region, problems);
+    match (&args.stream_arn, &args.table, &args.records, cluster) {
+        (None, None, None, Some(settings)) => {
+            problems.refuse("endpoint-url", args.endpoint_url.is_some(), "not with --cluster, which says where it is");
+            Some(Origin::Cluster(settings))
+        }
+        (Some(arn), None, None, None) => {
             if !arn.starts_with("arn:") || !arn.contains("/stream/") {
                 problems.add(format!(
                     "--stream-arn {arn}: arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL is allowed; with a \
@@ -259,20 +311,20 @@ fn origin(args: &Args, problems: &mut Problems) -> Option<Origin> {
             }
             Some(Origin::Stream { arn: arn.clone(), connection })
         }
-        (None, Some(name), None) => Some(Origin::Table { name: name.clone(), connection }),
-        (None, None, Some(path)) => {
+        (None, Some(name), None, None) => Some(Origin::Table { name: name.clone(), connection }),
+        (None, None, Some(path), None) => {
             problems.refuse("endpoint-url", args.endpoint_url.is_some(), "not with --records");
             if !path.is_file() {
                 problems.add(format!("--records {}: no such file", path.display()));
             }
             Some(Origin::File(path.clone()))
         }
-        (None, None, None) => {
-            problems.add("no source: one of --stream-arn, --table and --records is needed");
+        (None, None, None, None) => {
+            problems.add("no source: one of --stream-arn, --table, --cluster and --records is needed");
             None
         }
         _ => {
-            problems.add("more than one source: one of --stream-arn, --table and --records is allowed");
+            problems.add("more than one source: one of --stream-arn, --table, --cluster and --records is allowed");
             None
         }
     }
@@ -374,6 +426,10 @@ fn variables(
             }
         }
     }
+    if let Some(uri) = args.change_stream.uri() {
+        // A function that reads documents again finds them in the same place, unless it is told another.
+        variables.entry("TIDELOCK_SOURCE".into()).or_insert_with(|| uri.into());
+    }
     if let Some(path) = &args.env_file {
         match read_env_file(path, function) {
             Ok(found) => variables.extend(found),
@@ -396,164 +452,4 @@ fn read_env_file(path: &Path, function: &str) -> Result<BTreeMap<String, String>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn nothing(_: &str) -> Option<String> {
-        None
-    }
-
-    fn text(value: &str) -> Option<String> {
-        Some(value.into())
-    }
-
-    /// A command line that can be used.
-    fn usable() -> Args {
-        Args {
-            table: text("orders"),
-            invoke_url: text("http://127.0.0.1:9000/2015-03-31/functions/f/invocations"),
-            ..Args::default()
-        }
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_mapping() {
-        let plan = check(usable(), nothing).unwrap();
-        assert_eq!(plan.settings, MappingSettings::default());
-        assert_eq!(plan.pace.first_backoff, Duration::from_millis(500));
-        assert!(!plan.until_idle && !plan.json && plan.on_failure.is_none());
-        assert!(matches!(plan.origin, Origin::Table { name, .. } if name == "orders"));
-    }
-
-    #[test]
-    fn every_option_reaches_the_settings() {
-        let args = Args {
-            batch_size: text("7"),
-            maximum_batching_window_in_seconds: text("3"),
-            parallelization_factor: text("2"),
-            maximum_retry_attempts: text("-1"),
-            maximum_record_age_in_seconds: text("600"),
-            bisect_batch_on_function_error: true,
-            function_response_types: text("ReportBatchItemFailures"),
-            starting_position: text("LATEST"),
-            on_failure: text("failures.jsonl"),
-            backoff_ms: text("1"),
-            backoff_cap_ms: text("2"),
-            until_idle: true,
-            json: true,
-            ..usable()
-        };
-        let plan = check(args, nothing).unwrap();
-        assert_eq!(
-            plan.settings,
-            MappingSettings {
-                batch_size: 7,
-                batching_window: 3,
-                parallelization_factor: 2,
-                maximum_retry_attempts: -1,
-                maximum_record_age: 600,
-                bisect_on_error: true,
-                report_batch_item_failures: true,
-                starting_position: StartingPosition::Latest,
-            }
-        );
-        assert_eq!(
-            (plan.pace.first_backoff, plan.pace.longest_backoff),
-            (Duration::from_millis(1), Duration::from_millis(2))
-        );
-        assert_eq!(plan.on_failure, Some(OnFailure::JsonLines("failures.jsonl".into())));
-        assert!(plan.until_idle && plan.json);
-    }
-
-    #[test]
-    fn every_problem_is_reported_at_once_with_what_is_allowed() {
-        let args = Args {
-            stream_arn: text("orders"),
-            table: None,
-            function: Some("/nowhere/bootstrap".into()),
-            invoke_url: None,
-            endpoint_url: text("127.0.0.1:8000"),
-            variables: vec!["NAME".into(), "=x".into()],
-            env_file: Some("/nowhere/env.json".into()),
-            timeout: text("901"),
-            memory_size: text("big"),
-            batch_size: text("0"),
-            maximum_batching_window_in_seconds: text("301"),
-            parallelization_factor: text("11"),
-            maximum_retry_attempts: text("-2"),
-            maximum_record_age_in_seconds: text("604801"),
-            function_response_types: text("Report"),
-            starting_position: text("OLDEST"),
-            backoff_ms: text("-1"),
-            ..Args::default()
-        };
-        let problems = check(args, nothing).unwrap_err();
-        for part in [
-            "--stream-arn orders: arn:aws:dynamodb:",
-            "--function /nowhere/bootstrap: no such file",
-            "--endpoint-url 127.0.0.1:8000: http://",
-            "--env NAME: KEY=VALUE",
-            "--env =x: KEY=VALUE",
-            "--env-file /nowhere/env.json: ",
-            "--timeout 901: 1 to 900",
-            "--memory-size big: 128 to 10240",
-            "--batch-size 0: 1 to 10000",
-            "--maximum-batching-window-in-seconds 301: 0 to 300",
-            "--parallelization-factor 11: 1 to 10",
-            "--maximum-retry-attempts -2: -1 to 10000",
-            "--maximum-record-age-in-seconds 604801: -1 to 604800",
-            "--function-response-types Report: ReportBatchItemFailures",
-            "--starting-position OLDEST: TRIM_HORIZON or LATEST",
-            "--backoff-ms -1: 0 to 3600000",
-        ] {
-            assert!(problems.iter().any(|problem| problem.contains(part)), "{part} in {problems:#?}");
-        }
-        assert_eq!(problems.len(), 16, "{problems:#?}");
-    }
-
-    #[test]
-    fn source_and_function_are_chosen_once() {
-        let refused = |args| check(args, nothing).unwrap_err().join("\n");
-        assert!(refused(Args { table: None, ..usable() }).contains("no source"));
-        assert!(refused(Args { stream_arn: text("a"), ..usable() }).contains("more than one source"));
-        assert!(refused(Args { invoke_url: None, ..usable() }).contains("no function"));
-        assert!(refused(Args { function: Some("f".into()), ..usable() }).contains("more than one function"));
-        assert!(refused(Args { invoke_url: text("ftp://x"), ..usable() }).contains("--invoke-url: `ftp://x`"));
-        let text = refused(Args { variables: vec!["A=b".into()], memory_size: text("128"), ..usable() });
-        assert!(text.contains("--env: only with --function") && text.contains("--memory-size: only with"), "{text}");
-        let file = Args {
-            table: None,
-            records: Some("/nowhere".into()),
-            starting_position: super::tests::text("LATEST"),
-            ..usable()
-        };
-        let text = refused(file);
-        assert!(text.contains("--records /nowhere: no such file") && text.contains("read from its start"), "{text}");
-    }
-
-    #[test]
-    fn the_region_is_the_streams_unless_it_is_said() {
-        let arn = |region: &str| text(&format!("arn:aws:dynamodb:{region}:000000000000:table/t/stream/l"));
-        let told =
-            |args: Args| (stream_region(&args), region(&args, |name| (name == "AWS_REGION").then(|| "env".into())));
-        assert_eq!(
-            told(Args { stream_arn: arn("eu-west-1"), ..Args::default() }),
-            (text("eu-west-1"), "eu-west-1".into())
-        );
-        assert_eq!(told(Args { stream_arn: arn("ddblocal"), ..Args::default() }), (None, "env".into()));
-        let both = Args { stream_arn: arn("eu-west-1"), region: text("said"), ..Args::default() };
-        assert_eq!(told(both), (text("said"), "said".into()));
-    }
-
-    #[test]
-    fn a_local_endpoint_is_the_functions_too() {
-        let args =
-            Args { endpoint_url: text("http://127.0.0.1:8000"), variables: vec!["A=b=c".into()], ..Args::default() };
-        let mut problems = Problems::default();
-        let found = variables(&args, "f", "us-east-1", nothing, &mut problems);
-        assert!(problems.0.is_empty());
-        assert_eq!(found["AWS_ENDPOINT_URL_DYNAMODB"], "http://127.0.0.1:8000");
-        assert_eq!(found["AWS_ACCESS_KEY_ID"], "local");
-        assert_eq!(found["A"], "b=c");
-    }
-}
+mod tests;

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidelock_local::function::Invocation;
-use tidelock_local::mapping::{Decision, Sent, Step, Summary};
+use tidelock_local::mapping::{Decision, Disabled, Sent, SequenceNumber, Step, Summary};
 
 /// How much of an answer is shown.
 const SHOWN_ANSWER: usize = 120;
+/// How much of a record's number is shown: resume tokens can be longer than a line.
+const SHOWN_NUMBER: usize = 40;
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,15 @@ impl Progress {
                 );
                 self.paint(Colour::Red, &text)
             }
+            Step::Dropped(event) => {
+                let text = format!(
+                    "dropped {}: {} bytes are more than an event's 6 MB; nothing is left of it",
+                    shown(&event.sequence),
+                    event.bytes
+                );
+                self.paint(Colour::Red, &text)
+            }
+            Step::Disabled(disabled) => self.paint(Colour::Red, &why_disabled(disabled)),
             Step::SourceTrouble { message } => self.paint(Colour::Yellow, &format!("{message}; trying again")),
             Step::ShardOpened { shard } => self.paint(Colour::Grey, &format!("reading {shard}")),
             Step::ShardFinished { shard } => self.paint(Colour::Grey, &format!("end of {shard}")),
@@ -123,11 +134,35 @@ fn records(count: usize) -> String {
 }
 
 fn describe(sent: &Sent) -> String {
-    // The end of a shard's name is what tells it from the others.
-    let shard = sent.shard.rsplit_once('-').map_or(sent.shard.as_str(), |(_, end)| end);
-    let range = if sent.first == sent.last { sent.first.to_string() } else { format!("{}..{}", sent.first, sent.last) };
+    // The end of a shard's name is what tells it from the others. A change stream has the name of what is watched.
+    let is_shard = sent.shard.starts_with("shardId-");
+    let end = sent.shard.rsplit_once('-').filter(|_| is_shard).map(|(_, end)| end);
+    let shard = end.unwrap_or(&sent.shard);
+    let range = if sent.first == sent.last {
+        shown(&sent.first)
+    } else {
+        format!("{}..{}", shown(&sent.first), shown(&sent.last))
+    };
     let attempt = if sent.attempt > 1 { format!(" (attempt {})", sent.attempt) } else { String::new() };
     format!("{shard}  {} {range}{attempt}", records(sent.records))
+}
+
+fn shown(number: &SequenceNumber) -> String {
+    match number.as_str().char_indices().nth(SHOWN_NUMBER) {
+        Some((end, _)) => format!("{}…", &number.as_str()[..end]),
+        None => number.to_string(),
+    }
+}
+
+fn why_disabled(disabled: &Disabled) -> String {
+    format!(
+        "disabled: the batch at {} of {} failed {} times, and the cluster keeps events for {} s only; a mapping on Lambda \
+         would stay disabled until it is enabled by hand",
+        shown(&disabled.first),
+        disabled.arrival.iso(),
+        disabled.invocations,
+        disabled.retention.as_secs()
+    )
 }
 
 fn outcome(decision: &Decision) -> (Colour, String) {
@@ -193,6 +228,14 @@ fn json_step(step: &Step<'_>) -> Option<Value> {
             "firstSequenceNumber": record.first_sequence, "lastSequenceNumber": record.last_sequence,
             "path": written.map(|path| path.display().to_string()),
         }}),
+        Step::Dropped(event) => json!({"dropped": {
+            "shard": event.shard, "sequenceNumber": event.sequence.as_str(), "bytes": event.bytes,
+        }}),
+        Step::Disabled(disabled) => json!({"disabled": {
+            "shard": disabled.shard, "firstSequenceNumber": disabled.first.as_str(),
+            "arrival": disabled.arrival.iso(), "retention": disabled.retention.as_secs(),
+            "invocations": disabled.invocations,
+        }}),
         Step::SourceTrouble { message } => json!({"sourceTrouble": {"message": message}}),
         Step::ShardOpened { shard } => json!({"shardOpened": {"shard": shard}}),
         Step::ShardFinished { shard } => json!({"shardFinished": {"shard": shard}}),
@@ -225,12 +268,17 @@ fn json_summary(summary: &Summary) -> Value {
     json!({
         "batches": summary.batches, "invocations": summary.invocations, "records": summary.records,
         "retried": summary.retried, "bisected": summary.bisected, "discarded": summary.discarded,
-        "onFailureRecords": summary.on_failure_records, "stopped": summary.stopped, "checkpoints": checkpoints,
+        "onFailureRecords": summary.on_failure_records, "oversized": summary.oversized,
+        "disabled": summary.disabled.is_some(), "stopped": summary.stopped, "checkpoints": checkpoints,
     })
 }
 
 fn text_summary(summary: &Summary) -> String {
-    let end = if summary.stopped { "stopped" } else { "done" };
+    let end = match (&summary.disabled, summary.stopped) {
+        (Some(_), _) => "disabled",
+        (None, true) => "stopped",
+        (None, false) => "done",
+    };
     let mut text = format!(
         "{end}: {} records in {} batches, {} invocations ({} retried, {} bisected)",
         summary.records, summary.batches, summary.invocations, summary.retried, summary.bisected
@@ -242,6 +290,10 @@ fn text_summary(summary: &Summary) -> String {
             summary.discarded, summary.on_failure_records
         );
     }
+    if summary.oversized > 0 {
+        let _ =
+            write!(text, "; {} over 6 MB dropped", records(usize::try_from(summary.oversized).unwrap_or(usize::MAX)));
+    }
     for (shard, number) in &summary.checkpoints {
         let _ = write!(text, "\n  {shard} up to {number}");
     }
@@ -251,7 +303,7 @@ fn text_summary(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use tidelock_local::mapping::{Failure, SequenceNumber};
+    use tidelock_local::mapping::{Failure, Oversized};
 
     use super::*;
 
@@ -289,6 +341,37 @@ mod tests {
         assert!(text.ends_with("  E: m: halved into 1 and 2, again in 2.0 s  35 ms"), "{text}");
         let exhausted = Decision::Exhausted { done: 0, discarded: 3, failure: Some(failure) };
         assert!(line(false, &Invocation::Timeout, &exhausted).contains("E: m: 0 done, 3 out of attempts"));
+    }
+
+    #[test]
+    fn a_change_streams_end_is_told() {
+        let token = SequenceNumber::new("0123456789".repeat(13));
+        let progress = Progress::new(Form::Text { colours: false });
+        let event = Oversized { shard: "db.coll".into(), sequence: token.clone(), bytes: 7_000_000 };
+        assert_eq!(
+            progress.text_step(&Step::Dropped(&event)).unwrap(),
+            "dropped 0123456789012345678901234567890123456789…: 7000000 bytes are more than an event's 6 MB; nothing is \
+             left of it"
+        );
+        let disabled = Disabled {
+            shard: "db.coll".into(),
+            first: SequenceNumber::new("01"),
+            arrival: tidelock_local::clock::Moment::from_epoch(Duration::from_secs(1)),
+            retention: Duration::from_secs(10_800),
+            invocations: 7,
+        };
+        let text = progress.text_step(&Step::Disabled(&disabled)).unwrap();
+        let start = "disabled: the batch at 01 of 1970-01-01T00:00:01Z failed 7 times, and the cluster keeps events for 10800 s";
+        assert!(text.starts_with(start), "{text}");
+        let sent = Sent { shard: "my-db.coll".into(), first: token.clone(), last: token, attempt: 1, ..sent() };
+        assert_eq!(describe(&sent), "my-db.coll  3 records 0123456789012345678901234567890123456789…");
+        let summary = Summary { oversized: 1, disabled: Some(disabled), ..Summary::default() };
+        let text = text_summary(&summary);
+        assert!(text.starts_with("disabled: 0 records") && text.ends_with("; 1 record over 6 MB dropped"), "{text}");
+        assert_eq!(
+            (&json_summary(&summary)["oversized"], &json_summary(&summary)["disabled"]),
+            (&json!(1), &json!(true))
+        );
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! - A function error is retried until attempts or age run out; with bisect the batch is halved, which does not count as
 //!   an attempt; then the batch is recorded and skipped
 //!   (<https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>): [`ShardState`].
+//! - A DocumentDB mapping knows none of the last two: one invocation at a time, a failed batch comes again whole until it
+//!   passes, one event over 6 MB is dropped, and when the oldest event of a failing batch has expired, the mapping
+//!   disables itself (<https://docs.aws.amazon.com/lambda/latest/dg/with-documentdb.html>).
 //!
 //! [`LocalMapping`] adds the I/O. Everything that decides is free of it.
 
@@ -20,9 +23,10 @@ mod run;
 mod sequence;
 mod settings;
 mod shard;
+mod time;
 
 pub use self::answer::{Failure, Identify, Verdict, judge};
-pub use self::observe::{Answer, Sent, Step, Summary};
+pub use self::observe::{Answer, Disabled, Oversized, Sent, Step, Summary};
 pub use self::on_failure::{FailureRecord, OnFailure};
 pub use self::run::{LocalMapping, MappingError};
 pub use self::sequence::SequenceNumber;

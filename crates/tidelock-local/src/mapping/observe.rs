@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::on_failure::FailureRecord;
 use super::sequence::SequenceNumber;
 use super::shard::Decision;
+use crate::clock::Moment;
 use crate::function::Invocation;
 
 /// A batch on its way to the function.
@@ -28,6 +29,32 @@ pub struct Sent {
     pub last: SequenceNumber,
     /// 1 for the first invocation with these records.
     pub attempt: u32,
+}
+
+/// An event that is too large for any invocation, and that a DocumentDB mapping drops.
+#[derive(Clone, Debug)]
+pub struct Oversized {
+    /// The shard.
+    pub shard: String,
+    /// The event's record.
+    pub sequence: SequenceNumber,
+    /// The size of the invocation's event with this record alone.
+    pub bytes: usize,
+}
+
+/// Why a DocumentDB mapping has disabled itself: a batch failed until its oldest event had expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disabled {
+    /// The shard.
+    pub shard: String,
+    /// The oldest event of the batch.
+    pub first: SequenceNumber,
+    /// When it happened.
+    pub arrival: Moment,
+    /// How long the cluster keeps events.
+    pub retention: Duration,
+    /// Invocations with the batch.
+    pub invocations: u32,
 }
 
 /// One step of a mapping, for an observer.
@@ -63,6 +90,10 @@ pub enum Step<'a> {
         /// Where that was written; `None` without a destination.
         written: Option<&'a Path>,
     },
+    /// One event was dropped, because it is over 6 MB. Nothing is left of it (DocumentDB only).
+    Dropped(&'a Oversized),
+    /// The mapping has disabled itself: the run ends (DocumentDB only).
+    Disabled(&'a Disabled),
     /// The source could not be read; it is tried again.
     SourceTrouble {
         /// What went wrong.
@@ -100,6 +131,10 @@ pub struct Summary {
     pub on_failure_records: u64,
     /// Records that were discarded.
     pub discarded: u64,
+    /// Events that were dropped, because they are over 6 MB (the metric `OversizedRecordCount`; DocumentDB only).
+    pub oversized: u64,
+    /// Why the mapping has disabled itself, if it has. A further run ends at once in the same way.
+    pub disabled: Option<Disabled>,
     /// Whether the run was stopped before the source was drained.
     pub stopped: bool,
     /// The last record of each shard such that it and all before it are finished.

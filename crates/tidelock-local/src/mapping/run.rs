@@ -14,10 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::answer::judge;
-use super::observe::{Answer, Sent, Step, Summary};
+use super::observe::{Answer, Disabled, Oversized, Sent, Step, Summary};
 use super::on_failure::{FailureContext, FailureRecord, OnFailure};
 use super::settings::{InvalidSettings, MappingSettings, Pace, StartingPosition};
 use super::shard::{Condition, Decision, ShardState, Take};
+use super::time::{SteadyClock, Wake};
 use crate::clock::Moment;
 use crate::function::{Function, Invocation};
 use crate::source::{FailureHandling, ReadFrom, RecordSource, SourceError, SourceInfo};
@@ -26,6 +27,8 @@ use crate::unique;
 /// Why a mapping ended.
 #[derive(Debug)]
 pub enum MappingError {
+    /// The source's mappings do not have what was set.
+    Settings(InvalidSettings),
     /// The source can't be read.
     Source(SourceError),
     /// An on-failure record can't be written; its records have not been skipped.
@@ -35,6 +38,7 @@ pub enum MappingError {
 impl fmt::Display for MappingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Settings(error) => error.fmt(f),
             Self::Source(error) => error.fmt(f),
             Self::OnFailure(error) => write!(f, "on-failure record: {error}"),
         }
@@ -94,23 +98,6 @@ struct Trouble {
     times: u32,
 }
 
-/// Wall-clock time that never steps back while the mapping lives.
-#[derive(Clone, Copy)]
-struct SteadyClock {
-    wall: Moment,
-    steady: Instant,
-}
-
-impl SteadyClock {
-    fn start() -> Self {
-        Self { wall: Moment::now(), steady: Instant::now() }
-    }
-
-    fn now(&self) -> Moment {
-        self.wall.plus(self.steady.elapsed())
-    }
-}
-
 /// An invocation that is over.
 struct Returned {
     sent: Sent,
@@ -159,7 +146,8 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
         self
     }
 
-    /// Sets where on-failure records go. Without it discarded records are only counted, as on Lambda.
+    /// Sets where on-failure records go. Without it discarded records are only counted, as on Lambda. DocumentDB mappings
+    /// have no destination: with one, every run is an error.
     #[must_use]
     pub fn on_failure(mut self, destination: OnFailure) -> Self {
         self.on_failure = Some(destination);
@@ -218,6 +206,10 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
     }
 
     async fn drive(&mut self, stop: impl Future<Output = ()>, until_idle: bool) -> Result<Summary, MappingError> {
+        if self.on_failure.is_some() && self.info.failures != FailureHandling::Stream {
+            let problem = "on-failure destination: not a setting of DocumentDB mappings: no batch is ever given up";
+            return Err(MappingError::Settings(InvalidSettings(vec![problem.into()])));
+        }
         let mut stop = pin!(stop);
         let mut is_stopping = false;
         let mut run = Run { tasks: JoinSet::new(), summary: Summary::default(), last_activity: self.clock.now() };
@@ -228,6 +220,10 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
                 self.look_for_shards().await?;
                 self.read_shards(&mut run, &mut wake).await?;
                 self.invoke_all(&mut run, &mut wake)?;
+                if run.summary.disabled.is_some() {
+                    is_stopping = true;
+                    continue;
+                }
                 if until_idle && self.is_idle(&run, &mut wake) {
                     break;
                 }
@@ -279,7 +275,13 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
             match self.source.shards().await {
                 Ok(shards) => {
                     self.trouble = None;
-                    let at_latest = !self.has_looked && self.settings.starting_position == StartingPosition::Latest;
+                    // Shards that come later are read from their start: they continue those that were there.
+                    let from = match self.settings.starting_position {
+                        StartingPosition::Latest if !self.has_looked => ReadFrom::Latest,
+                        StartingPosition::AtTimestamp(moment) if !self.has_looked => ReadFrom::AtTimestamp(moment),
+                        _ => ReadFrom::TrimHorizon,
+                    };
+                    let at_latest = from == ReadFrom::Latest;
                     for shard in shards {
                         if self.shards.contains_key(&shard.id) {
                             continue;
@@ -287,8 +289,13 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
                         let tracked = TrackedShard {
                             parent: shard.parent,
                             stage: if at_latest && shard.closed { Stage::Finished } else { Stage::Waiting },
-                            state: ShardState::new(&self.settings, &self.pace, self.info.frame()),
-                            from: if at_latest { ReadFrom::Latest } else { ReadFrom::TrimHorizon },
+                            state: ShardState::with_failures(
+                                &self.settings,
+                                &self.pace,
+                                self.info.frame(),
+                                self.info.failures,
+                            ),
+                            from: from.clone(),
                             next_read: now,
                             is_quiet: false,
                             last: vec![None; self.settings.parallelization_factor as usize],
@@ -403,6 +410,23 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
                     return Ok(());
                 }
                 Take::Discard(..) => self.discard(run, id, lane)?,
+                Take::Disable(batch) => {
+                    let (Some(first), FailureHandling::RetryWhole { retention }) =
+                        (batch.records().next(), self.info.failures)
+                    else {
+                        return Ok(());
+                    };
+                    let disabled = Disabled {
+                        shard: id.into(),
+                        first: first.sequence.clone(),
+                        arrival: first.arrival,
+                        retention,
+                        invocations: batch.invocations(),
+                    };
+                    self.observe(&Step::Disabled(&disabled));
+                    run.summary.disabled = Some(disabled);
+                    return Ok(());
+                }
                 Take::Invoke(batch) => {
                     let payload = Bytes::from(self.info.event(batch.records()));
                     let sequences = batch.sequences();
@@ -454,12 +478,24 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
         Ok(())
     }
 
-    /// Writes the on-failure record of what a lane has to discard, and only then goes on behind it.
+    /// Writes the on-failure record of what a lane has to discard, and only then goes on behind it. A DocumentDB mapping
+    /// leaves no record.
     fn discard(&mut self, run: &mut Run, id: &str, lane: usize) -> Result<(), MappingError> {
         let now = self.clock.now();
         let Some(shard) = self.shards.get_mut(id) else { return Ok(()) };
         let last = shard.last[lane].clone();
         let Take::Discard(batch, condition) = shard.state.take(lane, now) else { return Ok(()) };
+        if self.info.failures != FailureHandling::Stream {
+            let Some(record) = batch.records().next() else { return Ok(()) };
+            let bytes = self.info.event(batch.records()).len();
+            let oversized = Oversized { shard: id.into(), sequence: record.sequence.clone(), bytes };
+            shard.state.skip(lane, now);
+            run.last_activity = now;
+            run.summary.oversized += 1;
+            self.observe(&Step::Dropped(&oversized));
+            self.finish_if_drained(id);
+            return Ok(());
+        }
         let was_invoked = batch.invocations() > 0 && condition != Condition::MaximumPayloadSizeExceeded;
         let (request_id, failed) = last.filter(|_| was_invoked).unzip();
         let context = FailureContext {
@@ -518,17 +554,5 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
         if let Some(observer) = &mut self.observer {
             observer(step);
         }
-    }
-}
-
-/// The earliest moment at which there is something to do.
-#[derive(Default)]
-struct Wake {
-    earliest: Option<Moment>,
-}
-
-impl Wake {
-    fn at(&mut self, moment: Moment) {
-        self.earliest = Some(self.earliest.map_or(moment, |earliest| earliest.min(moment)));
     }
 }

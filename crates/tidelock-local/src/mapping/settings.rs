@@ -5,7 +5,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::source::FailureHandling;
+
+/// How long a DocumentDB mapping collects events where no window is set.
+const DOCUMENTDB_WINDOW: Duration = Duration::from_millis(500);
 
 /// Where a new mapping begins to read (`StartingPosition`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,15 +19,23 @@ pub enum StartingPosition {
     TrimHorizon,
     /// Behind the newest record of the open shards.
     Latest,
+    /// At the first record of this moment or later (`StartingPositionTimestamp`). DynamoDB streams do not know it.
+    AtTimestamp(Moment),
 }
 
-/// A stream mapping's settings. Tumbling windows and filters are not modelled.
+/// Why a DocumentDB mapping has no setting for parts of a batch.
+const RETRIED_WHOLE: &str = "a batch is retried whole";
+/// Why it has none that ends the retries.
+const RETRIED_FOR_EVER: &str = "a batch is retried until it succeeds or its events expire";
+
+/// A mapping's settings. Tumbling windows and filters are not modelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappingSettings {
     /// The most records of an event (`BatchSize`), 1 to 10,000. Default 100.
     pub batch_size: u32,
-    /// Seconds to wait for a batch to fill (`MaximumBatchingWindowInSeconds`), 0 to 300. Default 0.
-    pub batching_window: u32,
+    /// Seconds to wait for a batch to fill (`MaximumBatchingWindowInSeconds`), 0 to 300. Default, where it is `None`: 0
+    /// for streams, half a second for DocumentDB.
+    pub batching_window: Option<u32>,
     /// Batches of one shard at a time (`ParallelizationFactor`), 1 to 10. Default 1.
     pub parallelization_factor: u32,
     /// Retries of a failed batch (`MaximumRetryAttempts`), 0 to 10,000, or -1 for no limit. Default -1.
@@ -44,7 +56,7 @@ impl Default for MappingSettings {
     fn default() -> Self {
         Self {
             batch_size: 100,
-            batching_window: 0,
+            batching_window: None,
             parallelization_factor: 1,
             maximum_retry_attempts: -1,
             maximum_record_age: -1,
@@ -75,7 +87,7 @@ impl MappingSettings {
     pub fn validate(&self) -> Result<(), InvalidSettings> {
         let ranges = [
             ("batch size", i64::from(self.batch_size), 1..=10_000, ""),
-            ("maximum batching window", i64::from(self.batching_window), 0..=300, " seconds"),
+            ("maximum batching window", i64::from(self.batching_window.unwrap_or(0)), 0..=300, " seconds"),
             ("parallelization factor", i64::from(self.parallelization_factor), 1..=10, ""),
             ("maximum retry attempts", i64::from(self.maximum_retry_attempts), -1..=10_000, ", -1 for no limit"),
             ("maximum record age", i64::from(self.maximum_record_age), -1..=604_800, " seconds, -1 for no limit"),
@@ -96,21 +108,47 @@ impl MappingSettings {
     /// Every setting that this kind of mapping does not have.
     pub fn validate_for(&self, failures: FailureHandling) -> Result<(), InvalidSettings> {
         let mut problems = self.validate().err().map(|invalid| invalid.0).unwrap_or_default();
-        if failures == FailureHandling::RetryWhole {
-            let defaults = Self::default();
-            for (name, differs) in [
-                ("report batch item failures", self.report_batch_item_failures),
-                ("bisect batch on function error", self.bisect_on_error),
-                ("maximum retry attempts", self.maximum_retry_attempts != defaults.maximum_retry_attempts),
-                ("maximum record age", self.maximum_record_age != defaults.maximum_record_age),
-                ("parallelization factor", self.parallelization_factor != defaults.parallelization_factor),
-            ] {
-                if differs {
-                    problems.push(format!("{name}: not a setting of DocumentDB mappings, which retry a batch whole"));
+        match failures {
+            FailureHandling::Stream => {
+                if matches!(self.starting_position, StartingPosition::AtTimestamp(_)) {
+                    problems.push(
+                        "starting position AT_TIMESTAMP: a DynamoDB stream is read from TRIM_HORIZON or LATEST".into(),
+                    );
+                }
+            }
+            FailureHandling::RetryWhole { .. } => {
+                let defaults = Self::default();
+                for (name, differs, reason) in [
+                    ("report batch item failures", self.report_batch_item_failures, RETRIED_WHOLE),
+                    ("bisect batch on function error", self.bisect_on_error, RETRIED_WHOLE),
+                    (
+                        "maximum retry attempts",
+                        self.maximum_retry_attempts != defaults.maximum_retry_attempts,
+                        RETRIED_FOR_EVER,
+                    ),
+                    ("maximum record age", self.maximum_record_age != defaults.maximum_record_age, RETRIED_FOR_EVER),
+                    (
+                        "parallelization factor",
+                        self.parallelization_factor != defaults.parallelization_factor,
+                        "there is one invocation at a time",
+                    ),
+                ] {
+                    if differs {
+                        problems.push(format!("{name}: not a setting of DocumentDB mappings: {reason}"));
+                    }
                 }
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(InvalidSettings(problems)) }
+    }
+
+    /// How long a batch may wait to be filled.
+    pub(crate) fn window(&self, failures: FailureHandling) -> Duration {
+        match (self.batching_window, failures) {
+            (Some(seconds), _) => Duration::from_secs(seconds.into()),
+            (None, FailureHandling::Stream) => Duration::ZERO,
+            (None, FailureHandling::RetryWhole { .. }) => DOCUMENTDB_WINDOW,
+        }
     }
 }
 
@@ -174,7 +212,7 @@ mod tests {
         assert_eq!(defaults.validate(), Ok(()));
         let widest = MappingSettings {
             batch_size: 10_000,
-            batching_window: 300,
+            batching_window: Some(300),
             parallelization_factor: 10,
             maximum_retry_attempts: 10_000,
             maximum_record_age: 604_800,
@@ -187,7 +225,7 @@ mod tests {
     fn every_problem_is_reported_at_once() {
         let wrong = MappingSettings {
             batch_size: 0,
-            batching_window: 301,
+            batching_window: Some(301),
             parallelization_factor: 11,
             maximum_retry_attempts: -2,
             maximum_record_age: 604_801,
@@ -215,9 +253,49 @@ mod tests {
             parallelization_factor: 2,
             ..MappingSettings::default()
         };
+        let documentdb = FailureHandling::RetryWhole { retention: Duration::from_secs(60) };
         assert_eq!(settings.validate_for(FailureHandling::Stream), Ok(()));
-        assert_eq!(settings.validate_for(FailureHandling::RetryWhole).unwrap_err().0.len(), 5);
-        assert_eq!(MappingSettings::default().validate_for(FailureHandling::RetryWhole), Ok(()));
+        assert_eq!(
+            settings.validate_for(documentdb).unwrap_err().0,
+            [
+                "report batch item failures: not a setting of DocumentDB mappings: a batch is retried whole",
+                "bisect batch on function error: not a setting of DocumentDB mappings: a batch is retried whole",
+                "maximum retry attempts: not a setting of DocumentDB mappings: a batch is retried until it succeeds or \
+                 its events expire",
+                "maximum record age: not a setting of DocumentDB mappings: a batch is retried until it succeeds or its \
+                 events expire",
+                "parallelization factor: not a setting of DocumentDB mappings: there is one invocation at a time",
+            ]
+        );
+        let widest = MappingSettings {
+            batch_size: 10_000,
+            batching_window: Some(300),
+            starting_position: StartingPosition::AtTimestamp(Moment::from_epoch(Duration::from_secs(1))),
+            ..MappingSettings::default()
+        };
+        for allowed in [MappingSettings::default(), widest] {
+            assert_eq!(allowed.validate_for(documentdb), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_dynamodb_stream_cannot_be_begun_at_a_time() {
+        let at = MappingSettings {
+            starting_position: StartingPosition::AtTimestamp(Moment::from_epoch(Duration::from_secs(1))),
+            ..MappingSettings::default()
+        };
+        let problems = at.validate_for(FailureHandling::Stream).unwrap_err().0;
+        assert_eq!(problems, ["starting position AT_TIMESTAMP: a DynamoDB stream is read from TRIM_HORIZON or LATEST"]);
+    }
+
+    #[test]
+    fn the_window_is_half_a_second_only_for_documentdb_and_only_unless_it_is_set() {
+        let documentdb = FailureHandling::RetryWhole { retention: Duration::from_secs(60) };
+        let windows = |batching_window, failures| {
+            MappingSettings { batching_window, ..MappingSettings::default() }.window(failures).as_millis()
+        };
+        assert_eq!([None, Some(0), Some(2)].map(|set| windows(set, FailureHandling::Stream)), [0, 0, 2_000]);
+        assert_eq!([None, Some(0), Some(2)].map(|set| windows(set, documentdb)), [500, 0, 2_000]);
     }
 
     #[test]

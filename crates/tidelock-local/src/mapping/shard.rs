@@ -17,7 +17,7 @@ use super::sequence::SequenceNumber;
 use super::settings::{MappingSettings, Pace};
 use crate::clock::Moment;
 use crate::function::MAX_PAYLOAD;
-use crate::source::{SourceRecord, event_size};
+use crate::source::{FailureHandling, SourceRecord, event_size};
 
 /// A record on its way through the shard.
 #[derive(Clone, Debug)]
@@ -102,6 +102,8 @@ pub enum Take<'a> {
     Invoke(&'a Batch),
     /// Record these as discarded, then [`ShardState::skip`].
     Discard(&'a Batch, Condition),
+    /// The source no longer keeps the oldest of these, which have failed until now: the mapping disables itself.
+    Disable(&'a Batch),
     /// Nothing before this moment.
     Wait(Moment),
     /// Nothing until a record is pushed or the batch that is out is settled.
@@ -165,6 +167,10 @@ struct Lane {
 pub struct ShardState {
     settings: MappingSettings,
     pace: Pace,
+    /// How long a batch may wait to be filled.
+    window: Duration,
+    /// How long the source keeps a batch that fails; `None` where records are given up in another way.
+    retention: Option<Duration>,
     /// Bytes of an event around its records.
     frame: usize,
     lanes: Vec<Lane>,
@@ -173,11 +179,21 @@ pub struct ShardState {
 }
 
 impl ShardState {
-    /// An empty shard. `frame` is the number of bytes an event has around its records.
+    /// An empty shard of a stream. `frame` is the number of bytes an event has around its records.
     pub fn new(settings: &MappingSettings, pace: &Pace, frame: usize) -> Self {
+        Self::with_failures(settings, pace, frame, FailureHandling::Stream)
+    }
+
+    /// An empty shard whose failed batches are handled so.
+    pub fn with_failures(settings: &MappingSettings, pace: &Pace, frame: usize, failures: FailureHandling) -> Self {
         Self {
             settings: settings.clone(),
             pace: *pace,
+            window: settings.window(failures),
+            retention: match failures {
+                FailureHandling::Stream => None,
+                FailureHandling::RetryWhole { retention } => Some(retention),
+            },
             frame,
             lanes: (0..settings.parallelization_factor.max(1)).map(|_| Lane::default()).collect(),
             progress: Progress::default(),
@@ -226,7 +242,7 @@ impl ShardState {
     /// [`settle`](Self::settle) or [`skip`](Self::skip).
     pub fn take(&mut self, lane: usize, now: Moment) -> Take<'_> {
         let max_age = u64::try_from(self.settings.maximum_record_age).ok().map(Duration::from_secs);
-        let (frame, closed) = (self.frame, self.closed);
+        let (frame, closed, window) = (self.frame, self.closed, self.window);
         let lane = &mut self.lanes[lane];
         if lane.out.is_some() && lane.discarding.is_none() {
             return Take::Nothing;
@@ -237,12 +253,20 @@ impl ShardState {
             }
             let mut batch = match lane.again.pop_front() {
                 Some(batch) => batch,
-                None => match form(lane, &self.settings, frame, closed, now) {
+                None => match form(lane, self.settings.batch_size as usize, window, frame, closed, now) {
                     Formed::Batch(batch) => batch,
                     Formed::Wait(moment) => return Take::Wait(moment),
                     Formed::Nothing => return Take::Nothing,
                 },
             };
+            // What has not failed is only slow: the mapping has read it and can still hand it over.
+            let first = batch.records.first().filter(|_| batch.invocations > 0);
+            if let (Some(retention), Some(first)) = (self.retention, first)
+                && now.since(first.record.arrival) > retention
+            {
+                lane.again.push_front(batch);
+                return lane.again.front().map_or(Take::Nothing, Take::Disable);
+            }
             let expired = max_age
                 .map_or(0, |max_age| batch.records().take_while(|record| now.since(record.arrival) > max_age).count());
             if expired > 0 {
@@ -355,19 +379,18 @@ enum Formed {
 
 /// Takes a batch from a lane's queue: as many records as fit, once it is full or its window is over. The window begins
 /// with the first record, or with the end of the previous invocation if that is later.
-fn form(lane: &mut Lane, settings: &MappingSettings, frame: usize, closed: bool, now: Moment) -> Formed {
+fn form(lane: &mut Lane, batch_size: usize, window: Duration, frame: usize, closed: bool, now: Moment) -> Formed {
     let Some(first) = lane.queue.front() else { return Formed::Nothing };
     let mut size = frame;
     let mut count = 0;
-    for held in lane.queue.iter().take(settings.batch_size as usize) {
+    for held in lane.queue.iter().take(batch_size) {
         size += held.record.raw.get().len() + usize::from(count > 0);
         if count > 0 && size > MAX_PAYLOAD {
             break;
         }
         count += 1;
     }
-    let is_full = count == settings.batch_size as usize || count < lane.queue.len() || size > MAX_PAYLOAD;
-    let window = Duration::from_secs(settings.batching_window.into());
+    let is_full = count == batch_size || count < lane.queue.len() || size > MAX_PAYLOAD;
     let begin = lane.free_since.map_or(first.buffered, |free| free.max(first.buffered));
     let end = begin.plus(window);
     if !is_full && !closed && now < end {

@@ -1,4 +1,5 @@
-//! Records from files: an event with `Records`, a JSON array of records, or JSON texts one after another.
+//! Records from files: an event with `Records`, or with the `events` of a change stream, a JSON array of records, or JSON
+//! texts one after another.
 //!
 //! Every record is kept as the text it has in the file, so that what the function sees is what was captured or written
 //! by hand: big numbers, odd order of fields, duplicate fields and all.
@@ -11,7 +12,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
-use super::{FailureHandling, Page, ReadFrom, RecordSource, Shard, SourceError, SourceInfo, SourceRecord};
+use super::{
+    DEFAULT_RETENTION, FailureHandling, Page, ReadFrom, RecordSource, Shard, SourceError, SourceInfo, SourceRecord,
+};
 use crate::clock::Moment;
 use crate::mapping::SequenceNumber;
 
@@ -20,9 +23,12 @@ pub const FILE_SHARD: &str = "shardId-file";
 
 /// Records from a file, or made in a test, as one closed shard.
 ///
-/// - The sequence number is `dynamodb.SequenceNumber` or `kinesis.sequenceNumber`. A record without one, or with one
-///   that already stands for another record of the file, has its position as its number; no answer can name it.
-/// - The ordering key is `dynamodb.Keys` or `kinesis.partitionKey`; records without either form one sequence.
+/// - The sequence number is `dynamodb.SequenceNumber` or `kinesis.sequenceNumber`, of a change event its resume token. A
+///   record without one, or with one that already stands for another record of the file, has its position as its number;
+///   no answer can name it.
+/// - The ordering key is `dynamodb.Keys` or `kinesis.partitionKey`; records without either form one sequence, as the
+///   events of a change stream do.
+/// - A file of change events, in an envelope or as records `{"event":{…}}`, has a DocumentDB mapping's rules.
 /// - The arrival time is the time of reading the file, not the record's own: captured records are old, and an age limit
 ///   would discard them all.
 #[derive(Debug)]
@@ -84,14 +90,21 @@ impl FileSource {
     pub fn parse(text: &str, name: &str) -> Result<Self, InvalidRecords> {
         let invalid = |detail: String| InvalidRecords(format!("{name}: {detail}"));
         let text = text.trim_start_matches('\u{feff}');
-        let mut records = Vec::new();
-        let mut change_stream = None;
+        let mut records: Vec<Box<RawValue>> = Vec::new();
+        let mut change_stream: Option<String> = None;
+        let mut is_mixed = false;
         for value in Deserializer::from_str(text).into_iter::<Box<RawValue>>() {
             let value = value.map_err(|error| invalid(format!("not JSON: {error}")))?;
             match Document::of(value) {
-                Document::Records(found) => records.extend(found),
+                Document::Records(found) => {
+                    is_mixed |= change_stream.is_some();
+                    records.extend(found);
+                }
                 Document::ChangeStream(event) => {
-                    change_stream = Some(event.event_source_arn);
+                    is_mixed |= change_stream.is_none() && !records.is_empty();
+                    // Single records have no ARN; an envelope's stands for all.
+                    let known = change_stream.take().filter(|arn| !arn.is_empty());
+                    change_stream = Some(known.unwrap_or(event.event_source_arn));
                     records.extend(event.events);
                 }
                 Document::Kafka => {
@@ -107,6 +120,9 @@ impl FileSource {
             return Err(invalid(
                 "holds no records: an event with `Records`, a JSON array, or one record a line".into(),
             ));
+        }
+        if is_mixed {
+            return Err(invalid("holds change stream events and other records: they have different rules".into()));
         }
         Ok(Self::new(records, change_stream))
     }
@@ -128,6 +144,7 @@ impl FileSource {
                 let kinesis = field(raw.get(), "kinesis").unwrap_or_default();
                 let sequence = text_field(dynamodb, "SequenceNumber")
                     .or_else(|| text_field(kinesis, "sequenceNumber"))
+                    .or_else(|| text_field(field(field(raw.get(), "event")?, "_id")?, "_data"))
                     .filter(|number| !number.is_empty() && seen.insert(number.clone()))
                     .unwrap_or_else(|| format!("position-{position:010}"));
                 let key =
@@ -145,13 +162,7 @@ impl FileSource {
             .collect();
         let (arn, is_kinesis) = first.unwrap_or_default();
         let info = match change_stream {
-            Some(arn) => SourceInfo {
-                event_head: format!("{{\"eventSourceArn\":{},\"events\":[", Value::from(arn.as_str())),
-                event_tail: "],\"eventSource\":\"aws:docdb\"}".into(),
-                arn,
-                batch_info: "DocumentDBBatchInfo",
-                failures: FailureHandling::RetryWhole,
-            },
+            Some(arn) => SourceInfo::documentdb(&arn, DEFAULT_RETENTION),
             None => SourceInfo {
                 arn,
                 event_head: "{\"Records\":[".into(),
@@ -189,8 +200,8 @@ impl Document {
             _records: BTreeMap<String, Vec<serde::de::IgnoredAny>>,
         }
         let text = value.get();
-        if let Ok(records) = serde_json::from_str(text) {
-            return Self::Records(records);
+        if let Ok(records) = serde_json::from_str::<Vec<Box<RawValue>>>(text) {
+            return Self::of_records(records);
         }
         if let Ok(Event { records }) = serde_json::from_str(text) {
             return Self::Records(records);
@@ -201,7 +212,16 @@ impl Document {
         if serde_json::from_str::<KafkaEvent>(text).is_ok() {
             return Self::Kafka;
         }
-        Self::Records(vec![value])
+        Self::of_records(vec![value])
+    }
+
+    /// Records without an envelope say what they are by the first of them.
+    fn of_records(records: Vec<Box<RawValue>>) -> Self {
+        let change = records.first().and_then(|first| field(first.get(), "event"));
+        match change.and_then(|change| text_field(change, "operationType")) {
+            Some(_) => Self::ChangeStream(DocumentDbEvent { event_source_arn: String::new(), events: records }),
+            None => Self::Records(records),
+        }
     }
 }
 
@@ -269,9 +289,36 @@ mod tests {
         )
         .unwrap();
         let info = source.info();
-        assert_eq!(info.failures, FailureHandling::RetryWhole);
+        assert_eq!(info.failures, FailureHandling::RetryWhole { retention: DEFAULT_RETENTION });
         let event = format!("{}{}{}", info.event_head, source.records()[0].raw, info.event_tail);
         assert_eq!(event, r#"{"eventSourceArn":"arn:x","events":[{"event":{"a":1}}],"eventSource":"aws:docdb"}"#);
+    }
+
+    #[test]
+    fn change_events_are_numbered_by_their_tokens() {
+        let one = r#"{"event":{"_id":{"_data":"01aa"},"operationType":"insert","fullDocument":{"n":1.0e400}}}"#;
+        let two = r#"{"event":{"_id":{"_data":"01ab"},"operationType":"delete"}}"#;
+        let envelope =
+            |records: &str| format!(r#"{{"eventSourceArn":"arn:x","events":[{records}],"eventSource":"aws:docdb"}}"#);
+        for (layout, arn) in [
+            (format!("{one}\n{two}"), ""),
+            (format!("[{one},{two}]"), ""),
+            (envelope(&format!("{one},{two}")), "arn:x"),
+            (format!("{one}\n{}", envelope(two)), "arn:x"),
+            (format!("{}\n{two}", envelope(one)), "arn:x"),
+        ] {
+            let source = FileSource::parse(&layout, "file").unwrap();
+            assert_eq!(texts(&source), [one, two], "{layout}");
+            let numbers: Vec<&str> = source.records().iter().map(|record| record.sequence.as_str()).collect();
+            assert_eq!(numbers, ["01aa", "01ab"]);
+            assert_eq!(source.info().arn, arn, "{layout}");
+            assert!(matches!(source.info().failures, FailureHandling::RetryWhole { .. }));
+            assert!(source.records().iter().all(|record| record.ordering_key.is_empty()));
+        }
+        for layout in [format!("{one}\n{ONE}"), format!("{ONE}\n{one}"), format!("{ONE}\n{}", envelope(one))] {
+            let message = FileSource::parse(&layout, "file").unwrap_err().to_string();
+            assert!(message.contains("change stream events and other records"), "{message}");
+        }
     }
 
     #[test]

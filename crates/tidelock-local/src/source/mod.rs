@@ -1,11 +1,13 @@
 //! Where records come from. A source has shards; a shard has records in order. The mapping knows no more than this, so
 //! that a topic partition, a Kinesis shard or a change stream can stand here too.
 
+pub mod documentdb;
 pub mod dynamodb;
 pub mod file;
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -44,6 +46,8 @@ pub enum ReadFrom {
     TrimHorizon,
     /// Behind the newest record there is.
     Latest,
+    /// At the first record of this moment or later.
+    AtTimestamp(Moment),
     /// Behind the record with this number.
     After(SequenceNumber),
 }
@@ -62,10 +66,17 @@ pub struct Page {
 pub enum FailureHandling {
     /// Streams: partial answers, limits on retries and age, bisecting, on-failure records.
     Stream,
-    /// DocumentDB: a batch is retried whole until it succeeds
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/with-documentdb.html>).
-    RetryWhole,
+    /// DocumentDB: a batch is retried whole until it succeeds. No answer is partial, there is no limit, no bisecting and
+    /// no on-failure destination; one event over 6 MB is dropped; when the oldest event of a failing batch expires, the
+    /// mapping disables itself (<https://docs.aws.amazon.com/lambda/latest/dg/with-documentdb.html>).
+    RetryWhole {
+        /// How long the cluster keeps events.
+        retention: Duration,
+    },
 }
+
+/// How long DocumentDB keeps change events unless it is told otherwise (`change_stream_log_retention_duration`).
+pub const DEFAULT_RETENTION: Duration = Duration::from_secs(3 * 3_600);
 
 /// What a mapping needs to know about a source.
 #[derive(Clone, Debug)]

@@ -96,6 +96,12 @@ impl DynamoDbSource {
         let request = match from {
             ReadFrom::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             ReadFrom::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
+            ReadFrom::AtTimestamp(_) => {
+                return Err(Reopen::Failed(SourceError {
+                    message: "a DynamoDB stream is read from TRIM_HORIZON or LATEST, not from a time".into(),
+                    retryable: false,
+                }));
+            }
             ReadFrom::After(sequence) => {
                 request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(sequence.as_str())
             }
