@@ -413,7 +413,12 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
 
 /// Makes of what belongs there what the route wants written; whether what is stored stays as it is.
 fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, format: Format) -> Result<bool, Failure> {
-    let Some(manner) = item.manner.unwrap_or(wish.manner) else { return Ok(false) };
+    let mark = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
+    let order = mark.and_then(|mark| mark.compare(&wish.version.mark()));
+    let Some(manner) = item.manner.unwrap_or(wish.manner) else {
+        // The place was left, and entered again since: what becomes of that document, its own delete says.
+        return Ok(item.gone && wish.rules.keeps_deleted() && order == Some(Ordering::Greater));
+    };
     let unreadable = || Failure::new(Cause::UnexpectedAnswer, "the stored document cannot be read");
     let body = found.document.as_ref().map(|stored| stored.body.as_deref());
     match (&mut item.document, body, &manner.deletes) {
@@ -426,8 +431,6 @@ fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, forma
         (None, Some(body), deletes @ Deletes::Soft { .. }) if item.gone => {
             let body = body.ok_or_else(unreadable)?;
             // An older mark would let an older change pass.
-            let mark = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
-            let order = mark.and_then(|mark| mark.compare(&wish.version.mark()));
             if merge::is_soft(format, body, deletes) && matches!(order, Some(Ordering::Greater | Ordering::Equal)) {
                 return Ok(true);
             }

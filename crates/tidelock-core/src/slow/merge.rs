@@ -129,7 +129,13 @@ fn told<S: Sink>(mut sink: S, flag: &str, at: &str, at_ms: i64) -> Option<Vec<u8
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Belongs, Wish, as_wanted};
     use super::*;
+    use crate::key::Key;
+    use crate::pipeline::Pipeline;
+    use crate::target::{Found, Place, Salvage, Stored};
+    use crate::version::Version;
+    use crate::version::dynamodb::oldest;
 
     #[test]
     fn stored_fields_of_the_users_stay_as_they_are() {
@@ -158,6 +164,28 @@ mod tests {
         let made: bson::Document =
             bson::deserialize_from_slice(&whole(Format::Bson, &made.expect("a document"))).expect("BSON");
         assert_eq!(made, bson::doc! {"a": 2, "rank": 7, "note": {"deep": [1, 2.5]}});
+    }
+
+    #[test]
+    fn what_a_newer_change_has_written_outlives_the_truth_of_an_older_one_that_has_left() {
+        let version = |exact: &'static str| Version { exact, coarse: 5, ..oldest("dynamodb:us-east-1:1:t") };
+        let left = version("0000000000000000000000000000000000000005");
+        for (deletes, stored, stays) in [
+            ("ignore", "0000000000000000000000000000000000000006", true),
+            ("soft", "0000000000000000000000000000000000000006", true),
+            ("hard", "0000000000000000000000000000000000000006", false),
+            ("ignore", "0000000000000000000000000000000000000004", false),
+        ] {
+            let text = format!("{{version: 1, routes: [{{from: t, to: 'x-{{home}}', deletes: {deletes}}}]}}");
+            let pipeline = Pipeline::parse(&text).expect("a pipeline");
+            let (rules, into) = (pipeline.rules("t", 0), Place::new("x-a".to_owned(), false));
+            let (key, salvage) = (Key::from_bytes(b""), Salvage::Never);
+            let wish = Wish { origin: "t", rules: &rules, into: &into, key, version: left, salvage, manner: None };
+            let mark = Some(version(stored).mark());
+            let found = Found { document: Some(Stored { witness: (), mark, body: None }), fence: None };
+            let mut gone = Belongs { gone: true, ..Belongs::default() };
+            assert_eq!(as_wanted(&wish, &found, &mut gone, Format::Json), Ok(stays), "{deletes} {stored}");
+        }
     }
 
     #[test]

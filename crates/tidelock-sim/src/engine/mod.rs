@@ -162,6 +162,11 @@ impl Engine {
         self.with(|state, now| state.store.plant(now, index, id, source, version));
     }
 
+    /// Puts a field into a document that is there, as its users do with `_update`; nothing where there is none.
+    pub fn edit(&self, index: &str, id: &str, field: &str, value: Value) {
+        self.with(|state, now| state.store.edit(now, index, id, field, value));
+    }
+
     /// Lets searches see what an index holds now.
     pub fn refresh(&self, index: &str) {
         self.with(|state, now| state.store.refresh(now, index));

@@ -224,6 +224,19 @@ impl Store {
         self.trace.note(since, format_args!("plant {name}/{id} {hash:016x} v{version}"));
     }
 
+    pub(super) fn edit(&mut self, now: Instant, name: &str, id: &str, field: &str, value: Value) {
+        let since = now.saturating_duration_since(self.start);
+        let Some(index) = self.indices.get_mut(name) else { return };
+        let Some(document) = index.live().get(id).cloned() else { return };
+        let mut source = (*document.source).clone();
+        source[field] = value;
+        let learnt = source.as_object().map_or(Ok(()), |fields| index.mapping.learn(fields));
+        let write = Write::Index(Rc::new(source));
+        let written = learnt.and_then(|()| index.write(id, document.routing.as_deref(), write, Guard::None, now, now));
+        let version = written.map_or(0, |written| written.version);
+        self.trace.note(since, format_args!("edit {name}/{id} {field}: v{version}"));
+    }
+
     pub(super) fn reindex(&mut self, now: Instant, from: &str, to: &str, keep_versions: bool) -> usize {
         let Some(source) = self.indices.get(from) else { return 0 };
         let documents: Vec<_> = source.live().iter().map(|(id, document)| (id.clone(), document.clone())).collect();
