@@ -54,8 +54,11 @@ impl History {
                 return true;
             }
             let before = effects.get(..position).unwrap_or_default();
-            let early = in_doubt(change);
-            if effect.soft && loose(change) && self.is_soft_of((effect, early), before, stored, &loose) {
+            // A truth of a change that is not the delete may have put the flag there.
+            let early = in_doubt(change) || !effect.soft;
+            let may_be_soft =
+                effect.soft || (effect.document.is_some() && self.is_gone_after(change, location, Deletes::Soft));
+            if may_be_soft && loose(change) && self.is_soft_of((effect, early), before, stored, &loose) {
                 return true;
             }
             if !in_doubt(change) && !(self.is_ignored_after(change, location) && loose(change)) {
@@ -99,7 +102,11 @@ impl History {
 
     /// Whether the item is gone some time after a change, and that is ignored there.
     pub(crate) fn is_ignored_after(&self, change: usize, location: &Location) -> bool {
-        self.routing.manner_at(location).deletes == Deletes::Ignore
+        self.is_gone_after(change, location, Deletes::Ignore)
+    }
+
+    fn is_gone_after(&self, change: usize, location: &Location, deletes: Deletes) -> bool {
+        self.routing.manner_at(location).deletes == deletes
             && self.later(change).any(|later| self.changes.get(later).is_some_and(|later| later.item.is_none()))
     }
 

@@ -3,10 +3,10 @@
 use super::World;
 use super::function::target;
 use super::history::{SPACE, TABLE, id};
-use super::users::edit;
 use super::race::{race, truth_race};
 use super::singly::{dawdling, write_one};
 use super::storm::Hits;
+use super::users::edit;
 use super::{redrive, singly};
 use std::rc::Rc;
 use std::time::Duration;
@@ -117,8 +117,7 @@ async fn scan(world: &Rc<World>) {
     let from = usize::try_from(world.between(0, 90)).unwrap_or_default();
     let keys: Vec<usize> = (from..from + 25).filter(|&key| key < world.history.keys).collect();
     let read_at = world.since();
-    let rules: Vec<_> =
-        (0..world.pipeline.branches(TABLE)).map(|branch| world.pipeline.rules(TABLE, branch)).collect();
+    let rules: Vec<_> = (0..world.pipeline.branches(TABLE)).map(|branch| world.pipeline.rules(TABLE, branch)).collect();
     let items: Vec<(Item, Vec<u8>)> =
         keys.into_iter().filter_map(|key| Some((world.table.item(key, read_at)?, source_key(key)?))).collect();
     let mut found: Vec<(&Rules<'_>, Place, Option<&Manner>, &(Item, Vec<u8>))> = Vec::new();
@@ -142,8 +141,7 @@ async fn scan(world: &Rc<World>) {
             manner: *manner,
         })
         .collect();
-    let items: Vec<&[u8]> =
-        found.iter().map(|(.., (item, _))| item.document.as_deref().unwrap_or_default()).collect();
+    let items: Vec<&[u8]> = found.iter().map(|(.., (item, _))| item.document.as_deref().unwrap_or_default()).collect();
     let time = Duration::from_millis(world.between(10, 10_000));
     let work = backfill(&target, &world.table, &wishes, &items, call(world, Duration::from_secs(10)));
     let outcomes = timeout(time, work).await;

@@ -3,7 +3,7 @@
 use super::fold::was_planted;
 use super::ledger::{Entry, Kind};
 use super::race::is_of_a_race;
-use super::routing::{FLAG, Location, NOTE};
+use super::routing::{Deletes, FLAG, Location, NOTE};
 use super::{FOREIGN, World, foreign_object};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -30,7 +30,8 @@ pub(crate) fn check(world: &World, redriven: bool) {
     }
     for index in world.history.routing.indices() {
         let documents = world.engine.documents(&index);
-        world.note(|| format!("{stage}: {} documents in {index}, {} changes in doubt", documents.len(), in_doubt.len()));
+        world
+            .note(|| format!("{stage}: {} documents in {index}, {} changes in doubt", documents.len(), in_doubt.len()));
         for id in documents.into_keys() {
             let location = Location { index: index.clone(), id };
             if !known.contains(&location) && !is_of_a_race(&location.id) {
@@ -85,9 +86,10 @@ fn check_location(world: &World, key: usize, location: &Location, in_doubt: &BTr
         stored
     });
     let stored = stored.map(|mut stored| {
-        // The flag is put on what is stored, whole or not.
-        let is_soft = stored[FLAG] == true && history.of_key(key).iter().any(|&change| is_loose(change));
-        if make_whole(&mut stored) && !is_soft && !history.of_key(key).iter().any(|&change| is_in_doubt(change)) {
+        // The flag is put on what is stored, whole or not; and where deletes are ignored nobody can complete what is gone.
+        let keeps = history.routing.manner_at(location).deletes == Deletes::Ignore || stored[FLAG] == true;
+        let may_stay = keeps && history.of_key(key).iter().any(|&change| is_loose(change));
+        if make_whole(&mut stored) && !may_stay && !history.of_key(key).iter().any(|&change| is_in_doubt(change)) {
             world.complain(format!("{stage}: {location:?} is there in part, and no letter tells of it"));
         }
         stored

@@ -70,7 +70,8 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
             Deletes::Ignore => true,
         };
         if !gone {
-            world.complain(format!("{location:?} is there when its delete and the redrive of its insert are both done"));
+            world
+                .complain(format!("{location:?} is there when its delete and the redrive of its insert are both done"));
         }
     }
 }

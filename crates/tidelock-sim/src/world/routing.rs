@@ -343,9 +343,8 @@ mod tests {
         let owned = Manner { id: Id::Owner, deletes: Deletes::Soft, merges: false };
         let also = Also { manner: Manner::PLAIN, visible_only: true, of_all: false, by_home: false };
         let routing = Routing { by: By::Home, own: owned, also: Some(also), old_images: true };
-        let item = |home: &str, owner: &str, hidden: bool| {
-            json!({"id": "k7", "home": home, "owner": owner, "hidden": hidden})
-        };
+        let item =
+            |home: &str, owner: &str, hidden: bool| json!({"id": "k7", "home": home, "owner": owner, "hidden": hidden});
         let told = |name: &str, before: Option<&Value>, item: Option<&Value>| -> Vec<String> {
             let effects = routing.effects(name, 7, before, item, 0);
             let told = |effect: &Effect| {
