@@ -167,24 +167,36 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_change_has_written_outlives_the_truth_of_an_older_one_that_has_left() {
+    fn what_a_newer_change_has_written_outlives_the_truth_of_an_older_one() {
         let version = |exact: &'static str| Version { exact, coarse: 5, ..oldest("dynamodb:us-east-1:1:t") };
-        let left = version("0000000000000000000000000000000000000005");
-        for (deletes, stored, stays) in [
-            ("ignore", "0000000000000000000000000000000000000006", true),
-            ("soft", "0000000000000000000000000000000000000006", true),
-            ("hard", "0000000000000000000000000000000000000006", false),
-            ("ignore", "0000000000000000000000000000000000000004", false),
+        let [older, own, newer] = [
+            "0000000000000000000000000000000000000004",
+            "0000000000000000000000000000000000000005",
+            "0000000000000000000000000000000000000006",
+        ];
+        // Whether the change enters the place or leaves it, and the item is gone or elsewhere.
+        for (deletes, stored, enters, gone, stays) in [
+            ("ignore", newer, false, true, true),
+            ("soft", newer, false, true, true),
+            ("soft", newer, true, true, true),
+            ("soft", newer, true, false, true),
+            ("ignore", own, true, false, true),
+            ("hard", newer, false, true, false),
+            ("ignore", own, false, false, false),
+            ("ignore", older, false, true, false),
+            ("ignore", older, true, false, false),
         ] {
             let text = format!("{{version: 1, routes: [{{from: t, to: 'x-{{home}}', deletes: {deletes}}}]}}");
             let pipeline = Pipeline::parse(&text).expect("a pipeline");
             let (rules, into) = (pipeline.rules("t", 0), Place::new("x-a".to_owned(), false));
             let (key, salvage) = (Key::from_bytes(b""), Salvage::Never);
-            let wish = Wish { origin: "t", rules: &rules, into: &into, key, version: left, salvage, manner: None };
+            let manner = rules.manner(None).filter(|_| enters);
+            let wish = Wish { origin: "t", rules: &rules, into: &into, key, version: version(own), salvage, manner };
             let mark = Some(version(stored).mark());
             let found = Found { document: Some(Stored { witness: (), mark, body: None }), fence: None };
-            let mut gone = Belongs { gone: true, ..Belongs::default() };
-            assert_eq!(as_wanted(&wish, &found, &mut gone, Format::Json), Ok(stays), "{deletes} {stored}");
+            let mut item = Belongs { gone, ..Belongs::default() };
+            let told = as_wanted(&wish, &found, &mut item, Format::Json);
+            assert_eq!(told, Ok(stays), "{deletes} {stored} {enters} {gone}");
         }
     }
 

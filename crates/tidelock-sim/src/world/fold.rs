@@ -4,7 +4,7 @@
 //! of less weight where the source has been read instead of the record, because a source says nothing of what is gone:
 //! - `deletes: soft` puts the flag on what is stored, if anything is;
 //! - with `deletes: ignore` an item that is gone leaves all as it is, also what a change before has not written yet;
-//! - what a deleted item has left somewhere goes, when the item has come to be again elsewhere.
+//! - what a deleted item would have left somewhere does not come there any more, when the item has come to be again elsewhere.
 //!
 //! Which changes that concerns, the caller says: those are *loose*.
 
@@ -50,7 +50,9 @@ impl History {
     ) -> bool {
         let effects: Vec<_> = self.effects_at(key, location).collect();
         for (position, &(change, effect)) in effects.iter().enumerate().rev() {
-            if effect.document.as_ref() == stored || (stored.is_none() && self.is_left_behind(change, location)) {
+            if effect.document.as_ref() == stored
+                || (stored.is_none() && loose(change) && self.is_left_behind(change, location))
+            {
                 return true;
             }
             let before = effects.get(..position).unwrap_or_default();
@@ -65,7 +67,7 @@ impl History {
                 return false;
             }
         }
-        stored.is_none()
+        stored.is_none_or(was_planted)
     }
 
     /// Whether what is stored is what was there before, told to be deleted; or nothing, where nothing was. An `early` delete waits:
@@ -111,7 +113,7 @@ impl History {
     }
 
     /// Whether a change's document stays where a delete has left it, while the item is another one elsewhere.
-    pub(crate) fn is_left_behind(&self, change: usize, location: &Location) -> bool {
+    fn is_left_behind(&self, change: usize, location: &Location) -> bool {
         let is_gone = |change: usize| self.changes.get(change).is_some_and(|change| change.item.is_none());
         let mut gone = is_gone(change);
         self.routing.manner_at(location).deletes != Deletes::Hard

@@ -193,7 +193,7 @@ impl Ledger {
                 continue;
             }
             let gone = self.history.is_ignored_after(change, location) && self.is_loose(change, location);
-            if gone || self.history.is_left_behind(change, location) {
+            if gone {
                 continue;
             }
             // A newer delete may have been half done: the document gone, its fence refused. It comes again.

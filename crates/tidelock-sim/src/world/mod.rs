@@ -153,6 +153,7 @@ pub fn simulate(seed: u64, keep_trace: bool) -> Outcome {
 
 impl World {
     async fn run(self: &Rc<Self>) {
+        self.tell();
         self.plant();
         let mut shards = Vec::new();
         for shard in 0..self.history.shards.len() {
@@ -196,6 +197,27 @@ impl World {
             tokio::time::sleep(Duration::from_secs(70)).await;
         }
         oracle::check(self, true);
+    }
+
+    /// Says what will happen in the source, and what it should lead to.
+    fn tell(&self) {
+        let Some(trace) = &self.trace else { return };
+        let text = self.climate.shape.routing.pipeline(self.climate.on_outage, self.climate.on_conflict);
+        trace.borrow_mut().push(format!("0.000 {}", text.replace('\n', " ")));
+        let told = self.history.changes.iter().enumerate().map(|(number, change)| {
+            let (record, (label, exact)) = (&change.record["eventName"], &change.version);
+            let does = change.effects.iter().map(|effect| {
+                let what = match (&effect.document, effect.soft) {
+                    (None, _) => "-",
+                    (_, true) => "soft",
+                    (_, false) => "item",
+                };
+                format!("{}/{} {what}", effect.location.index, effect.location.id)
+            });
+            let (at, does) = (change.time.as_secs_f64(), does.collect::<Vec<_>>().join(", "));
+            format!("{at:.3} change {number} {record} of k{} at {label} {exact}: {does}", change.key)
+        });
+        trace.borrow_mut().extend(told);
     }
 
     /// Lets time pass until no write is under way, and sweeps as the schedule does.
