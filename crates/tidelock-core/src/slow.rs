@@ -435,7 +435,8 @@ fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, forma
         (None, _, Deletes::Ignore) if item.gone => return Ok(true),
         (None, Some(body), deletes @ Deletes::Soft { .. }) if item.gone => {
             let body = body.ok_or_else(unreadable)?;
-            if merge::is_soft(format, body, deletes) && wish.version.judge(mark) == Judgement::Replay {
+            let newer = matches!(wish.version.judge(mark), Judgement::Replay | Judgement::OrderConflict);
+            if newer && merge::is_soft(format, body, deletes) {
                 return Ok(true);
             }
             item.document = Some(merge::softened(format, body, deletes, wish.version.at).ok_or_else(unreadable)?);

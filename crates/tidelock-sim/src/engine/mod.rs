@@ -182,6 +182,11 @@ impl Engine {
         self.with(|state, _| state.store.takes_poison = true);
     }
 
+    /// Indices whose names begin so take documents with `"poison": true`, whatever others do.
+    pub fn tolerate(&self, prefix: &str) {
+        self.with(|state, _| state.store.tolerant = Some(prefix.to_owned()));
+    }
+
     /// Copies all documents to another index, as an operator does with `_reindex`. Versions begin anew, or are kept
     /// (`version_type: external`): then what is not older in the other index stays. Says how many were written.
     pub fn reindex(&self, from: &str, to: &str, keep_versions: bool) -> usize {

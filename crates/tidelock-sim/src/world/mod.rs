@@ -293,6 +293,10 @@ impl World {
             .iter()
             .enumerate()
             .for_each(|(number, body)| self.shelf.put(&foreign_object(number), body.as_bytes().to_vec()));
+        // What one route's index refuses, that of the other may take.
+        if self.chance(2) {
+            self.engine.tolerate(routing::AUDIT);
+        }
         let mut rng = self.rng.borrow_mut();
         for key in 0..self.history.keys {
             if rng.u32(..12) != 0 {
