@@ -63,7 +63,8 @@ impl History {
             if may_be_soft && loose(change) && self.is_soft_of((effect, early), before, stored, &loose) {
                 return true;
             }
-            if !in_doubt(change) && !(self.is_ignored_after(change, location) && loose(change)) {
+            let is_open = in_doubt(change) || (loose(change) && self.is_ignored_after(change, location));
+            if !is_open {
                 return false;
             }
         }

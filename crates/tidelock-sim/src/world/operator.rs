@@ -120,7 +120,7 @@ async fn scan(world: &Rc<World>) {
     let rules: Vec<_> = (0..world.pipeline.branches(TABLE)).map(|branch| world.pipeline.rules(TABLE, branch)).collect();
     let items: Vec<(Item, Vec<u8>)> =
         keys.into_iter().filter_map(|key| Some((world.table.item(key, read_at)?, source_key(key)?))).collect();
-    let mut found: Vec<(&Rules<'_>, Place, Option<&Manner>, &(Item, Vec<u8>))> = Vec::new();
+    let mut found: Vec<Going<'_>> = Vec::new();
     for item in &items {
         for rules in &rules {
             let Routed::To(place) = rules.locate(&item.0.image(), Key::from_bytes(&item.1)) else { continue };
@@ -157,6 +157,9 @@ async fn scan(world: &Rc<World>) {
         }
     }
 }
+
+/// A scanned item with its key, and a place it goes to by some rules.
+type Going<'a> = (&'a Rules<'a>, Place, Option<&'a Manner>, &'a (Item, Vec<u8>));
 
 /// The source's key, as the decoder writes it.
 fn source_key(key: usize) -> Option<Vec<u8>> {
