@@ -425,6 +425,16 @@ async fn truth_of<S: Store, R: Source>(store: &S, source: &R, wishes: &[Wish<'_>
 
 /// Makes of what belongs there what the route wants written; whether what is stored stays as it is.
 fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, format: Format) -> Result<bool, Failure> {
+    let mark = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
+    if item.document.is_none() && item.nowhere.is_none() && wish.rules.keeps_deleted() && mark.is_some() {
+        // What becomes of a document of a newer change, or of this one, its own delete has said or will say.
+        let keeps = wish.manner.is_some_and(|manner| manner.deletes != Deletes::Hard);
+        match wish.version.judge(mark) {
+            Judgement::Stale => return Ok(true),
+            Judgement::Replay if keeps && !item.gone => return Ok(true),
+            _ => {}
+        }
+    }
     let Some(manner) = item.manner.unwrap_or(wish.manner) else { return Ok(false) };
     let unreadable = || Failure::new(Cause::UnexpectedAnswer, "the stored document cannot be read");
     let body = found.document.as_ref().map(|stored| stored.body.as_deref());
@@ -437,10 +447,8 @@ fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, forma
         (None, _, Deletes::Ignore) if item.gone => return Ok(true),
         (None, Some(body), deletes @ Deletes::Soft { .. }) if item.gone => {
             let body = body.ok_or_else(unreadable)?;
-            // An older mark would let an older change pass.
-            let mark = found.document.as_ref().and_then(|stored| stored.mark.as_ref());
-            let order = mark.and_then(|mark| mark.compare(&wish.version.mark()));
-            if merge::is_soft(format, body, deletes) && matches!(order, Some(Ordering::Greater | Ordering::Equal)) {
+            let newer = matches!(wish.version.judge(mark), Judgement::Replay | Judgement::OrderConflict);
+            if newer && merge::is_soft(format, body, deletes) {
                 return Ok(true);
             }
             item.document = Some(merge::softened(format, body, deletes, wish.version.at).ok_or_else(unreadable)?);

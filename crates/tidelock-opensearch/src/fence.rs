@@ -152,6 +152,10 @@ impl<T: Transport> OpenSearchTarget<T> {
                         compared.map(|()| (page.len() == PAGE).then(|| behind(last)))
                     }
                 },
+                // Nothing has been deleted yet. A watermark would make an index without a mapping.
+                Err(failure) if failure.cause == Cause::TargetMissing => {
+                    return Ok(Swept { complete: true, ..swept });
+                }
                 Err(failure) => Err(failure),
             };
             match compared {
@@ -250,7 +254,7 @@ impl<T: Transport> OpenSearchTarget<T> {
     async fn page(&self, from: i64, until: i64, after: Option<(i64, i64)>, call: Call) -> Result<Vec<Hit>, Failure> {
         let after = after.map_or(String::new(), |(written, seq_no)| format!(r#","search_after":[{written},{seq_no}]"#));
         let body = format!(
-            r#"{{"size":{PAGE},"seq_no_primary_term":true,"_source":["index","id","routing","_tidelock"],"query":{{"range":{{"written":{{"gte":{from},"lt":{until}}}}}}},"sort":[{{"written":"asc"}},{{"_seq_no":"asc"}}]{after}}}"#
+            r#"{{"size":{PAGE},"seq_no_primary_term":true,"_source":["index","id","routing","_tidelock"],"query":{{"range":{{"written":{{"gte":{from},"lt":{until}}}}}}},"sort":[{{"written":{{"order":"asc","unmapped_type":"long"}}}},{{"_seq_no":"asc"}}]{after}}}"#
         );
         let path = format!("/{FENCE_INDEX}/_search?allow_partial_search_results=false");
         let answer = self.ask("POST", path, body.into_bytes(), call).await?;

@@ -21,6 +21,8 @@ const DELIVERY: &str = "crates/tidelock-core/src/batch/delivery.rs";
 const PLAN: &str = "crates/tidelock-core/src/batch/plan.rs";
 const BATCH: &str = "crates/tidelock-core/src/batch/mod.rs";
 const WRITING: &str = "crates/tidelock-core/src/batch/writing.rs";
+const SHAPE: &str = "crates/tidelock-core/src/pipeline/shape.rs";
+const RULES: &str = "crates/tidelock-core/src/pipeline/rules.rs";
 const DRAIN: &str = "crates/tidelock-core/src/slow/drain.rs";
 const DESK: &str = "crates/tidelock-core/src/redrive/desk.rs";
 const RUN: &str = "crates/tidelock-core/src/redrive/run.rs";
@@ -308,6 +310,97 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: BULK,
         from: "if operation.salvage == Salvage::Done {",
         to: "if operation.salvage == Salvage::Done && body.is_empty() {",
+    },
+    Mutant {
+        name: "a changed id does not leave its old place",
+        breaks: "an item whose id changes is there twice",
+        file: PLAN,
+        from: "            if !entered.contains(&place) {",
+        to: "            let name = |place: usize| self.plan.places.get(place).map(|place| &place.name);\n            if !entered.iter().any(|&other| name(other) == name(place)) {",
+    },
+    Mutant {
+        name: "truth by the source's key",
+        breaks: "a document with an id of its own is written under the source's key",
+        file: SLOW,
+        from: "(wish.into.key(wish.key), wish.salvage, wish.manner)",
+        to: "(wish.key, wish.salvage, wish.manner)",
+    },
+    Mutant {
+        name: "a record is done when its first route is",
+        breaks: "what a further route could not write yet is never sent again",
+        file: DELIVERY,
+        from: "            if retries && !but(index) {",
+        to: "            let origin = self.batch.slots.get(index).and_then(|slot| self.batch.origin(slot));\n            if retries && origin.is_none_or(|origin| origin.branch == 0) && !but(index) {",
+    },
+    Mutant {
+        name: "a held change is done when its first route is",
+        breaks: "what a further route could not write yet is deleted with its message",
+        file: DESK,
+        from: "                Fate::Failed(failure) => held.push(Held { slot: index, failure }),",
+        to: "                Fate::Failed(_) if batch.origin(slot).is_some_and(|origin| origin.branch > 0) => settled.stale += 1,\n                Fate::Failed(failure) => held.push(Held { slot: index, failure }),",
+    },
+    Mutant {
+        name: "a further route forgets its where",
+        breaks: "what its condition does not want is there",
+        file: RULES,
+        from: "Some(route) if std::ptr::eq(route, way.takes) || route.holds(image)? => Ok(Some(route)),",
+        to: "Some(route) => Ok(Some(route)),",
+    },
+    Mutant {
+        name: "every route leads to the further ones",
+        breaks: "what is not of a route that says `also` is there",
+        file: RULES,
+        from: ".filter(|index| route.also.contains(index)).and_then(",
+        to: "\n                .filter(|_| route.name.is_none())\n                .and_then(",
+    },
+    Mutant {
+        name: "a soft delete deletes",
+        breaks: "a document that should say that it is deleted is gone",
+        file: SHAPE,
+        from: "        Some(deletes @ Deletes::Soft { .. }) => deletes,",
+        to: "        Some(Deletes::Soft { flag, .. }) if !flag.is_empty() => return None,\n        Some(deletes @ Deletes::Soft { .. }) => deletes,",
+    },
+    Mutant {
+        name: "an older truth undoes a soft delete",
+        breaks: "what says that it is deleted goes, or says it with a wrong time",
+        file: SLOW,
+        from: "            Judgement::Stale => return Ok(true),",
+        to: "            Judgement::Stale if wish.origin.is_empty() => return Ok(true),",
+    },
+    Mutant {
+        name: "ignored deletes delete",
+        breaks: "what should stay is gone",
+        file: PLAN,
+        from: "manner.deletes == Deletes::Ignore)",
+        to: "manner.deletes == Deletes::Ignore && index == usize::MAX)",
+    },
+    Mutant {
+        name: "truth does not ignore deletes",
+        breaks: "what should stay is gone when an old change is redriven",
+        file: SLOW,
+        from: "        (None, _, Deletes::Ignore) if item.gone => return Ok(true),",
+        to: "        (None, _, Deletes::Ignore) if item.gone && body.is_none() => return Ok(true),",
+    },
+    Mutant {
+        name: "merges write blind",
+        breaks: "what users have written is gone with the next change",
+        file: SLOW,
+        from: "                operation.write = Write::Upsert(content);",
+        to: "                let _ = content;",
+    },
+    Mutant {
+        name: "truth writes over what users own",
+        breaks: "what users have written is gone when the source is read",
+        file: SLOW,
+        from: "        (Some(document), Some(body), _) if !manner.preserve.is_empty() => {",
+        to: "        (Some(document), Some(body), _) if manner.preserve.len() > 9 => {",
+    },
+    Mutant {
+        name: "drain merges blind",
+        breaks: "what users have written is gone when held changes are drained",
+        file: DRAIN,
+        from: "            Ok(_) if merges(operation) => careful.push(index),",
+        to: "            Ok(_) if merges(operation) && index == usize::MAX => careful.push(index),",
     },
 ];
 

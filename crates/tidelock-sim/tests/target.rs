@@ -117,6 +117,24 @@ fn a_delete_that_is_repeated_renews_its_fence() {
     });
 }
 
+#[test]
+fn a_sweep_before_the_first_delete_leaves_nothing_behind() {
+    run(7, async {
+        // Whether there is an index cannot be told from such an answer.
+        let garbled = |kind| if kind == RequestKind::Refresh { Strike::Garble } else { Strike::None };
+        let client = Client::with(EngineConfig::default(), garbled);
+        let target = target(&client);
+        let deadline = (Instant::now() + Duration::from_secs(60)).into_std();
+        let call = Call { deadline, now_ms: 0, truth: false };
+        let window = Window { until_ms: 5_000, expired_ms: 0 };
+        assert!(target.sweep(window, call).await.expect("a sweep").complete);
+        assert!(client.engine.indices().is_empty(), "an index without a mapping");
+        // One that somebody has made all the same can be swept.
+        client.engine.plant("tidelock-fences", "watermark", json!({"watermark": 0}), 1);
+        assert!(target.sweep(window, call).await.expect("a sweep").complete);
+    });
+}
+
 /// More fences of one time than a page holds; a document older than its fence at the end of them.
 #[test]
 fn a_sweep_passes_over_no_fence_of_a_crowd() {

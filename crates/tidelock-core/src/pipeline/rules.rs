@@ -135,6 +135,16 @@ impl<'p> Rules<'p> {
         self.manner(None).filter(|manner| manner.needs_stored())
     }
 
+    /// Whether some of these routes keep documents whose items are deleted.
+    #[must_use]
+    pub fn keeps_deleted(&self) -> bool {
+        let keeps = |manner: &Manner| manner.deletes != Deletes::Hard;
+        match self {
+            Self::Same(_, _, manner) => manner.is_some_and(keeps),
+            Self::ByItem(rules) => rules.ways.iter().filter_map(|way| way.leads?.manner()).any(keeps),
+        }
+    }
+
     /// What becomes of a document when its item is deleted. `None`: that depends on the item, and nobody knows it.
     #[must_use]
     pub fn deletes(&self, image: Option<&Image<'_>>) -> Option<&'p Deletes> {

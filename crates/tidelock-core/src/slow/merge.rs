@@ -129,7 +129,13 @@ fn told<S: Sink>(mut sink: S, flag: &str, at: &str, at_ms: i64) -> Option<Vec<u8
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Belongs, Wish, as_wanted};
     use super::*;
+    use crate::key::Key;
+    use crate::pipeline::Pipeline;
+    use crate::target::{Found, Place, Salvage, Stored};
+    use crate::version::Version;
+    use crate::version::dynamodb::oldest;
 
     #[test]
     fn stored_fields_of_the_users_stay_as_they_are() {
@@ -158,6 +164,40 @@ mod tests {
         let made: bson::Document =
             bson::deserialize_from_slice(&whole(Format::Bson, &made.expect("a document"))).expect("BSON");
         assert_eq!(made, bson::doc! {"a": 2, "rank": 7, "note": {"deep": [1, 2.5]}});
+    }
+
+    #[test]
+    fn what_a_newer_change_has_written_outlives_the_truth_of_an_older_one() {
+        let version = |exact: &'static str| Version { exact, coarse: 5, ..oldest("dynamodb:us-east-1:1:t") };
+        let [older, own, newer] = [
+            "0000000000000000000000000000000000000004",
+            "0000000000000000000000000000000000000005",
+            "0000000000000000000000000000000000000006",
+        ];
+        // Whether the change enters the place or leaves it, and the item is gone or elsewhere.
+        for (deletes, stored, enters, gone, stays) in [
+            ("ignore", newer, false, true, true),
+            ("soft", newer, false, true, true),
+            ("soft", newer, true, true, true),
+            ("soft", newer, true, false, true),
+            ("ignore", own, true, false, true),
+            ("hard", newer, false, true, false),
+            ("ignore", own, false, false, false),
+            ("ignore", older, false, true, false),
+            ("ignore", older, true, false, false),
+        ] {
+            let text = format!("{{version: 1, routes: [{{from: t, to: 'x-{{home}}', deletes: {deletes}}}]}}");
+            let pipeline = Pipeline::parse(&text).expect("a pipeline");
+            let (rules, into) = (pipeline.rules("t", 0), Place::new("x-a".to_owned(), false));
+            let (key, salvage) = (Key::from_bytes(b""), Salvage::Never);
+            let manner = rules.manner(None).filter(|_| enters);
+            let wish = Wish { origin: "t", rules: &rules, into: &into, key, version: version(own), salvage, manner };
+            let mark = Some(version(stored).mark());
+            let found = Found { document: Some(Stored { witness: (), mark, body: None }), fence: None };
+            let mut item = Belongs { gone, ..Belongs::default() };
+            let told = as_wanted(&wish, &found, &mut item, Format::Json);
+            assert_eq!(told, Ok(stays), "{deletes} {stored} {enters} {gone}");
+        }
     }
 
     #[test]

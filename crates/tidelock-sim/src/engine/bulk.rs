@@ -95,7 +95,7 @@ impl Store {
         if verb != Verb::Delete
             && let Ok(source) = serde_json::from_slice(action.source)
         {
-            self.check_poison(&source)?;
+            self.check_poison(&action.index, &source)?;
         }
         let remembered = if verb == Verb::Delete { self.remembered(now) } else { now };
         let index = self.index(&action.index).ok_or_else(|| Problem::no_index(&action.index))?;

@@ -162,6 +162,11 @@ impl Engine {
         self.with(|state, now| state.store.plant(now, index, id, source, version));
     }
 
+    /// Puts a field into a document that is there, as its users do with `_update`; nothing where there is none.
+    pub fn edit(&self, index: &str, id: &str, field: &str, value: Value) {
+        self.with(|state, now| state.store.edit(now, index, id, field, value));
+    }
+
     /// Lets searches see what an index holds now.
     pub fn refresh(&self, index: &str) {
         self.with(|state, now| state.store.refresh(now, index));
@@ -175,6 +180,11 @@ impl Engine {
     /// Takes documents with `"poison": true` from now on, as an index does whose mapping has been mended.
     pub fn accept_poison(&self) {
         self.with(|state, _| state.store.takes_poison = true);
+    }
+
+    /// Indices whose names begin so take documents with `"poison": true`, whatever others do.
+    pub fn tolerate(&self, prefix: &str) {
+        self.with(|state, _| state.store.tolerant = Some(prefix.to_owned()));
     }
 
     /// Copies all documents to another index, as an operator does with `_reindex`. Versions begin anew, or are kept

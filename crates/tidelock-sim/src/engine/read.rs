@@ -22,8 +22,12 @@ impl Store {
             Err(problem) => return problem.whole(),
         };
         let filter = SourceFilter::of_parameters(parameters);
+        let everything = SourceFilter::default();
         let realtime = parameters.get("realtime").is_none_or(|given| given != "false");
-        let mut docs: Vec<Value> = wanted.iter().map(|(index, id)| self.get(index, id, &filter, realtime)).collect();
+        let mut docs: Vec<Value> = wanted
+            .iter()
+            .map(|(index, id, whole)| self.get(index, id, if *whole { &everything } else { &filter }, realtime))
+            .collect();
         if damage == Damage::Garble {
             docs.remove(self.rng.usize(..docs.len()));
         }
@@ -52,19 +56,22 @@ impl Store {
     }
 }
 
-/// Index and id of each document that is asked for.
-fn wanted(index: Option<&str>, body: &[u8]) -> Result<Vec<(String, String)>, Problem> {
+/// Index and id of each document that is asked for, and whether all of it is, whatever the path says.
+fn wanted(index: Option<&str>, body: &[u8]) -> Result<Vec<(String, String, bool)>, Problem> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Problem::new(400, "parsing_exception", format!("no list of documents: {error}")))?;
     let missing = |what: &str, position: usize| Problem::validation(&format!("{what} is missing for doc {position}"));
     let mut wanted = Vec::new();
-    let ids = body.get("ids").and_then(Value::as_array).into_iter().flatten().map(|id| (None, id.as_str()));
+    let ids = body.get("ids").and_then(Value::as_array).into_iter().flatten().map(|id| (None, id.as_str(), false));
     let docs = body.get("docs").and_then(Value::as_array).into_iter().flatten();
-    let docs = docs.map(|doc| (doc.get("_index").and_then(Value::as_str), doc.get("_id").and_then(Value::as_str)));
-    for (position, (own, id)) in ids.chain(docs).enumerate() {
+    let docs = docs.map(|doc| {
+        let text = |name: &str| doc.get(name).and_then(Value::as_str);
+        (text("_index"), text("_id"), doc.get("_source") == Some(&Value::Bool(true)))
+    });
+    for (position, (own, id, whole)) in ids.chain(docs).enumerate() {
         let index = own.or(index).ok_or_else(|| missing("index", position))?;
         let id = id.ok_or_else(|| missing("id", position))?;
-        wanted.push((index.to_owned(), id.to_owned()));
+        wanted.push((index.to_owned(), id.to_owned(), whole));
     }
     if wanted.is_empty() {
         return Err(Problem::validation("no documents to get"));

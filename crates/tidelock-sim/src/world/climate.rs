@@ -1,7 +1,8 @@
 //! What one world is like.
 
 use super::given_up::GivesUp;
-use super::history::{Routing, Shape, Step};
+use super::history::{Shape, Step};
+use super::routing::Routing;
 use std::ops::Range;
 use std::time::Duration;
 use tidelock_core::fence::FENCE_LIFE_MS;
@@ -37,7 +38,7 @@ pub(crate) struct Climate {
 impl Climate {
     pub(crate) fn new(rng: &mut fastrand::Rng) -> Self {
         let source = rng.u32(..10) < 7;
-        let routing = *rng.choice(&[Routing::Fixed, Routing::Home, Routing::Hidden]).unwrap_or(&Routing::Fixed);
+        let routing = Routing::draw(rng, source);
         let shape = Shape {
             changes: rng.usize(2_000..2_200),
             keys: rng.usize(50..90),
@@ -46,7 +47,7 @@ impl Climate {
             relabel: rng.u32(..4) == 0,
             clock_steps: rng.u32(..4) == 0,
             // Where an item was that has no image, only fixed places tell.
-            keys_only: source && routing != Routing::Home && rng.u32(..3) == 0,
+            keys_only: source && !routing.old_images && rng.u32(..3) == 0,
             poison: rng.u32(..30),
             large: rng.bool(),
             routing,

@@ -80,7 +80,7 @@ impl Counts {
 }
 
 /// Every kind of fault there is, so that one that never strikes shows as zero.
-const FAULTS: [&str; 39] = [
+const FAULTS: [&str; 40] = [
     "answer garbled",
     "answer slow",
     "backfill beside the stream",
@@ -118,6 +118,7 @@ const FAULTS: [&str; 39] = [
     "source unreadable",
     "target down",
     "two redrives at once",
+    "user's edit beside the stream",
     "write landed late",
     "written singly",
 ];

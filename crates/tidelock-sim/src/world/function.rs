@@ -2,26 +2,26 @@
 
 use super::World;
 use super::storm::{Hits, Storm};
+use super::users::Witness;
 use crate::chaos::Chaos;
-use crate::transport::EngineTransport;
 use serde_json::Value;
 use std::rc::Rc;
 use std::time::Duration;
-use tidelock_core::batch::{Circumstances, Fate, PATIENCE, Posts, Report, deliver};
+use tidelock_core::batch::{Batch, Circumstances, Fate, PATIENCE, Posts, Report, deliver};
 use tidelock_core::encode::Format;
 use tidelock_core::pipeline::Pipeline;
-use tidelock_core::source::dynamodb::decode;
+use tidelock_core::source::dynamodb::READER;
 use tidelock_opensearch::{OpenSearchConfig, OpenSearchTarget};
 use tokio::time::{Instant, timeout};
 
-pub(crate) type Target = OpenSearchTarget<EngineTransport>;
+pub(crate) type Target = OpenSearchTarget<Witness>;
 
-/// What came of an invocation.
+/// What came of an invocation, by record: a fate for each route that it takes.
 pub(crate) enum Ran {
     /// It answered: the lowest sequence number to retry, if any.
-    Answered(Option<String>, Vec<Fate>),
+    Answered(Option<String>, Vec<Vec<Fate>>),
     /// It answered with an error.
-    Failed(Vec<Fate>),
+    Failed(Vec<Vec<Fate>>),
     /// It died.
     Died,
 }
@@ -34,11 +34,18 @@ pub(crate) fn target(world: &World) -> Target {
 
 /// A new environment's target, with other weather on the way.
 pub(crate) fn target_under(world: &World, chaos: Rc<dyn Chaos>) -> Target {
-    let transport = EngineTransport::new(world.engine.clone(), chaos);
+    let transport = Witness::new(world, chaos);
     // Small requests, so that a batch takes several at a time.
     let config =
         OpenSearchConfig { salvage: world.climate.on_conflict == "salvage", ..OpenSearchConfig::new(5_000_000, 3) };
     OpenSearchTarget::new(transport, config)
+}
+
+/// The fates of each record's slots.
+pub(crate) fn by_record(batch: &Batch, fates: &[Fate]) -> Vec<Vec<Fate>> {
+    let slots: Vec<_> = batch.slots.iter().zip(fates).collect();
+    let records = slots.chunk_by(|(one, _), (other, _)| one.raw == other.raw);
+    records.map(|slots| slots.iter().map(|(_, fate)| (*fate).clone()).collect()).collect()
 }
 
 /// Invokes a function that has this pipeline; a dead environment is replaced.
@@ -59,7 +66,7 @@ pub(crate) async fn invoke(
     let (dead_letters, fallback) = (world.dead_letters.client(&hits), world.fallback.client(&hits));
     let bucket = world.shelf.client(&hits);
     let work = async {
-        let batch = decode(payload.as_bytes(), Format::Json).ok()?;
+        let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).ok()?;
         let now = Instant::now().into_std();
         let at = Circumstances {
             function: "sync",
@@ -78,7 +85,8 @@ pub(crate) async fn invoke(
         {
             world.complain(format!("no time was left to hold what could not be written: {failure}"));
         }
-        Some(report)
+        let fates = by_record(&batch, &report.fates);
+        Some((report, fates))
     };
     let ran = match timeout(time, work).await {
         Err(_) => {
@@ -89,13 +97,13 @@ pub(crate) async fn invoke(
             world.complain("an event could not be read".to_owned());
             Ran::Died
         }
-        Ok(Some(report)) => match report.answer {
-            Err(_) => Ran::Failed(report.fates),
+        Ok(Some((report, fates))) => match report.answer {
+            Err(_) => Ran::Failed(fates),
             Ok(answer) => {
                 let lowest = serde_json::to_value(&answer)
                     .ok()
                     .and_then(|answer| answer["batchItemFailures"][0]["itemIdentifier"].as_str().map(str::to_owned));
-                Ran::Answered(lowest, report.fates)
+                Ran::Answered(lowest, fates)
             }
         },
     };

@@ -1,5 +1,6 @@
 //! What the source has gone through: changes of hot and cold keys in time, as its stream tells them.
 
+use super::routing::{Effect, HOMES, OWNERS, Routing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,8 +29,8 @@ pub(crate) struct Change {
     pub(crate) key: usize,
     /// The stream's label and the number, in a form whose text order is the changes' order.
     pub(crate) version: (&'static str, String),
-    /// Where something is known of it when it is done: where it enters, and what it leaves.
-    pub(crate) touches: Vec<String>,
+    /// What it does: where it enters, and what it leaves.
+    pub(crate) effects: Vec<Effect>,
 }
 
 /// One shard of one stream: indices of its changes, in order.
@@ -44,65 +45,6 @@ pub(crate) struct History {
     pub(crate) routing: Routing,
     /// Of each key its changes, in order.
     by_key: BTreeMap<usize, Vec<usize>>,
-}
-
-/// On what it depends where an item goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Routing {
-    /// On nothing.
-    Fixed,
-    /// On whether it is hidden; records carry no old images.
-    Hidden,
-    /// On its home, and on whether it is hidden; records carry old images.
-    Home,
-}
-
-const HOMES: [&str; 3] = ["a", "b", "c"];
-
-impl Routing {
-    /// The pipeline that says so. `on_outage` is what its routes do while the target cannot be reached, `on_conflict` what when it refuses a
-    /// document for one of its fields.
-    pub(crate) fn pipeline(self, on_outage: [&str; 2], on_conflict: &str) -> String {
-        let [first, second] = on_outage.map(|policy| format!("on_outage: {policy}, on_conflict: {on_conflict}"));
-        let routes = match self {
-            Self::Fixed => format!("{{from: orders, to: orders, {first}}}"),
-            Self::Hidden => format!(
-                "{{from: orders, where: .hidden | not, to: orders, {first}}}, \
-                 {{from: orders, where: .text, to: hidden, {second}}}"
-            ),
-            Self::Home => format!("{{from: orders, where: .hidden | not, to: 'orders-{{home}}', {first}}}"),
-        };
-        format!("version: 1\nroutes: [{routes}]")
-    }
-
-    /// Every place an item may have.
-    pub(crate) fn places(self) -> Vec<String> {
-        match self {
-            Self::Fixed => vec![TABLE.to_owned()],
-            Self::Hidden => vec![TABLE.to_owned(), "hidden".to_owned()],
-            Self::Home => HOMES.iter().map(|home| format!("orders-{home}")).collect(),
-        }
-    }
-
-    /// Where an item is.
-    pub(crate) fn place(self, item: &Value) -> Option<String> {
-        let hidden = item["hidden"] == json!(true);
-        match self {
-            Self::Fixed => Some(TABLE.to_owned()),
-            Self::Hidden => Some(if hidden { "hidden" } else { TABLE }.to_owned()),
-            Self::Home => (!hidden).then(|| format!("orders-{}", item["home"].as_str().unwrap_or_default())),
-        }
-    }
-
-    /// Every place that a change says something about; `before` is the old image, where records carry it.
-    fn touched(self, name: &str, before: Option<&Value>, item: Option<&Value>) -> Vec<String> {
-        if self != Self::Home && name != "INSERT" {
-            return self.places();
-        }
-        let mut places: Vec<String> = item.into_iter().chain(before).filter_map(|item| self.place(item)).collect();
-        places.dedup();
-        places
-    }
 }
 
 /// How a history is made.
@@ -188,14 +130,14 @@ impl History {
                 }
                 // Most stay where they are.
                 let stays = before.as_ref().filter(|_| rng.u32(..3) > 0);
-                if shape.routing == Routing::Home {
-                    let home = rng.choice(&HOMES).copied().unwrap_or_default();
-                    item["home"] = stays.map_or_else(|| json!(home), |before| before["home"].clone());
-                }
-                if shape.routing != Routing::Fixed {
-                    let hidden = rng.u32(..5) == 0;
-                    item["hidden"] = stays.map_or_else(|| json!(hidden), |before| before["hidden"].clone());
-                }
+                let mut set = |field: &str, value: Value| {
+                    if shape.routing.has(field) {
+                        item[field] = stays.map_or(value, |before| before[field].clone());
+                    }
+                };
+                set("home", json!(rng.choice(&HOMES)));
+                set("owner", json!(rng.choice(&OWNERS)));
+                set("hidden", json!(rng.u32(..5) == 0));
                 item
             });
             if let Some(there) = live.get_mut(key) {
@@ -209,8 +151,8 @@ impl History {
                 (Some(_), true) => "MODIFY",
                 (Some(_), false) => "INSERT",
             };
-            let before = before.as_ref().filter(|_| shape.routing == Routing::Home);
-            let touches = shape.routing.touched(name, before, item.as_ref());
+            let effects = shape.routing.effects(name, key, before.as_ref(), item.as_ref(), at);
+            let before = before.as_ref().filter(|_| shape.routing.old_images);
             let label = LABELS[usize::from(second)];
             let record = record(name, label, key, &sequence.to_string(), at, (before, image));
             let shard = key % shape.shards + if second { shape.shards } else { 0 };
@@ -219,9 +161,23 @@ impl History {
             }
             by_key.entry(key).or_default().push(number);
             let version = (label, format!("{sequence:0>40}"));
-            changes.push(Change { time, item, record, key, version, touches });
+            changes.push(Change { time, item, record, key, version, effects });
         }
         Self { changes, shards, keys: shape.keys, routing: shape.routing, by_key }
+    }
+
+    /// The changes of a shard from one number to another, both included; `None` when there is no such number.
+    pub(crate) fn between(&self, shard: usize, start: &str, end: &str) -> Option<&[usize]> {
+        let shard = self.shards.get(shard)?;
+        let number = |change: &usize| self.changes.get(*change)?.record["dynamodb"]["SequenceNumber"].as_str();
+        let from = shard.iter().position(|change| number(change) == Some(start))?;
+        let to = shard.iter().position(|change| number(change) == Some(end))?;
+        shard.get(from..=to)
+    }
+
+    /// The changes of a key, in order.
+    pub(crate) fn of_key(&self, key: usize) -> &[usize] {
+        self.by_key.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// What the item of a key is at a time.
@@ -231,17 +187,6 @@ impl History {
             of_key.partition_point(|&change| self.changes.get(change).is_some_and(|change| change.time <= time));
         let last = of_key.get(happened.checked_sub(1)?)?;
         self.changes.get(*last)?.item.as_ref()
-    }
-
-    /// What of a change is at a place: its item, if it goes there.
-    fn at<'a>(&'a self, change: usize, place: &str) -> Option<&'a Value> {
-        let item = self.changes.get(change)?.item.as_ref()?;
-        (self.routing.place(item).as_deref() == Some(place)).then_some(item)
-    }
-
-    /// What is at a place of a key in the end.
-    pub(crate) fn fold(&self, key: usize, place: &str) -> Option<&Value> {
-        self.at(*self.by_key.get(&key)?.last()?, place)
     }
 }
 
@@ -290,72 +235,4 @@ pub(crate) fn attributes(item: &Value) -> Value {
     item.as_object().map_or(Value::Null, |item| {
         item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<serde_json::Map<_, _>>().into()
     })
-}
-
-impl History {
-    /// Whether an item is what a key's changes lead to at a place when some of those `in_doubt` are left out.
-    pub(crate) fn could_be(
-        &self,
-        key: usize,
-        place: &str,
-        item: Option<&Value>,
-        in_doubt: impl Fn(usize) -> bool,
-    ) -> bool {
-        let Some(of_key) = self.by_key.get(&key) else { return item.is_none() };
-        for &change in of_key.iter().rev() {
-            if self.at(change, place) == item {
-                return true;
-            }
-            if !in_doubt(change) {
-                return false;
-            }
-        }
-        item.is_none()
-    }
-
-    /// Whether a change that is newer than this one leaves nothing of its key at a place, and `is_open`.
-    pub(crate) fn is_removed_after(&self, change: usize, place: &str, is_open: impl Fn(usize) -> bool) -> bool {
-        let of_key = self.changes.get(change).and_then(|change| self.by_key.get(&change.key));
-        let newer = of_key.into_iter().flatten().copied().filter(|&other| other > change);
-        newer.filter(|&other| self.at(other, place).is_none()).any(is_open)
-    }
-
-    /// The changes of a shard from one number to another, both included; `None` when there is no such number.
-    pub(crate) fn between(&self, shard: usize, start: &str, end: &str) -> Option<&[usize]> {
-        let shard = self.shards.get(shard)?;
-        let number = |change: &usize| self.changes.get(*change)?.record["dynamodb"]["SequenceNumber"].as_str();
-        let from = shard.iter().position(|change| number(change) == Some(start))?;
-        let to = shard.iter().position(|change| number(change) == Some(end))?;
-        shard.get(from..=to)
-    }
-
-    /// Whether this has ever been at a place of a key.
-    pub(crate) fn ever(&self, key: usize, place: &str, item: Option<&Value>) -> bool {
-        let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
-        of_key.iter().any(|&change| self.at(change, place) == item)
-    }
-
-    /// Whether one of these changes leaves nothing of a key at a place.
-    pub(crate) fn removed_in(&self, key: usize, place: &str, these: impl Fn(usize) -> bool) -> bool {
-        let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
-        of_key.iter().any(|&change| these(change) && self.at(change, place).is_none())
-    }
-
-    /// Whether every change that enters a place of a key, or leaves it, is one of these; the fence of one that leaves it makes
-    /// older ones stale.
-    pub(crate) fn all_of(&self, key: usize, place: &str, these: impl Fn(usize) -> bool) -> bool {
-        let of_key = self.by_key.get(&key).map_or(&[][..], Vec::as_slice);
-        let touches = |change: &usize| {
-            self.changes.get(*change).is_some_and(|change| change.touches.iter().any(|touched| touched == place))
-        };
-        let touching: Vec<usize> = of_key.iter().copied().filter(touches).collect();
-        let leaves =
-            touching.iter().rposition(|&change| these(change) && self.at(change, place).is_none()).unwrap_or_default();
-        touching.iter().skip(leaves).all(|&change| these(change))
-    }
-
-    /// Whether anything of a key was ever at a place.
-    pub(crate) fn touches(&self, key: usize, place: &str) -> bool {
-        self.by_key.get(&key).is_some_and(|changes| changes.iter().any(|&change| self.at(change, place).is_some()))
-    }
 }

@@ -3,10 +3,11 @@
 //! Looked at whenever a change is acknowledged, and whenever a message that holds it is deleted.
 
 use super::history::{BEGINNING_MS, History, SPACE, id};
+use super::routing::Location;
 use crate::engine::Engine;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tidelock_core::fence::{FENCE_INDEX, fence_id};
 use tokio::time::Instant;
@@ -42,11 +43,17 @@ pub(crate) struct Ledger {
     /// Of each change, how many messages and objects hold it.
     waiting: RefCell<Vec<usize>>,
     acknowledged: RefCell<Vec<bool>>,
+    /// Changes that have waited in some message or object.
+    waited: RefCell<Vec<bool>>,
+    /// Where documents were before.
+    planted: RefCell<BTreeSet<Location>>,
+    /// The source's clock cannot be trusted.
+    clock_steps: bool,
     wrong: RefCell<Vec<String>>,
 }
 
 impl Ledger {
-    pub(crate) fn new(history: Rc<History>, engine: Engine) -> Self {
+    pub(crate) fn new(history: Rc<History>, engine: Engine, clock_steps: bool) -> Self {
         let count = history.changes.len();
         let position = |record: &Value| (text(&record["eventSourceARN"]), text(&record["dynamodb"]["SequenceNumber"]));
         let positions = history.changes.iter().enumerate().map(|(index, change)| (position(&change.record), index));
@@ -57,6 +64,9 @@ impl Ledger {
             began: Instant::now(),
             waiting: RefCell::new(vec![0; count]),
             acknowledged: RefCell::new(vec![false; count]),
+            waited: RefCell::new(vec![false; count]),
+            planted: RefCell::default(),
+            clock_steps,
             wrong: RefCell::default(),
         }
     }
@@ -113,6 +123,9 @@ impl Ledger {
             if let Some(count) = self.waiting.borrow_mut().get_mut(change) {
                 *count += 1;
             }
+            if let Some(waited) = self.waited.borrow_mut().get_mut(change) {
+                *waited = true;
+            }
         }
     }
 
@@ -142,6 +155,23 @@ impl Ledger {
         self.waiting.borrow().get(change).is_some_and(|count| *count > 0)
     }
 
+    /// A document that is none of ours is there.
+    pub(crate) fn planted(&self, location: Location) {
+        self.planted.borrow_mut().insert(location);
+    }
+
+    /// Whether the source may have been read to settle a change at a location, instead of what the record says.
+    pub(crate) fn is_loose(&self, change: usize, location: &Location) -> bool {
+        let is_whole = |change: &super::history::Change| {
+            let (record, name) = (&change.record["dynamodb"], &change.record["eventName"]);
+            if name == "REMOVE" { record["OldImage"].is_object() } else { record["NewImage"].is_object() }
+        };
+        self.clock_steps
+            || self.waited.borrow().get(change) == Some(&true)
+            || self.planted.borrow().contains(location)
+            || !self.history.changes.get(change).is_some_and(is_whole)
+    }
+
     /// Accounts for all changes once more.
     pub(crate) fn audit(&self, stage: &str) {
         for change in 0..self.history.changes.len() {
@@ -158,30 +188,35 @@ impl Ledger {
             return;
         }
         let Some(facts) = self.history.changes.get(change) else { return };
-        for place in &facts.touches {
-            if self.is_known(place, &id(facts.key), &facts.version) {
+        for location in facts.effects.iter().map(|effect| &effect.location) {
+            if self.is_known(location, &facts.version) {
+                continue;
+            }
+            let gone = self.history.is_ignored_after(change, location) && self.is_loose(change, location);
+            if gone {
                 continue;
             }
             // A newer delete may have been half done: the document gone, its fence refused. It comes again.
             let is_open = |newer: usize| !self.is_acknowledged(newer) || self.is_waiting(newer);
-            if !self.history.is_removed_after(change, place, is_open) {
+            if !self.history.is_removed_after(change, location, is_open) {
                 let id = id(facts.key);
                 self.complain(format!(
-                    "{when}: change {change} of {id} waits nowhere, and {place} knows nothing of it"
+                    "{when}: change {change} of {id} waits nowhere, and {}/{} knows nothing of it",
+                    location.index, location.id
                 ));
             }
         }
     }
 
-    /// A place holds a document that is not older, or the fence of a delete that is not older.
-    fn is_known(&self, place: &str, id: &str, version: &(&str, String)) -> bool {
+    /// A location holds a document that is not older, or the fence of a delete that is not older.
+    fn is_known(&self, Location { index, id }: &Location, version: &(&str, String)) -> bool {
         let is_new = |source: Rc<Value>| {
             let mark = &source["_tidelock"];
             let stored = (mark["label"].as_str().unwrap_or_default(), mark["exact"].as_str().unwrap_or_default());
             mark["space"] == SPACE && stored >= (version.0, version.1.as_str())
         };
-        let fence = || fence_id(&[place.as_bytes(), b"", id.as_bytes()]);
-        self.engine.source(place, id).is_some_and(is_new)
+        let fence = || fence_id(&[index.as_bytes(), b"", id.as_bytes()]);
+        self.engine.source(index, id).is_some_and(is_new)
             || self.engine.source(FENCE_INDEX, &fence()).is_some_and(is_new)
     }
 
@@ -204,20 +239,22 @@ mod tests {
     use super::*;
     use crate::engine::EngineConfig;
     use crate::world::climate::Climate;
+    use crate::world::routing::{By, Routing};
     use serde_json::json;
 
     #[test]
     fn a_change_is_known_or_it_waits() {
         crate::run(1, async {
             let mut rng = fastrand::Rng::with_seed(1);
-            let shape = Climate::new(&mut rng).shape;
+            let mut shape = Climate::new(&mut rng).shape;
+            shape.routing = Routing::plain(By::Nothing);
             let history = Rc::new(History::new(&mut rng, shape));
             let engine = Engine::new(EngineConfig::default());
-            let ledger = Ledger::new(Rc::clone(&history), engine.clone());
+            let ledger = Ledger::new(Rc::clone(&history), engine.clone(), false);
             // One that is not removed by a later change: that one might be half done.
             let is_last = |change: &usize| {
-                let touches = &history.changes[*change].touches;
-                touches.len() == 1 && !history.is_removed_after(*change, &touches[0], |_| true)
+                let effects = &history.changes[*change].effects;
+                effects.len() == 1 && !history.is_removed_after(*change, &effects[0].location, |_| true)
             };
             let change = (0..history.changes.len()).find(is_last).expect("such a change");
             let facts = &history.changes[change];
@@ -233,12 +270,12 @@ mod tests {
             assert!(wrong() == 0 && ledger.is_waiting(change));
             ledger.removed(&entry.changes, "a queue");
             assert_eq!(wrong(), 2);
-            let (place, id) = (&facts.touches[0], id(facts.key));
+            let Location { index, id } = &facts.effects[0].location;
             let mark = |exact: &str| json!({"_tidelock": {"space": SPACE, "label": facts.version.0, "exact": exact}});
-            engine.plant(place, &id, mark(&format!("{:0>40}", 7)), 1);
+            engine.plant(index, id, mark(&format!("{:0>40}", 7)), 1);
             ledger.acknowledge(change);
             assert_eq!(wrong(), 1, "what is there is older");
-            engine.plant(FENCE_INDEX, &fence_id(&[place.as_bytes(), b"", id.as_bytes()]), mark(&facts.version.1), 1);
+            engine.plant(FENCE_INDEX, &fence_id(&[index.as_bytes(), b"", id.as_bytes()]), mark(&facts.version.1), 1);
             ledger.acknowledge(change);
             assert_eq!(wrong(), 0, "a fence knows of it");
         });
@@ -248,9 +285,10 @@ mod tests {
     fn what_a_message_is() {
         crate::run(1, async {
             let mut rng = fastrand::Rng::with_seed(1);
-            let shape = Climate::new(&mut rng).shape;
+            let mut shape = Climate::new(&mut rng).shape;
+            shape.routing = Routing::plain(By::Nothing);
             let history = Rc::new(History::new(&mut rng, shape));
-            let ledger = Ledger::new(Rc::clone(&history), Engine::new(EngineConfig::default()));
+            let ledger = Ledger::new(Rc::clone(&history), Engine::new(EngineConfig::default()), false);
             let shard = &history.shards[0];
             let number = |position: usize| &history.changes[shard[position]].record["dynamodb"]["SequenceNumber"];
             let batch = json!({"DDBStreamBatchInfo": {

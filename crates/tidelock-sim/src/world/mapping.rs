@@ -60,7 +60,7 @@ pub(crate) async fn follow(world: &Rc<World>, shard: usize) {
         hit.extend(world.storm.take());
         if let Ran::Answered(_, fates) | Ran::Failed(fates) = &ran {
             let mut counts = world.counts.borrow_mut();
-            counts.became(&hit, fates);
+            counts.became(&hit, &fates.concat());
         }
         note(world, shard, &batch, &ran, &hit);
         let died = matches!(ran, Ran::Died);
@@ -144,9 +144,9 @@ fn sequence(world: &World, change: usize) -> Option<&str> {
 }
 
 /// The mapping goes on behind these records: each must be accounted for.
-fn acknowledge(world: &World, batch: &[usize], fates: &[Fate]) {
-    for (&change, fate) in batch.iter().zip(fates) {
-        if matches!(fate, Fate::Failed(_) | Fate::Pending) {
+fn acknowledge(world: &World, batch: &[usize], fates: &[Vec<Fate>]) {
+    for (&change, fates) in batch.iter().zip(fates) {
+        for fate in fates.iter().filter(|fate| matches!(fate, Fate::Failed(_) | Fate::Pending)) {
             world.complain(format!("change {change} was acknowledged as {fate:?}"));
         }
         world.ledger.acknowledge(change);
@@ -167,9 +167,10 @@ fn note(world: &World, shard: usize, batch: &[usize], ran: &Ran, hit: &[&str]) {
     });
 }
 
-fn summary(fates: &[Fate]) -> String {
+fn summary(fates: &[Vec<Fate>]) -> String {
     fates
         .iter()
+        .flatten()
         .map(|fate| match fate {
             Fate::Done(done) => format!("{done:?} ").chars().next().unwrap_or('?').to_string(),
             Fate::Filtered => "f".to_owned(),

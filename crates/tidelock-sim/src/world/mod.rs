@@ -5,6 +5,7 @@
 mod bucket;
 mod climate;
 mod counts;
+mod fold;
 mod function;
 mod given_up;
 mod history;
@@ -14,10 +15,12 @@ mod operator;
 mod oracle;
 mod race;
 mod redrive;
+mod routing;
 mod singly;
 mod sqs;
 mod storm;
 mod table;
+mod users;
 
 pub use counts::{COLUMNS, Counts};
 
@@ -33,6 +36,7 @@ use std::time::Duration;
 use storm::Storm;
 use table::Table;
 use tidelock_core::pipeline::Pipeline;
+use tidelock_core::target::Namespaces;
 use tokio::time::Instant;
 
 /// What a seed has shown.
@@ -111,11 +115,11 @@ pub fn simulate(seed: u64, keep_trace: bool) -> Outcome {
         };
         let storm = Rc::new(Storm::new(rng.u64(..), climate.fault_every));
         let engine = Engine::new(config);
-        let ledger = Rc::new(Ledger::new(Rc::clone(&history), engine.clone()));
+        let ledger = Rc::new(Ledger::new(Rc::clone(&history), engine.clone(), climate.shape.clock_steps));
         let shelf = Shelf::new(rng.u64(..), &ledger);
         let pipeline = |on_outage, on_conflict| {
             let text = climate.shape.routing.pipeline(on_outage, on_conflict);
-            Pipeline::parse(&text).expect("a pipeline")
+            Pipeline::parse(&text).expect("a pipeline").within(Namespaces::Single)
         };
         let mut queue = |name| Sqs::new(name, rng.u64(..), &ledger, &shelf);
         let world = Rc::new(World {
@@ -149,6 +153,7 @@ pub fn simulate(seed: u64, keep_trace: bool) -> Outcome {
 
 impl World {
     async fn run(self: &Rc<Self>) {
+        self.tell();
         self.plant();
         let mut shards = Vec::new();
         for shard in 0..self.history.shards.len() {
@@ -192,6 +197,27 @@ impl World {
             tokio::time::sleep(Duration::from_secs(70)).await;
         }
         oracle::check(self, true);
+    }
+
+    /// Says what will happen in the source, and what it should lead to.
+    fn tell(&self) {
+        let Some(trace) = &self.trace else { return };
+        let text = self.climate.shape.routing.pipeline(self.climate.on_outage, self.climate.on_conflict);
+        trace.borrow_mut().push(format!("0.000 {}", text.replace('\n', " ")));
+        let told = self.history.changes.iter().enumerate().map(|(number, change)| {
+            let (record, (label, exact)) = (&change.record["eventName"], &change.version);
+            let does = change.effects.iter().map(|effect| {
+                let what = match (&effect.document, effect.soft) {
+                    (None, _) => "-",
+                    (_, true) => "soft",
+                    (_, false) => "item",
+                };
+                format!("{}/{} {what}", effect.location.index, effect.location.id)
+            });
+            let (at, does) = (change.time.as_secs_f64(), does.collect::<Vec<_>>().join(", "));
+            format!("{at:.3} change {number} {record} of k{} at {label} {exact}: {does}", change.key)
+        });
+        trace.borrow_mut().extend(told);
     }
 
     /// Lets time pass until no write is under way, and sweeps as the schedule does.
@@ -267,6 +293,10 @@ impl World {
             .iter()
             .enumerate()
             .for_each(|(number, body)| self.shelf.put(&foreign_object(number), body.as_bytes().to_vec()));
+        // What one route's index refuses, that of the other may take.
+        if self.chance(2) {
+            self.engine.tolerate(routing::AUDIT);
+        }
         let mut rng = self.rng.borrow_mut();
         for key in 0..self.history.keys {
             if rng.u32(..12) != 0 {
@@ -281,14 +311,23 @@ impl World {
                 _ => serde_json::json!({"format": 9, "clock": [1, 2]}),
             };
             let mut source = serde_json::json!({"old": true, "_tidelock": mark});
+            if rng.bool() {
+                source[routing::NOTE] = serde_json::json!("a note of before");
+            }
             if source["_tidelock"].is_null() {
                 source.as_object_mut().map(|source| source.remove("_tidelock"));
             }
             let version = if rng.bool() { rng.i64(1..100) } else { i64::MAX - rng.i64(1_000_000..2_000_000) };
             // Only where the source speaks of: nobody is asked about others.
-            let place = rng.choice(self.history.routing.places()).unwrap_or_default();
-            if self.history.touches(key, &place) {
-                self.engine.plant(&place, &history::id(key), source, version);
+            let holds = |location: &&routing::Location| {
+                let of_key = self.history.of_key(key).iter();
+                let mut effects = of_key.filter_map(|&change| self.history.effect(change, location));
+                effects.any(|effect| effect.document.is_some())
+            };
+            let locations: Vec<_> = self.history.locations(key).into_iter().filter(holds).collect();
+            if let Some(location) = rng.choice(locations) {
+                self.engine.plant(&location.index, &location.id, source, version);
+                self.ledger.planted(location.clone());
             }
         }
     }

@@ -6,19 +6,19 @@ use super::history::{SPACE, TABLE, id};
 use super::race::{race, truth_race};
 use super::singly::{dawdling, write_one};
 use super::storm::Hits;
+use super::users::edit;
 use super::{redrive, singly};
-use serde_json::Value;
 use std::rc::Rc;
 use std::time::Duration;
 use tidelock_core::cause::Disposition;
 use tidelock_core::encode::Format;
 use tidelock_core::fence::{FENCE_INDEX, FENCE_LIFE_MS, Window};
 use tidelock_core::key::Key;
-use tidelock_core::pipeline::Routed;
+use tidelock_core::pipeline::{Routed, Rules};
 use tidelock_core::redrive::Renewal;
-use tidelock_core::slow::{Wish, backfill};
-use tidelock_core::source::dynamodb::decode;
-use tidelock_core::target::{Call, Place, Salvage, Store as _};
+use tidelock_core::slow::{Item, Wish, backfill};
+use tidelock_core::source::dynamodb::decode_item;
+use tidelock_core::target::{Call, Manner, Place, Salvage, Store as _};
 use tidelock_core::version::dynamodb::oldest;
 use tokio::time::{Instant, timeout};
 
@@ -27,7 +27,8 @@ pub(crate) async fn work(world: &Rc<World>) {
     let mut beside = Vec::new();
     while !world.drained.get() {
         tokio::time::sleep(Duration::from_millis(world.between(2_000, 20_000))).await;
-        match world.between(0, 23) {
+        match world.between(0, 23 + if world.history.routing.merges() { 4 } else { 0 }) {
+            23.. => edit(world),
             22 => {
                 let (world, number) = (Rc::clone(world), beside.len());
                 beside.push(tokio::task::spawn_local(async move { truth_race(&world, number).await }));
@@ -40,7 +41,7 @@ pub(crate) async fn work(world: &Rc<World>) {
                 let (world, number) = (Rc::clone(world), beside.len());
                 beside.push(tokio::task::spawn_local(async move { race(&world, number).await }));
             }
-            10.. => {
+            10..=15 => {
                 let world = Rc::clone(world);
                 beside.push(tokio::task::spawn_local(async move { replay(&world).await }));
             }
@@ -116,38 +117,31 @@ async fn scan(world: &Rc<World>) {
     let from = usize::try_from(world.between(0, 90)).unwrap_or_default();
     let keys: Vec<usize> = (from..from + 25).filter(|&key| key < world.history.keys).collect();
     let read_at = world.since();
-    let rules = world.pipeline.rules(TABLE, 0);
-    let found: Vec<(usize, Place, Vec<u8>)> = keys
-        .into_iter()
-        .filter_map(|key| {
-            let item = world.table.item(key, read_at)?;
-            // No id here is made of the key.
-            let Routed::To(place) = rules.locate(&item.image(), Key::from_bytes(b"")) else { return None };
-            Some((key, place, item.document.ok()?))
-        })
-        .collect();
+    let rules: Vec<_> = (0..world.pipeline.branches(TABLE)).map(|branch| world.pipeline.rules(TABLE, branch)).collect();
+    let items: Vec<(Item, Vec<u8>)> =
+        keys.into_iter().filter_map(|key| Some((world.table.item(key, read_at)?, source_key(key)?))).collect();
+    let mut found: Vec<Going<'_>> = Vec::new();
+    for item in &items {
+        for rules in &rules {
+            let Routed::To(place) = rules.locate(&item.0.image(), Key::from_bytes(&item.1)) else { continue };
+            found.push((rules, place, rules.manner(Some(&item.0.image())), item));
+        }
+    }
     tokio::time::sleep(Duration::from_millis(world.between(0, 3_000))).await;
     world.storm.note("backfill beside the stream");
-    let payload = serde_json::json!({"Records": found.iter().map(|(key, ..)| scanned(*key)).collect::<Vec<_>>()});
-    let payload = payload.to_string();
-    let Ok(batch) = decode(payload.as_bytes(), Format::Json) else { return };
-    let wishes: Vec<Wish<'_>> = batch
-        .slots
+    let wishes: Vec<Wish<'_>> = found
         .iter()
-        .zip(&found)
-        .filter_map(|(slot, (_, into, _))| {
-            Some(Wish {
-                origin: TABLE,
-                rules: &rules,
-                into,
-                key: batch.key(slot)?,
-                version: oldest(SPACE),
-                salvage: Salvage::Never,
-                manner: None,
-            })
+        .map(|(rules, into, manner, (_, key))| Wish {
+            origin: TABLE,
+            rules,
+            into,
+            key: Key::from_bytes(key),
+            version: oldest(SPACE),
+            salvage: Salvage::Never,
+            manner: *manner,
         })
         .collect();
-    let items: Vec<&[u8]> = found.iter().map(|(_, _, item)| item.as_slice()).collect();
+    let items: Vec<&[u8]> = found.iter().map(|(.., (item, _))| item.document.as_deref().unwrap_or_default()).collect();
     let time = Duration::from_millis(world.between(10, 10_000));
     let work = backfill(&target, &world.table, &wishes, &items, call(world, Duration::from_secs(10)));
     let outcomes = timeout(time, work).await;
@@ -164,17 +158,17 @@ async fn scan(world: &Rc<World>) {
     }
 }
 
-/// A record that carries a key, as the decoder writes it.
-fn scanned(key: usize) -> Value {
-    serde_json::json!({
-        "eventName": "MODIFY",
-        "eventSourceARN": format!("arn:aws:dynamodb:eu-west-1:123456789012:table/{TABLE}/stream/2012-01-01T00:00:00.000"),
-        "dynamodb": {"Keys": {"id": {"S": id(key)}}, "NewImage": {"id": {"S": id(key)}}, "SequenceNumber": "1"},
-    })
+/// A scanned item with its key, and a place it goes to by some rules.
+type Going<'a> = (&'a Rules<'a>, Place, Option<&'a Manner>, &'a (Item, Vec<u8>));
+
+/// The source's key, as the decoder writes it.
+fn source_key(key: usize) -> Option<Vec<u8>> {
+    let item = serde_json::json!({"id": {"S": id(key)}}).to_string();
+    Some(decode_item(item.as_bytes(), &["id"], Format::Json).ok()?.key)
 }
 
-fn a_place(world: &World) -> String {
-    world.rng.borrow_mut().choice(world.history.routing.places()).unwrap_or_default()
+fn an_index(world: &World) -> String {
+    world.rng.borrow_mut().choice(world.history.routing.indices()).unwrap_or_default()
 }
 
 /// The target is away for a while: seldom long where everything waits for it.
@@ -216,8 +210,8 @@ pub(crate) async fn survey(world: &Rc<World>) {
 
 /// A disk is full for a while.
 fn block(world: &World) {
-    let place = a_place(world);
-    let index = if world.chance(3) { place.as_str() } else { FENCE_INDEX };
+    let index = an_index(world);
+    let index = if world.chance(3) { index.as_str() } else { FENCE_INDEX };
     let time = Duration::from_millis(world.between(2_000, 90_000));
     world.note(|| format!("{index} blocked for {time:?}"));
     world.engine.block(index, time);
@@ -227,6 +221,6 @@ fn block(world: &World) {
 /// The operator copies the index there and back, keeping versions, as the documentation tells.
 fn reindex(world: &World) {
     world.storm.note("reindexed");
-    let copied = world.engine.reindex(&a_place(world), "orders-copy", true);
+    let copied = world.engine.reindex(&an_index(world), "orders-copy", true);
     world.note(|| format!("{copied} documents reindexed"));
 }

@@ -1,7 +1,9 @@
 //! What must be true in the end: the target holds the fold of the source's history, and nothing was lost on the way.
 
-use super::history::id;
+use super::fold::was_planted;
 use super::ledger::{Entry, Kind};
+use super::race::is_of_a_race;
+use super::routing::{Deletes, FLAG, Location, NOTE};
 use super::{FOREIGN, World, foreign_object};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -19,8 +21,23 @@ pub(crate) fn check(world: &World, redriven: bool) {
         true => lost(world),
         false => (0..world.history.changes.len()).filter(|&change| world.ledger.is_waiting(change)).collect(),
     };
-    for place in world.history.routing.places() {
-        check_place(world, &place, &in_doubt, stage);
+    let mut known: BTreeSet<Location> = BTreeSet::new();
+    for key in 0..world.history.keys {
+        for location in world.history.locations(key) {
+            check_location(world, key, location, &in_doubt, stage);
+            known.insert(location.clone());
+        }
+    }
+    for index in world.history.routing.indices() {
+        let documents = world.engine.documents(&index);
+        world
+            .note(|| format!("{stage}: {} documents in {index}, {} changes in doubt", documents.len(), in_doubt.len()));
+        for id in documents.into_keys() {
+            let location = Location { index: index.clone(), id };
+            if !known.contains(&location) && !is_of_a_race(&location.id) {
+                world.complain(format!("{stage}: nobody knows of {location:?}"));
+            }
+        }
     }
 }
 
@@ -54,44 +71,51 @@ fn check_foreign(world: &World, stage: &str) {
     }
 }
 
-fn check_place(world: &World, place: &str, in_doubt: &BTreeSet<usize>, stage: &str) {
+fn check_location(world: &World, key: usize, location: &Location, in_doubt: &BTreeSet<usize>, stage: &str) {
+    let history = &world.history;
     let is_in_doubt = |change: usize| in_doubt.contains(&change);
-    let documents = world.engine.documents(place);
-    for key in 0..world.history.keys {
-        let stored = documents.get(&id(key)).map(|(_, source)| without_mark(source));
-        let stored = stored.map(|mut stored| {
-            if make_whole(&mut stored) && !in_doubt.iter().any(|&change| world.history.changes[change].key == key) {
-                world.complain(format!("{stage}: {} in {place} is there in part, and no letter tells of it", id(key)));
-            }
-            stored
-        });
-        let expected = world.history.fold(key, place).cloned();
-        if stored == expected {
-            continue;
+    let is_loose = |change: usize| world.ledger.is_loose(change, location);
+    let stored = world.engine.source(&location.index, &location.id).map(|source| {
+        let mut stored = without_mark(&source);
+        // That is the users'.
+        if history.routing.manner_at(location).merges
+            && let Some(fields) = stored.as_object_mut()
+        {
+            fields.remove(NOTE);
         }
-        // A change that waits is as if it had not happened, until it is redriven; a lost one for ever. A truth or a second delivery may have brought
-        // it in all the same, so that any of those after the last change that is not parked will do.
-        if world.history.could_be(key, place, stored.as_ref(), is_in_doubt) {
-            continue;
+        stored
+    });
+    let stored = stored.map(|mut stored| {
+        // The flag is put on what is stored, whole or not; and where deletes are ignored nobody can complete what is gone.
+        let keeps = history.routing.manner_at(location).deletes == Deletes::Ignore || stored[FLAG] == true;
+        let may_stay = keeps && history.of_key(key).iter().any(|&change| is_loose(change));
+        if make_whole(&mut stored) && !may_stay && !history.of_key(key).iter().any(|&change| is_in_doubt(change)) {
+            world.complain(format!("{stage}: {location:?} is there in part, and no letter tells of it"));
         }
-        // A delete that waits may have been half done: the document gone, its fence refused. Then nothing but its redrive keeps
-        // an older write from landing.
-        if world.history.removed_in(key, place, is_in_doubt) && world.history.ever(key, place, stored.as_ref()) {
-            continue;
-        }
-        if was_planted(stored.as_ref()) && world.history.all_of(key, place, is_in_doubt) {
-            continue;
-        }
-        let show = |item: Option<&Value>| item.map_or("absent".to_owned(), |item| format!("n={}", item["n"]));
-        let (stored, expected) = (show(stored.as_ref()), show(expected.as_ref()));
-        world.complain(format!("{stage}: {} in {place} is {stored}, the source says {expected}", id(key)));
+        stored
+    });
+    let stored = stored.as_ref();
+    let expected = history.fold(key, location);
+    if stored == expected {
+        return;
     }
-    world.note(|| format!("{stage}: {} documents in {place}, {} changes in doubt", documents.len(), in_doubt.len()));
-}
-
-/// A document that was there before; it stays as long as every change that touches its place is parked.
-fn was_planted(stored: Option<&Value>) -> bool {
-    stored.is_some_and(|stored| stored["old"] == true)
+    // A change that waits is as if it had not happened, until it is redriven; a lost one for ever. A truth or a second delivery may have brought
+    // it in all the same, so that any of those after the last change that is not parked will do.
+    if history.could_be(key, location, stored, is_in_doubt, is_loose) {
+        return;
+    }
+    // A delete that waits may have been half done: the document gone, its fence refused. Then nothing but its redrive keeps
+    // an older write from landing.
+    if history.removed_in(key, location, is_in_doubt) && history.ever(key, location, stored) {
+        return;
+    }
+    // A document that was there before stays as long as every change that touches its location is parked.
+    if stored.is_some_and(was_planted) && history.all_of(key, location, is_in_doubt) {
+        return;
+    }
+    let show = |item: Option<&Value>| item.map_or("absent".to_owned(), Value::to_string);
+    let show = |item| show(item).chars().take(200).collect::<String>();
+    world.complain(format!("{stage}: {location:?} is {}, the source says {}", show(stored), show(expected)));
 }
 
 /// Puts back what was set aside; whether anything was.

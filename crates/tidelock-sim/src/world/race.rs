@@ -2,10 +2,11 @@
 //! before the write lands; a change that comes between what a truth reads in the source and in the target.
 
 use super::World;
-use super::function::{Ran, Target, invoke, target, target_under};
+use super::function::{Ran, Target, by_record, invoke, target, target_under};
 use super::history::{BEGINNING_MS, LABELS, TABLE, attributes, id, record};
 use super::operator::call;
 use super::redrive::redrive_letter;
+use super::routing::{Deletes, FLAG};
 use super::singly::write_one;
 use crate::chaos::{Chaos, RequestKind, Strike};
 use serde_json::{Value, json};
@@ -18,19 +19,24 @@ use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
 use tidelock_core::letter::timestamp;
 use tidelock_core::slow::{Item, ReadResult, Source};
-use tidelock_core::source::dynamodb::{decode, decode_item};
+use tidelock_core::source::dynamodb::{READER, decode_item};
 use tidelock_core::target::Call;
 
 /// Keys from here on belong to races; the table knows nothing of them.
 const FIRST_KEY: usize = 1_000_000;
 
-/// An insert is redriven; between its look and its write its delete arrives. When both are done the document is not there.
+/// Whether a document belongs to a race.
+pub(crate) fn is_of_a_race(id: &str) -> bool {
+    id.rsplit_once('k').and_then(|(_, key)| key.parse().ok()).is_some_and(|key: usize| key >= FIRST_KEY)
+}
+
+/// An insert is redriven; between its look and its write its delete arrives. When both are done the document is not there, or says
+/// that it is deleted.
 pub(crate) async fn race(world: &Rc<World>, number: usize) {
     world.storm.note("delete between look and write");
     let key = FIRST_KEY + number;
     let at = world.now_ms() / 1000;
-    let image = json!({"id": id(key), "n": number, "home": "a", "hidden": false});
-    let place = world.history.routing.place(&image).unwrap_or_default();
+    let image = json!({"id": id(key), "n": number, "home": "a", "owner": "x", "hidden": false});
     let insert = record("INSERT", LABELS[0], key, "100000000000000000000", at, (None, Some(&image)));
     let remove = record("REMOVE", LABELS[0], key, "200000000000000000000", at, (Some(&image), None));
 
@@ -53,8 +59,20 @@ pub(crate) async fn race(world: &Rc<World>, number: usize) {
     };
     let (redriven, deleted) = tokio::join!(redriven, deleted);
     world.note(|| format!("race {number}: deleted {deleted}, redriven {redriven}, as a whole {whole}"));
-    if deleted && redriven && world.engine.documents(&place).contains_key(&id(key)) {
-        world.complain(format!("{} is there when its delete and the redrive of its insert are both done", id(key)));
+    if !(deleted && redriven) {
+        return;
+    }
+    for location in world.history.routing.locations(&image) {
+        let document = world.engine.source(&location.index, &location.id);
+        let gone = match world.history.routing.manner_at(&location).deletes {
+            Deletes::Hard => document.is_none(),
+            Deletes::Soft => document.is_none_or(|document| document[FLAG] == true),
+            Deletes::Ignore => true,
+        };
+        if !gone {
+            world
+                .complain(format!("{location:?} is there when its delete and the redrive of its insert are both done"));
+        }
     }
 }
 
@@ -74,11 +92,16 @@ async fn delivered(world: &Rc<World>, record: &Value) -> bool {
     for _ in 0..200 {
         let ran = invoke(world, &mut environment, &world.plain, std::slice::from_ref(record)).await;
         if let Ran::Answered(None, fates) = ran {
-            return matches!(fates.as_slice(), [Fate::Done(_)]);
+            return are_done(&fates);
         }
         tokio::time::sleep(Duration::from_millis(world.between(50, 1_000))).await;
     }
     false
+}
+
+/// Whether the one record that there is has come to its end on all of its routes.
+fn are_done(fates: &[Vec<Fate>]) -> bool {
+    matches!(fates, [fates] if fates.iter().all(|fate| matches!(fate, Fate::Done(_) | Fate::Filtered)))
 }
 
 /// A table of one item.
@@ -102,24 +125,24 @@ pub(crate) async fn truth_race(world: &Rc<World>, number: usize) {
     world.storm.note("change between look and truth");
     let key = FIRST_KEY + FIRST_KEY + number;
     let at = world.now_ms() / 1000;
-    let image = |n: usize| json!({"id": id(key), "n": n, "home": "a", "hidden": false});
+    let image = |n: usize| json!({"id": id(key), "n": n, "home": "a", "owner": "x", "hidden": false});
     let (before, after) = (image(1), image(2));
-    let place = world.history.routing.place(&before).unwrap_or_default();
     let insert = record("INSERT", LABELS[0], key, "100000000000000000000", at, (None, Some(&before)));
     let change = record("MODIFY", LABELS[0], key, "200000000000000000000", at, (Some(&before), Some(&after)));
     if !delivered(world, &insert).await {
         return;
     }
+    let locations = world.history.routing.locations(&before);
     let source = One(RefCell::new(before));
     let slow_target = first_look(world, Strike::Late(Duration::from_millis(world.between(5_000, 30_000))));
     let settled = async {
         let payload = json!({"Records": [insert]}).to_string();
-        let Ok(batch) = decode(payload.as_bytes(), Format::Json) else { return false };
+        let Ok(batch) = world.plain.decode(&READER, payload.as_bytes(), Format::Json) else { return false };
         let plan = Plan::new(payload.as_bytes(), &batch, &world.plain);
         let call = Call { truth: true, ..call(world, Duration::from_secs(world.between(60, 500))) };
         let mut delivery = Delivery::new(&batch, &plan, true);
         delivery.write(&slow_target, Some(&source), Lane::Truth, call, call).await;
-        matches!(delivery.fates(), [Fate::Done(_)])
+        are_done(&by_record(&batch, delivery.fates()))
     };
     let changed = async {
         tokio::time::sleep(Duration::from_millis(world.between(100, 2_000))).await;
@@ -128,8 +151,10 @@ pub(crate) async fn truth_race(world: &Rc<World>, number: usize) {
     };
     let (settled, changed) = tokio::join!(settled, changed);
     world.note(|| format!("truth race {number}: changed {changed}, settled {settled}"));
-    let stored = world.engine.documents(&place).get(&id(key)).map(|(_, document)| document["n"].clone());
-    if settled && changed && stored != Some(json!(2)) {
-        world.complain(format!("{} is {stored:?} when its truth and its last change are both done", id(key)));
+    for location in locations {
+        let stored = world.engine.source(&location.index, &location.id).map(|document| document["n"].clone());
+        if settled && changed && stored != Some(json!(2)) {
+            world.complain(format!("{location:?} is {stored:?} when its truth and its last change are both done"));
+        }
     }
 }

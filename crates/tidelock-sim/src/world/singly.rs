@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidelock_core::batch::{Delivery, Fate, Lane, Plan};
 use tidelock_core::encode::Format;
 use tidelock_core::queue::{Message, Queue as _};
-use tidelock_core::source::dynamodb::decode;
+use tidelock_core::source::dynamodb::READER;
 use tidelock_core::target::{Done, Outcome};
 use tokio::time::{Instant, timeout};
 
@@ -86,7 +86,7 @@ pub(crate) async fn write_one(
     patient: bool,
 ) -> Option<Outcome> {
     let payload = serde_json::json!({"Records": [record]}).to_string();
-    let batch = decode(payload.as_bytes(), Format::Json).ok()?;
+    let batch = world.pipeline.decode(&READER, payload.as_bytes(), Format::Json).ok()?;
     let plan = Plan::new(payload.as_bytes(), &batch, &world.pipeline);
     // Some runs have time enough to wait for a write that lands when deletes have been forgotten.
     let patience = if patient || world.chance(3) { world.between(60, 500) } else { world.between(3, 20) };
@@ -95,12 +95,17 @@ pub(crate) async fn write_one(
     let source = (by_truth || call.truth).then_some(&world.table);
     let mut delivery = Delivery::new(&batch, &plan, source.is_some());
     delivery.write(target, source, lane, call, call).await;
-    match delivery.fates().first()? {
-        Fate::Done(done) => Some(Ok(*done)),
-        Fate::Filtered => Some(Ok(Done::Stale)),
-        Fate::Failed(failure) => Some(Err(failure.clone())),
-        Fate::Parked(_) | Fate::Held(_) | Fate::Pending => None,
+    // It is done when it is on all of its routes.
+    let mut outcome = Ok(Done::Stale);
+    for fate in delivery.fates() {
+        match fate {
+            Fate::Done(Done::Applied) => outcome = outcome.map(|_| Done::Applied),
+            Fate::Done(Done::Stale) | Fate::Filtered => {}
+            Fate::Failed(failure) => outcome = Err(failure.clone()),
+            Fate::Parked(_) | Fate::Held(_) | Fate::Pending => return None,
+        }
     }
+    Some(outcome)
 }
 
 /// A target whose looks take long and whose writes are patient: what happens between look and write is what a slow lane has to

@@ -279,7 +279,7 @@ mod tests {
         let mut shape = Climate::new(&mut rng).shape;
         shape.changes = 10;
         let history = Rc::new(History::new(&mut rng, shape));
-        let ledger = Rc::new(Ledger::new(history, Engine::new(EngineConfig::default())));
+        let ledger = Rc::new(Ledger::new(history, Engine::new(EngineConfig::default()), false));
         (Sqs::new("a queue", seed, &ledger, &Shelf::new(seed, &ledger)), Rc::new(Storm::new(seed, 10)))
     }
 
