@@ -169,7 +169,11 @@ impl Ledger {
         self.clock_steps
             || self.waited.borrow().get(change) == Some(&true)
             || self.planted.borrow().contains(location)
-            || !self.history.changes.get(change).is_some_and(is_whole)
+            // One without its image stands for those before it.
+            || self.history.changes.get(change).is_none_or(|change| {
+                let of_key = self.history.of_key(change.key).iter();
+                !of_key.filter_map(|&other| self.history.changes.get(other)).all(is_whole)
+            })
     }
 
     /// Accounts for all changes once more.
