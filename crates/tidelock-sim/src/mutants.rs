@@ -343,7 +343,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "a further route forgets its where",
         breaks: "what its condition does not want is there",
         file: RULES,
-        from: "Some(route) if std::ptr::eq(route, way.takes) || route.holds(image)? => Ok(Some(route)),",
+        from: "Some(route) if std::ptr::eq(route, self.takes) || route.holds(image)? => Ok(Some(route)),",
         to: "Some(route) => Ok(Some(route)),",
     },
     Mutant {

@@ -140,8 +140,8 @@ impl<'p> Rules<'p> {
     pub fn keeps_deleted(&self) -> bool {
         let keeps = |manner: &Manner| manner.deletes != Deletes::Hard;
         match self {
-            Self::Same(_, _, manner) => manner.is_some_and(keeps),
-            Self::ByItem(rules) => rules.ways.iter().filter_map(|way| way.leads?.manner()).any(keeps),
+            Self::Same(_, route) => route.and_then(Route::manner).is_some_and(keeps),
+            Self::ByItem(rules) => rules.leads().filter_map(Route::manner).any(keeps),
         }
     }
 
