@@ -24,6 +24,7 @@ pub mod image;
 pub mod json;
 pub mod key;
 pub mod letter;
+pub mod locate;
 pub mod pipeline;
 pub mod queue;
 pub mod redrive;

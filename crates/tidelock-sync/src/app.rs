@@ -3,12 +3,13 @@
 use crate::authentication::Authentication;
 use crate::check::read_pipeline;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
+use crate::remembered::AnyState;
 use crate::source::{AnySource, Open};
 use crate::targets::AnyTarget;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
+use tidelock_core::batch::{BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver_located};
 use tidelock_core::cause::Cause;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
@@ -29,6 +30,8 @@ pub(crate) struct App<R = AnySource> {
     pub(crate) dead_letters: Option<AnyQueue>,
     pub(crate) fallback: Option<AnyQueue>,
     pub(crate) bucket: Option<AnyBucket>,
+    /// Where it is needed, or opened by who needs it.
+    pub(crate) state: Option<AnyState>,
     pub(crate) fence_life_ms: i64,
     /// How long changes are tried that may be held.
     patience: Cell<Duration>,
@@ -63,6 +66,14 @@ impl<R: Open> App<R> {
         let fallback = queue("TIDELOCK_FALLBACK", &settings.fallback)?;
         let bucket = settings.letters_bucket.clone();
         let bucket = bucket.map(|name| AnyBucket::new(name, "TIDELOCK_LETTERS_BUCKET", authentication, environment));
+        let state = match settings.state.clone() {
+            None if pipeline.locates() => {
+                let problem = "TIDELOCK_STATE is not set, and a route of the pipeline keeps there where its documents are (`locate: state`); name a table, dynamodb:TABLE";
+                return Err(Fatal::new("Tidelock.Settings", problem));
+            }
+            address => address.filter(|_| pipeline.locates()),
+        };
+        let state = state.map(|address| AnyState::new(address, authentication, environment)).transpose()?;
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
         Ok(Self {
             function,
@@ -72,6 +83,7 @@ impl<R: Open> App<R> {
             dead_letters,
             fallback,
             bucket: bucket.transpose()?,
+            state,
             fence_life_ms,
             patience: Cell::new(PATIENCE),
         })
@@ -119,7 +131,8 @@ impl<R: Open> App<R> {
             bucket: self.bucket.as_ref(),
         };
         let source = self.source.as_ref();
-        let report = deliver(payload, &batch, &self.pipeline, &self.target, source, posts, at).await;
+        let state = self.state.as_ref();
+        let report = deliver_located(payload, &batch, &self.pipeline, &self.target, source, posts, state, at).await;
         // While the target is down, or a part of it, every batch tries it for a moment only.
         let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));
         let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if *cause != Cause::Buffered));

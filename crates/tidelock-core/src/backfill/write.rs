@@ -5,17 +5,19 @@ use crate::cause::{Cause, Disposition, Failure};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::{History, Letter, Post, post, scanned_letter};
+use crate::locate::{self, Remembered};
 use crate::pipeline::{OnConflict, Pipeline, Routed, Rules, document};
 use crate::queue::{Bucket, Outbox};
 use crate::salvage::Salvaging;
-use crate::slow::{Source, Wish, backfill};
+use crate::slow::{Source, Told, Wish, backfill, truth};
+use crate::state::State;
 use crate::target::{Call, Done, Place, Salvage, Store};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What pages are written with.
-pub struct Backfill<'a, T, R, Q, B> {
+pub struct Backfill<'a, T, R, M, Q, B> {
     /// What is scanned: a table's name, or `database.collection`.
     pub origin: &'a str,
     /// See [`Scanned`].
@@ -26,6 +28,8 @@ pub struct Backfill<'a, T, R, Q, B> {
     pub target: &'a T,
     /// Reads items again.
     pub source: &'a R,
+    /// What remembers [where documents have been](crate::locate).
+    pub state: Option<&'a M>,
     /// For what can never be applied as it is.
     pub dead_letters: Option<&'a Q>,
     /// For letters that do not fit into a message.
@@ -53,24 +57,43 @@ pub struct Written {
 struct Going<'p> {
     item: &'p ScannedItem,
     place: Place,
+    /// The scan may be older than what has gone there: only the source can tell.
+    is_known: bool,
 }
 
-impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
+impl<T: Store, R: Source, M: State, Q: Outbox, B: Bucket> Backfill<'_, T, R, M, Q, B> {
     /// Writes a page. Nothing of it is lost when it has to be written again: what was written is found there.
     pub async fn write(&self, page: &Page, call: Call) -> Written {
         let mut written = Written::default();
         let mut refused: Vec<(Failure, Option<&ScannedItem>, Option<Place>)> = Vec::new();
         refused.extend(page.items.iter().filter_map(|found| Some((found.as_ref().err()?.clone(), None, None))));
+        let remembered = match self.remembered(page, call).await {
+            Ok(remembered) => remembered,
+            Err(failure) => return Written { again: Some(failure), ..written },
+        };
         for branch in 0..self.pipeline.branches(self.origin) {
             let rules = self.pipeline.rules(self.origin, branch);
-            let mut going = Vec::new();
-            for item in page.items.iter().flatten() {
-                match rules.locate(&item.item.image(), Key::from_bytes(&item.key)) {
-                    Routed::To(place) => going.push(Going { item, place }),
+            let name = self.pipeline.branch_name(self.origin, branch);
+            let (mut going, mut left) = (Vec::new(), Vec::new());
+            for (index, item) in page.items.iter().flatten().enumerate() {
+                let remembered = remembered.get(index);
+                let is_known = remembered.is_some_and(|remembered| remembered.is_known);
+                let places = remembered.into_iter().flat_map(|remembered| remembered.places(name));
+                let located = rules.locate(&item.item.image(), Key::from_bytes(&item.key));
+                left.extend(
+                    places
+                        .filter(|place| !matches!(&located, Routed::To(to) if to == *place))
+                        .map(|place| (item, place)),
+                );
+                match located {
+                    Routed::To(place) => going.push(Going { item, place, is_known }),
                     // What no further route takes is nobody's loss.
                     Routed::Filtered => written.filtered += usize::from(branch == 0),
                     Routed::Refused(failure) => refused.push((failure, Some(item), None)),
                 }
+            }
+            for (failure, item, place) in self.leave(&rules, left, call).await {
+                refused.push((failure, Some(item), Some(place)));
             }
             for (failure, item, place) in self.items(&rules, going, &mut written, call).await {
                 refused.push((failure, Some(item), Some(place)));
@@ -88,6 +111,62 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             self.park(refused, &mut written, call).await;
         }
         written
+    }
+
+    /// What is remembered of each item of a page, which are about to enter their places; empty where no route wants that.
+    async fn remembered(&self, page: &Page, call: Call) -> Result<Vec<Remembered>, Failure> {
+        if !self.pipeline.locates() {
+            return Ok(Vec::new());
+        }
+        let branches: Vec<(Rules<'_>, &str)> = (0..self.pipeline.branches(self.origin))
+            .map(|branch| (self.pipeline.rules(self.origin, branch), self.pipeline.branch_name(self.origin, branch)))
+            .filter(|(rules, _)| matches!(rules, Rules::ByItem(rules) if rules.are_located()))
+            .collect();
+        if branches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let item = |item: &'_ ScannedItem| -> Vec<(&str, Place)> {
+            let place =
+                |(rules, name): &(Rules<'_>, _)| match rules.locate(&item.item.image(), Key::from_bytes(&item.key)) {
+                    Routed::To(place) => Some((*name, place)),
+                    _ => None,
+                };
+            branches.iter().filter_map(place).collect()
+        };
+        let items = page.items.iter().flatten();
+        let items =
+            items.map(|found| locate::Scanned { key: Key::from_bytes(&found.key), entered: item(found) }).collect();
+        locate::scanned(items, &self.scanned.version, self.state, call.deadline).await.into_iter().collect()
+    }
+
+    /// Has the source tell of places in which documents have been that the scan has found elsewhere; what was refused.
+    async fn leave<'p>(
+        &self,
+        rules: &Rules<'_>,
+        left: Vec<(&'p ScannedItem, &Place)>,
+        call: Call,
+    ) -> Vec<(Failure, &'p ScannedItem, Place)> {
+        let Some(version) = self.scanned.version.version().filter(|_| !left.is_empty()) else { return Vec::new() };
+        let wish = |(item, into): &(&'p ScannedItem, &'_ Place)| -> (Key<'p>, Place) {
+            (Key::from_bytes(&item.key), Place::clone(into))
+        };
+        let wanted: Vec<(Key<'p>, Place)> = left.iter().map(wish).collect();
+        let wishes = wanted.iter().map(|(key, into)| Wish {
+            origin: self.origin,
+            rules,
+            into,
+            key: *key,
+            version,
+            salvage: Salvage::Never,
+            manner: None,
+        });
+        let wishes: Vec<Wish<'_>> = wishes.collect();
+        let told = truth(&Salvaging::new(self.target), self.source, &wishes, call).await;
+        let refused = left
+            .iter()
+            .zip(told)
+            .filter_map(|((item, place), told)| Some((told.outcome.err()?, *item, Place::clone(place))));
+        refused.collect()
     }
 
     /// Writes items that have a place; those that were refused.
@@ -127,7 +206,19 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
         }
         let documents: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
         let target = Salvaging::new(self.target);
-        let told = backfill(&target, self.source, &wishes, &documents, call).await;
+        let is_known = |index: &usize| items.get(*index).is_some_and(|going| going.is_known);
+        let (known, new): (Vec<usize>, Vec<usize>) = (0..wishes.len()).partition(is_known);
+        let some = |indices: &[usize]| -> Vec<Wish<'_>> {
+            indices.iter().filter_map(|&index| wishes.get(index).copied()).collect()
+        };
+        let scanned: Vec<&[u8]> = new.iter().filter_map(|&index| documents.get(index).copied()).collect();
+        let mut told: Vec<(usize, Told)> = Vec::with_capacity(wishes.len());
+        told.extend(new.iter().copied().zip(backfill(&target, self.source, &some(&new), &scanned, call).await));
+        if !known.is_empty() {
+            told.extend(known.iter().copied().zip(truth(&target, self.source, &some(&known), call).await));
+        }
+        told.sort_by_key(|(index, _)| *index);
+        let told = told.into_iter().map(|(_, told)| told);
         for (going, (wish, told)) in items.into_iter().zip(wishes.iter().zip(told)) {
             let note = target.note(wish.into, wish.into.key(wish.key)).filter(|_| told.outcome == Ok(Done::Applied));
             match told.nowhere.or(note).map_or(told.outcome, Err) {
@@ -185,6 +276,7 @@ mod tests {
     use crate::queue::Nowhere;
     use crate::slow::{Item, ReadResult};
     use crate::source::dynamodb::{decode, decode_item};
+    use crate::state::NoState;
     use crate::testing::block_on;
     use crate::version::dynamodb::oldest;
     use std::time::Instant;
@@ -215,6 +307,7 @@ mod tests {
             pipeline: &pipeline,
             target: &target,
             source: &Unread,
+            state: None::<&NoState>,
             dead_letters,
             bucket: None::<&Nowhere>,
             function: "backfill",

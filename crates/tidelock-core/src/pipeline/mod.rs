@@ -12,6 +12,7 @@
 //!     long_id: park            # park | hash, for ids over OpenSearch's 512 bytes
 //!     routing: "{tenant}"      # OpenSearch; of fields that are in `id` or in the key
 //!     ingest_pipeline: NAME    # OpenSearch
+//!     locate: image            # image | state: how it is known where a document has been
 //!     shard_key: [country]     # fields of a sharded MongoDB collection's key
 //!     also: [audit]            # further routes that get the same change
 //!     write: replace           # replace | merge, with preserve: [fields that the target's users own]
@@ -157,6 +158,8 @@ struct RawRoute {
     #[serde(default)]
     shard_key: Vec<String>,
     #[serde(default)]
+    locate: Locate,
+    #[serde(default)]
     on_outage: OnOutage,
     #[serde(default)]
     on_conflict: OnConflict,
@@ -165,6 +168,17 @@ struct RawRoute {
     /// Nothing in the place of a step that cannot be used.
     #[serde(default)]
     transform: Vec<Option<RawStep>>,
+}
+
+/// How it is known where the document of a changed item has been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Locate {
+    /// By the record's old image.
+    #[default]
+    Image,
+    /// By what [the state](crate::locate) remembers.
+    State,
 }
 
 /// See `long_id`.
@@ -305,6 +319,7 @@ impl RawRoute {
             condition_text,
             also: Vec::new(),
             shard_key,
+            is_located: self.locate == Locate::State,
             policy,
             manner,
             transform,
@@ -353,6 +368,12 @@ impl Pipeline {
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
         self.file.iter().flat_map(|file| &file.routes).any(|route| wanted(&route.policy))
+    }
+
+    /// Whether some route has the places of its documents [remembered](crate::locate).
+    #[must_use]
+    pub fn locates(&self) -> bool {
+        self.file.iter().flat_map(|file| &file.routes).any(|route| route.is_located)
     }
 
     /// Whether some route wants its documents [written in a manner of its own](Manner).

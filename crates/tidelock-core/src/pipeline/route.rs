@@ -30,6 +30,8 @@ pub struct Route {
     /// Further routes of a change, by index.
     pub(super) also: Vec<usize>,
     pub(super) shard_key: Vec<Vec<String>>,
+    /// Where its documents have been is remembered.
+    pub(super) is_located: bool,
     pub(super) policy: Policy,
     pub(super) manner: Manner,
     pub(super) transform: Option<Transform>,
