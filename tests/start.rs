@@ -64,6 +64,11 @@ async fn each_problem_alone_ends_the_function() {
         ("TIDELOCK_STATE", "table", "TIDELOCK_STATE: `table` is not one of dynamodb:TABLE"),
         ("TIDELOCK_FAILURES", "s3://B", "TIDELOCK_FAILURES: `s3://B` is not one of s3://BUCKET"),
         ("TIDELOCK_PIPELINE", "{version: 1, routes: [{from: a, on_outage: hold}]}", "TIDELOCK_FALLBACK is not set"),
+        (
+            "TIDELOCK_PIPELINE",
+            "{version: 1, routes: [{from: a, to: 'x-{b}', locate: state}]}",
+            "TIDELOCK_STATE is not set",
+        ),
         ("TIDELOCK_PIPELINE", "/absent.yaml", "TIDELOCK_PIPELINE: `/absent.yaml` cannot be read"),
         ("TIDELOCK_PIPELINE", "version: 2\nroutes: [{from: a}]", "version 2 is not known"),
         (

@@ -276,7 +276,7 @@ mod tests {
     use crate::queue::Nowhere;
     use crate::slow::{Item, ReadResult};
     use crate::source::dynamodb::{decode, decode_item};
-    use crate::state::NoState;
+    use crate::state::MemoryState;
     use crate::testing::block_on;
     use crate::version::dynamodb::oldest;
     use std::time::Instant;
@@ -298,6 +298,16 @@ mod tests {
     }
 
     fn write(items: &[&str], pipeline: &str, dead_letters: Option<&Queue>) -> (Written, Vec<String>) {
+        write_with(items, pipeline, dead_letters, None, &Unread)
+    }
+
+    fn write_with(
+        items: &[&str],
+        pipeline: &str,
+        dead_letters: Option<&Queue>,
+        state: Option<&MemoryState>,
+        source: &impl Source,
+    ) -> (Written, Vec<String>) {
         let scanned = Scanned { version: oldest(SPACE).mark(), items: None, facts: String::new() };
         let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
         let target = Scripted::default();
@@ -306,8 +316,8 @@ mod tests {
             scanned: &scanned,
             pipeline: &pipeline,
             target: &target,
-            source: &Unread,
-            state: None::<&NoState>,
+            source,
+            state,
             dead_letters,
             bucket: None::<&Nowhere>,
             function: "backfill",
@@ -346,6 +356,39 @@ mod tests {
         let slot = &batch.slots[0];
         assert_eq!(batch.version(slot).map(|version| version.mark()), Some(oldest(SPACE).mark()));
         assert_eq!(batch.key(slot).map(|key| key.text_id()), Some("c".to_owned()));
+    }
+
+    /// Holds one item.
+    struct One(&'static str);
+
+    impl Source for One {
+        async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
+            let item = item(self.0).expect("an item").item;
+            keys.iter().map(|_| Ok(Some(item.clone()))).collect()
+        }
+    }
+
+    #[test]
+    fn where_items_go_is_remembered_and_what_is_known_is_read_again() {
+        let moves = "{version: 1, routes: [{from: t, to: 'x-{home}', locate: state}]}";
+        let (a, b) = (r#"{"k":{"S":"k"},"home":{"S":"a"}}"#, r#"{"k":{"S":"k"},"home":{"S":"b"}}"#);
+        let (written, writes) = write(&[a], moves, None);
+        assert!(written.again.is_some_and(|failure| failure.cause == Cause::StateUnreachable) && writes.is_empty());
+        let state = MemoryState::default();
+        let run = |scanned, now| write_with(&[scanned], moves, None, Some(&state), &One(now));
+        let (written, writes) = write_with(&[a], moves, None, Some(&state), &Unread);
+        assert_eq!((written.applied, writes), (1, vec![r#"x-a/k {"k":"k","home":"a""#.to_owned()]), "nobody knew it");
+        // It has moved since, and what told of it was lost.
+        let (written, mut writes) = run(b, b);
+        writes.sort();
+        assert_eq!(
+            (written.applied, writes),
+            (1, vec!["x-a/k delete".to_owned(), r#"x-b/k {"k":"k","home":"b""#.to_owned()])
+        );
+        // The scan is old: the source says where it is.
+        let (_, mut writes) = run(b, a);
+        writes.sort();
+        assert_eq!(writes, [r#"x-a/k {"k":"k","home":"a""#, "x-b/k delete"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod fences;
 mod guards;
+mod located;
 mod moves;
 mod slow;
 mod store;
