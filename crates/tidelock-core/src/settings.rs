@@ -73,7 +73,7 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "TIDELOCK_STATE",
-        meaning: "what functions remember: leases, how far a backfill has come: dynamodb:TABLE (partition key `name`, text), and outside Lambda file:PATH or memory:; default: nothing is remembered",
+        meaning: "what functions remember: leases, how far a backfill has come, where documents are (`locate: state`): dynamodb:TABLE (partition key `name`, text), and outside Lambda file:PATH or memory:; default: nothing is remembered",
     },
     Setting {
         name: "TIDELOCK_BULK_BYTES",

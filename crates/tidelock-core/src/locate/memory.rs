@@ -26,6 +26,8 @@ pub(super) struct Known {
     pub(super) place: Place,
     /// The newest change that had asked before this place was known: it cannot have left it.
     pub(super) after: Option<Mark>,
+    /// The older change that was there by truth all the same: it may come again, as a letter.
+    pub(super) by: Option<Mark>,
 }
 
 /// A change of the key, on one branch.
@@ -72,7 +74,8 @@ impl Memory {
     /// A newer change has asked when nothing was known of this place.
     fn overtakes(&self, change: &Change<'_>, place: &Place) -> bool {
         let known = self.places.iter().find(|known| known.route == change.route && known.place == *place);
-        is_newer(known.map_or(self.newest.as_ref(), |known| known.after.as_ref()), &change.mark)
+        let is_own = known.and_then(|known| known.by.as_ref()?.compare(&change.mark)) == Some(Ordering::Equal);
+        is_newer(known.map_or(self.newest.as_ref(), |known| known.after.as_ref()), &change.mark) && !is_own
     }
 
     /// What becomes of a key's changes, oldest first, and what is to be remembered before any of them is written.
@@ -94,7 +97,8 @@ impl Memory {
             for place in &change.entered {
                 if !now.places(change.route).any(|known| known == place) {
                     let (route, after) = (change.route.to_owned(), self.newest.clone());
-                    now.places.push(Known { route, place: place.clone(), after });
+                    let by = is_newer(after.as_ref(), &change.mark).then(|| change.mark.clone());
+                    now.places.push(Known { route, place: place.clone(), after, by });
                 }
             }
             match chains.iter_mut().find(|(route, _)| *route == change.route) {
@@ -155,6 +159,8 @@ struct RawKnown {
     shard_key: Vec<(String, RawValue)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -184,7 +190,8 @@ impl Memory {
             };
             let shard_key = raw.shard_key.into_iter().map(|(field, found)| (field, value(found))).collect();
             let place = Place { name: raw.name, literal: raw.literal, shard_key, routing: raw.routing, id };
-            Ok(Known { route: raw.route, place, after: raw.after.map(|after| mark(space, after)) })
+            let mark = |found: Option<_>| found.map(|found| mark(space, found));
+            Ok(Known { route: raw.route, place, after: mark(raw.after), by: mark(raw.by) })
         };
         let places = raw.places.into_iter().map(known).collect::<Result<_, String>>()?;
         Ok(Self { newest: raw.newest.map(|newest| mark(space, newest)), places })
@@ -208,6 +215,7 @@ impl Memory {
                 routing: known.place.routing.clone(),
                 shard_key: known.place.shard_key.iter().map(|(field, found)| (field.clone(), value(found))).collect(),
                 after: known.after.as_ref().map(number),
+                by: known.by.as_ref().map(number),
             }
         };
         let raw =

@@ -19,7 +19,7 @@
 //!   over all that came before. If *u* was first, *v* has read the place that *u* enters, and leaves it, with a fence that
 //!   stops whatever of *u* is still to come: a zombie, a letter, a pack. If *v* was first, *u* reads a newer version than its own
 //!   beside an entry without its place (or with one that was added later, by a truth or a backfill: each place remembers the
-//!   newest version there was before it), and **is stale**: it writes nothing.
+//!   newest version there was before it, and who brought it), and **is stale**: it writes nothing.
 //!   No order of delivery is taken for granted. A batch that Lambda has given up, or a letter that gets another place from a
 //!   corrected pipeline, may come after all that is newer.
 //! - A place is taken out of the entry only over the very entry of which all places but one were left, by a change that was

@@ -341,6 +341,8 @@ fn a_place_that_came_late_does_not_let_older_changes_in() {
     assert_eq!(met.told, [(0, Told::Leaves(vec![place("a")]))]);
     assert_eq!((&met.now.newest, met.now.places.len(), met.ends.len()), (&Some(mark(5)), 2, 0));
     assert_eq!(met.now.meet(&[change(4, "b")], Recall::News).told, [(0, Told::Overtaken)]);
+    // A letter about that very change; the target's guard knows the rest.
+    assert_eq!(met.now.meet(&[change(3, "b")], Recall::News).told, [(0, Told::Leaves(vec![place("a")]))]);
     assert_eq!(met.now.meet(&[change(6, "b")], Recall::News).told, [(0, Told::Leaves(vec![place("a")]))]);
 }
 
@@ -400,8 +402,8 @@ fn an_entry_is_read_as_it_was_written() {
         routing: Some("r".into()),
         id: Some(vec![0, 255, 7]),
     };
-    let plain = Known { route: String::new(), place: Place::new("a".to_owned(), false), after: None };
-    let known = Known { route: "audit".into(), place, after: Some(mark("1")) };
+    let plain = Known { route: String::new(), place: Place::new("a".to_owned(), false), after: None, by: None };
+    let known = Known { route: "audit".into(), place, after: Some(mark("1")), by: Some(mark("0")) };
     let memory = Memory { newest: Some(mark("2")), places: vec![plain, known] };
     assert_eq!(Memory::read(&memory.write().expect("JSON"), space), Ok(memory));
     assert!(Memory::read("[]", space).is_err());
