@@ -45,7 +45,19 @@ impl<R: Open> App<R> {
     pub(crate) async fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        Self::with(&settings, &authentication, environment).await
+        Self::with(&settings, &authentication, environment).await?.located()
+    }
+
+    /// The same, where documents are written.
+    ///
+    /// # Errors
+    /// When the pipeline needs a state and there is none.
+    pub(crate) fn located(self) -> Result<Self, Fatal> {
+        if self.state.is_none() && self.pipeline.locates() {
+            let problem = "TIDELOCK_STATE is not set, and a route of the pipeline keeps there where its documents are (`locate: state`); name a table, dynamodb:TABLE";
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
+        Ok(self)
     }
 
     pub(crate) async fn with(
@@ -66,13 +78,7 @@ impl<R: Open> App<R> {
         let fallback = queue("TIDELOCK_FALLBACK", &settings.fallback)?;
         let bucket = settings.letters_bucket.clone();
         let bucket = bucket.map(|name| AnyBucket::new(name, "TIDELOCK_LETTERS_BUCKET", authentication, environment));
-        let state = match settings.state.clone() {
-            None if pipeline.locates() => {
-                let problem = "TIDELOCK_STATE is not set, and a route of the pipeline keeps there where its documents are (`locate: state`); name a table, dynamodb:TABLE";
-                return Err(Fatal::new("Tidelock.Settings", problem));
-            }
-            address => address.filter(|_| pipeline.locates()),
-        };
+        let state = settings.state.clone().filter(|_| pipeline.locates());
         let state = state.map(|address| AnyState::new(address, authentication, environment)).transpose()?;
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
         Ok(Self {

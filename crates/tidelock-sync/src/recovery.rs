@@ -215,7 +215,7 @@ impl Recovery {
     pub async fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings: Settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        let mut app = App::with(&settings, &authentication, environment).await?;
+        let mut app = App::with(&settings, &authentication, environment).await?.located()?;
         if app.state.is_none() {
             let state = settings.state.clone().map(|address| AnyState::new(address, &authentication, environment));
             app.state = state.transpose()?;

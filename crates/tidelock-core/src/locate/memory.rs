@@ -57,8 +57,18 @@ pub(super) enum Told {
 pub(super) struct Met<'p> {
     pub(super) now: Memory,
     pub(super) told: Vec<(usize, Told)>,
-    /// By branch, the last change, and where the document is when all that it does is done.
-    pub(super) ends: Vec<(&'p str, usize, Vec<Place>)>,
+    /// Where documents are when all is done, by branch.
+    pub(super) ends: Vec<End<'p>>,
+}
+
+/// See [`Met::ends`].
+#[derive(Debug, PartialEq)]
+pub(super) struct End<'p> {
+    pub(super) route: &'p str,
+    /// The slots of the branch's changes.
+    pub(super) slots: Vec<usize>,
+    /// Where the last of them leads.
+    pub(super) places: Vec<Place>,
 }
 
 fn is_newer(one: Option<&Mark>, other: &Mark) -> bool {
@@ -122,7 +132,8 @@ impl Memory {
                 told.push((change.slot, Told::Leaves(left)));
             }
             if let Some(last) = chain.last().filter(|last| !is_newer(self.newest.as_ref(), &last.mark)) {
-                ends.push((route, last.slot, last.entered.clone()));
+                let slots = chain.iter().map(|change| change.slot).collect();
+                ends.push(End { route, slots, places: last.entered.clone() });
             }
         }
         Met { now, told, ends }

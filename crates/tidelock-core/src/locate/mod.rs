@@ -23,7 +23,7 @@
 //!   No order of delivery is taken for granted. A batch that Lambda has given up, or a letter that gets another place from a
 //!   corrected pipeline, may come after all that is newer.
 //! - A place is taken out of the entry only over the very entry of which all places but one were left, by a change that was
-//!   its newest, when all that this change does is done. An older change that would enter such a place again is stale by the same rule;
+//!   its newest, when all that the batch's changes of the key do is done. An older change that would enter such a place again is stale by the same rule;
 //!   hence the entry of a deleted item stays, without places, as the memory of its version. It may expire when nothing older
 //!   can come any more: the state is told that only entries with places must last.
 //! - A crash leaves too many places in the entry, never too few, and the batch comes again. Leaving a place where nothing is does
@@ -39,17 +39,15 @@
 
 mod memory;
 
-use crate::batch::Before;
-use crate::batch::{Batch, Content, Entered, Fate, entered};
+use crate::batch::{Batch, Before, Content, Entered, Fate, entered};
 use crate::cause::{Cause, Failure};
 use crate::fence::fence_id;
 use crate::key::Key;
-use crate::pipeline::Routed;
-use crate::pipeline::{Pipeline, Rules};
+use crate::pipeline::{Pipeline, Routed, Rules};
 use crate::state::{Draft, State};
 use crate::target::{Deletes, Done, Outcome, Place};
 use crate::version::Mark;
-use memory::{Change, Known, Memory, Met, Told};
+use memory::{Change, End, Known, Memory, Met, Told};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -84,7 +82,7 @@ struct Stored {
     memory: Memory,
     revision: Option<String>,
     /// See [`Met::ends`].
-    ends: Vec<(String, usize, Vec<Place>)>,
+    ends: Vec<(String, Vec<usize>, Vec<Place>)>,
 }
 
 /// What is remembered of a batch's keys, and what follows for its changes.
@@ -125,7 +123,8 @@ impl Located {
             match asked {
                 Ok(Asked { met, revision, .. }) => {
                     located.told.extend(met.told);
-                    let ends = met.ends.into_iter().map(|(route, slot, places)| (route.to_owned(), slot, places));
+                    let ends =
+                        met.ends.into_iter().map(|End { route, slots, places }| (route.to_owned(), slots, places));
                     located.stored.push(Stored { name: key.name, memory: met.now, revision, ends: ends.collect() });
                 }
                 Err(failure) => {
@@ -166,8 +165,8 @@ impl Located {
     pub async fn shrink<S: State>(self, state: &S, fates: &[Fate], deadline: Instant) {
         let mut drafts = Vec::new();
         for Stored { name, memory, revision, ends } in self.stored {
-            let is_done = |slot: usize| matches!(fates.get(slot), Some(Fate::Done(_) | Fate::Filtered));
-            let ended = ends.iter().filter(|(_, slot, _)| is_done(*slot));
+            let is_done = |slot: &usize| matches!(fates.get(*slot), Some(Fate::Done(_) | Fate::Filtered));
+            let ended = ends.iter().filter(|(_, slots, _)| slots.iter().all(is_done));
             let ended: HashMap<&str, &[Place]> =
                 ended.map(|(route, _, places)| (route.as_str(), places.as_slice())).collect();
             let smaller = memory.without(&ended);

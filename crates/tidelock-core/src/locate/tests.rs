@@ -286,6 +286,17 @@ fn what_could_not_be_left_stays_remembered() {
 }
 
 #[test]
+fn nothing_is_forgotten_before_all_of_a_batch_is_done() {
+    let world = World::default();
+    world.target.busy.set("t-a");
+    world.deliver(&[record("k", 1, Some("a")), record("k", 2, Some("b")), record("k", 3, Some("c"))]);
+    assert_eq!(world.remembered(), ["t-a", "t-b", "t-c"], "what was to clear the first is held");
+    world.target.busy.set("");
+    assert_eq!(world.deliver(&[record("k", 4, None)]), ["leave t-a 4", "leave t-b 4", "leave t-c 4"]);
+    assert!(world.remembered().is_empty());
+}
+
+#[test]
 fn what_is_held_is_remembered_first() {
     let world = World::default();
     world.target.busy.set("t-a");

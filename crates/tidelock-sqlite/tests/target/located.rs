@@ -225,7 +225,7 @@ fn piece() -> impl Strategy<Value = Piece> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn an_item_is_nowhere_but_where_its_newest_change_wants_it(
         changes in proptest::collection::vec(
