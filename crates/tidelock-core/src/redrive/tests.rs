@@ -1,5 +1,6 @@
 //! Redrive of messages that a queue in memory holds, into a scripted target.
 
+mod located;
 mod survey;
 
 use super::*;
