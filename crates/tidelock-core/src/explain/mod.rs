@@ -378,10 +378,10 @@ impl Teller<'_> {
                 Outlook::Filtered(
                     match routes.iter().find(|asked| asked.takes) {
                         Some(_) if slot.content == Content::Delete && ignores => "the route ignores deletes",
-                        Some(_) => "it has no place here",
-                        None if slot.content == Content::Delete && recalls => {
+                        _ if slot.content == Content::Delete && recalls => {
                             "unless the state remembers a place of it, which it leaves then"
                         }
+                        Some(_) => "it has no place here",
                         None if slot.content == Content::Delete => "no route has taken the item that it deletes",
                         None => "no route takes it",
                     }
