@@ -4,10 +4,13 @@ use crate::support::event::{AT, Stream, apart, event};
 use crate::support::function::{Sync, function, target};
 use crate::support::index::{Index, expected};
 use crate::support::queue::letters;
+use crate::support::table::{Table, attributes, drain};
 use crate::support::{Folder, mongo, services, unique};
+use aws_sdk_dynamodb::types::StreamViewType;
 use mongodb::bson::{Document, doc};
 use opensearch::http::Method;
 use serde_json::{Value, json};
+use tidelock_local::mapping::MappingSettings;
 
 /// A record of a table with the key `pk`, `sk`.
 fn record(
@@ -268,4 +271,60 @@ async fn what_the_targets_users_own_is_kept_in_ferretdb() {
 #[tokio::test]
 async fn what_the_targets_users_own_is_kept_in_secantusdb() {
     kept_in_mongodb(services::secantusdb()).await;
+}
+
+/// The stream has new images alone: where a document has been, the state remembers.
+#[tokio::test]
+async fn without_old_images_documents_move_by_what_the_state_remembers() {
+    let (Some(url), Some(dynamodb)) = (services::opensearch(), services::dynamodb()) else { return };
+    let Some(sync) = function("dynamodb-sync", &target(&url)) else { return };
+    let table = Table::create(&dynamodb, "located", StreamViewType::NewImage).await;
+    let state = Table::for_state(&dynamodb).await;
+    let base = Index::new(&url, "located");
+    let at = |home: &str| base.beside(home);
+    let (one, two, audit) = (at("one"), at("two"), at("audit-y"));
+    let routes = json!([
+        {"from": table.name, "where": "(.hidden // 0) == 0", "to": format!("{}-{{home}}", base.name()),
+         "locate": "state", "also": ["audit"]},
+        {"name": "audit", "to": format!("{}-audit-{{kind}}", base.name()), "locate": "state"},
+    ]);
+    let sync = sync
+        .with("TIDELOCK_STATE", &format!("dynamodb:{state}"))
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb)
+        .with("AWS_REGION", "us-east-1");
+    let put = async |id: &str, home: &str, kind: &str, hidden: u32| {
+        table.put(id, attributes(&json!({"home": home, "kind": kind, "hidden": hidden}))).await;
+    };
+    for id in 0..130 {
+        put(&format!("n{id}"), "one", "x", 0).await;
+    }
+    for id in ["a", "b", "c", "d"] {
+        put(id, "one", "y", 0).await;
+    }
+    put("a", "two", "y", 0).await;
+    put("b", "one", "y", 1).await;
+    table.delete("c").await;
+    put("d", "two", "y", 0).await;
+    put("d", "one", "x", 0).await;
+    for id in 0..130 {
+        table.delete(&format!("n{id}")).await;
+    }
+    let document = |id, home: &str, kind: &str| (id, json!({"id": id, "home": home, "kind": kind, "hidden": 0}));
+    let settings =
+        || MappingSettings { batch_size: 50, report_batch_item_failures: true, ..MappingSettings::default() };
+    let function = started(sync, routes);
+    // From its beginning, and then once more: what is old is stale, or written over what it has become.
+    for _ in 0..2 {
+        drain(&table, settings(), &function).await;
+        assert_eq!(one.fields().await, expected([document("d", "one", "x")]), "{}", function.log());
+        assert_eq!(two.fields().await, expected([document("a", "two", "y")]));
+        assert_eq!(audit.fields().await, expected([document("a", "two", "y")]));
+    }
+    // A change of long ago, of a batch that was lost, is stale: the state remembers that the item has gone since.
+    let image = json!({"id": {"S": "c"}, "home": {"S": "three"}, "kind": {"S": "z"}, "hidden": {"N": "0"}});
+    let stream = Stream::of(table.name.clone());
+    let mut late = stream.record("MODIFY", "1", AT, json!({"id": {"S": "c"}}), Some(image));
+    late["eventSourceARN"] = stream.arn().replace("us-east-1:123456789012", "ddblocal:000000000000").into();
+    function.succeed(event(&[late])).await;
+    assert!(!at("three").exists().await && !at("audit-z").exists().await);
 }

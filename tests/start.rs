@@ -72,6 +72,11 @@ async fn each_problem_alone_ends_the_function() {
             "{version: 1, routes: [{from: a, version: {field: n}}]}",
             "TIDELOCK_SOURCE is not set, and a route of the pipeline orders changes by a number of the item",
         ),
+        (
+            "TIDELOCK_PIPELINE",
+            "{version: 1, routes: [{from: a, to: 'x-{b}', locate: state}]}",
+            "TIDELOCK_STATE is not set",
+        ),
         ("TIDELOCK_PIPELINE", "/absent.yaml", "TIDELOCK_PIPELINE: `/absent.yaml` cannot be read"),
         ("TIDELOCK_PIPELINE", "version: 2\nroutes: [{from: a}]", "version 2 is not known"),
         (

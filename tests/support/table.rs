@@ -39,6 +39,11 @@ impl Table {
         update.send().await.unwrap();
     }
 
+    /// The name of a table for `TIDELOCK_STATE`.
+    pub(crate) async fn for_state(url: &str) -> String {
+        Self::keyed(url, "state", "name", ScalarAttributeType::S).await.name
+    }
+
     pub(crate) async fn without_stream(url: &str, purpose: &str) -> Self {
         Self::with_key(url, purpose, ScalarAttributeType::S).await
     }
@@ -51,9 +56,13 @@ impl Table {
     }
 
     async fn with_key(url: &str, purpose: &str, key_type: ScalarAttributeType) -> Self {
+        Self::keyed(url, purpose, "id", key_type).await
+    }
+
+    async fn keyed(url: &str, purpose: &str, key: &str, key_type: ScalarAttributeType) -> Self {
         let client = Client::new(&sdk(url).await);
         let name = unique(purpose);
-        let id = || "id".to_owned();
+        let id = || key.to_owned();
         let attribute = AttributeDefinition::builder().attribute_name(id()).attribute_type(key_type);
         let key = KeySchemaElement::builder().attribute_name(id()).key_type(KeyType::Hash);
         client

@@ -70,7 +70,7 @@ causes! {
     TransformFailed "transform_failed" Park "a step of the route's `transform` cannot be done on this item" "correct the item, or the step (`on_missing`, `on_wrong_type`), then redrive";
     Unmatched "unmatched" Park "no route of the pipeline matches the record's source" "add a route, or set `unmatched: filter`";
     Unroutable "unroutable" Park "the item has no value that its place in the target can be made of" "write the field that the detail names, or give the item a route of its own, then redrive";
-    MissingOldImage "missing_old_image" Park "the change may have moved its document, and came without the old image" "set the stream's view type to NEW_AND_OLD_IMAGES and write the item again; a document that it had left meanwhile must be deleted by hand";
+    MissingOldImage "missing_old_image" Park "the change may have moved its document, and came without the old image" "set the stream's view type to NEW_AND_OLD_IMAGES, or the route's `locate` to `state`, and write the item again; a document that it had left meanwhile must be deleted by hand";
     // What the target says about one document.
     InvalidId "invalid_id" Park "the target cannot take this id" "shorten the key: OpenSearch allows 512 bytes";
     DocumentTooLarge "document_too_large" Park "the document is over the target's limit" "make the item smaller, or raise TIDELOCK_BULK_BYTES where that is the limit";
@@ -99,6 +99,7 @@ causes! {
     Tombstone "tombstone" Retry "the target remembers a delete of this id with a higher version, but not which" "nothing: the target forgets it after index.gc_deletes (60 s)";
     FenceUnwritten "fence_unwritten" Retry "a delete's fence could not be written or read" "allow reading and writing `tidelock-fences` (collection `tidelock_fences`) to the function's role or user";
     SourceUnreadable "source_unreadable" Retry "the source could not be read again" "check TIDELOCK_SOURCE, and the right to read the table or collection";
+    StateUnreachable "state_unreachable" Retry "where the document has been (`locate: state`) could not be read or stored" "check TIDELOCK_STATE, and the rights to read and write its table (BatchGetItem, PutItem, GetItem)";
     UnexpectedAnswer "unexpected_answer" Retry "the target's answer cannot be matched with what was sent" "check that TIDELOCK_TARGET names the right kind of server";
     // Tidelock's own.
     CrashedFunction "crashed_function" Park "the function's process ended, again and again, while it worked on this record alone" "look for `REPORT` and `Runtime.ExitError` in the function's log: give it more memory or time, or correct the item or the route's steps; then redrive";

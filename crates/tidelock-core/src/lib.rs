@@ -25,6 +25,7 @@ pub mod journal;
 pub mod json;
 pub mod key;
 pub mod letter;
+pub mod locate;
 pub mod pipeline;
 pub mod queue;
 pub mod redrive;

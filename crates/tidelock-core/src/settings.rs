@@ -76,7 +76,7 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "TIDELOCK_STATE",
-        meaning: "what functions remember: leases, how far a backfill has come, which batch a fresh environment works on (so that a record that ends the process is found): dynamodb:TABLE (partition key `name`, text), and outside Lambda file:PATH or memory:; default: nothing is remembered",
+        meaning: "what functions remember: leases, how far a backfill has come, where documents are (`locate: state`), which batch a fresh environment works on (so that a record that ends the process is found): dynamodb:TABLE (partition key `name`, text), and outside Lambda file:PATH or memory:; default: nothing is remembered",
     },
     Setting {
         name: "TIDELOCK_BULK_BYTES",

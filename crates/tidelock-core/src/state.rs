@@ -1,7 +1,8 @@
 //! What functions remember between invocations: leases, checkpoints, and how far a scan has come.
 //!
-//! Nothing here is needed for safety. A lease that two hold, or a checkpoint that is lost, costs work and no data: every
-//! write is guarded by its version.
+//! Nothing of that is needed for safety. A lease that two hold, or a checkpoint that is lost, costs work and no data: every
+//! write is guarded by its version. Places that are kept for [`locate: state`](crate::locate) are: without them nobody knows
+//! where a document is.
 
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -13,6 +14,19 @@ pub struct Entry {
     pub value: String,
     /// Changes with every write.
     pub revision: String,
+}
+
+/// A value that is to be stored; see [`State::write_many`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Under which name.
+    pub name: String,
+    /// JSON text.
+    pub value: String,
+    /// See [`State::write`].
+    pub expected: Option<String>,
+    /// It must not expire, however long nobody writes it.
+    pub lasting: bool,
 }
 
 /// A small store of texts by name.
@@ -48,6 +62,49 @@ pub trait State {
     /// # Errors
     /// When the store cannot be read.
     async fn names(&self, prefix: &str, deadline: Instant) -> Result<Vec<String>, String>;
+
+    /// [`State::read`] of several names, none of them twice, by position.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    async fn read_many(&self, names: &[String], deadline: Instant) -> Result<Vec<Option<Entry>>, String> {
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            found.push(self.read(name, deadline).await?);
+        }
+        Ok(found)
+    }
+
+    /// [`State::write`] of several values, each for itself, by position.
+    async fn write_many(&self, drafts: &[Draft], deadline: Instant) -> Vec<Result<Option<String>, String>> {
+        let mut written = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            written.push(self.write(&draft.name, &draft.value, draft.expected.as_deref(), deadline).await);
+        }
+        written
+    }
+}
+
+/// Nothing is remembered.
+#[derive(Debug, Clone, Copy)]
+pub enum NoState {}
+
+impl State for NoState {
+    async fn read(&self, _: &str, _: Instant) -> Result<Option<Entry>, String> {
+        match *self {}
+    }
+
+    async fn write(&self, _: &str, _: &str, _: Option<&str>, _: Instant) -> Result<Option<String>, String> {
+        match *self {}
+    }
+
+    async fn remove(&self, _: &str, _: &str, _: Instant) -> Result<bool, String> {
+        match *self {}
+    }
+
+    async fn names(&self, _: &str, _: Instant) -> Result<Vec<String>, String> {
+        match *self {}
+    }
 }
 
 /// Who works on something, and until when nobody else should.

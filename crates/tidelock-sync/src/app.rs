@@ -10,7 +10,7 @@ use crate::trial::Diary;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver};
+use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver_located};
 use tidelock_core::cause::Cause;
 use tidelock_core::fence::{Swept, Window};
 use tidelock_core::pipeline::{OnOutage, Pipeline};
@@ -31,6 +31,8 @@ pub(crate) struct App<R = AnySource> {
     pub(crate) dead_letters: Option<AnyQueue>,
     pub(crate) fallback: Option<AnyQueue>,
     pub(crate) bucket: Option<AnyBucket>,
+    /// Where it is needed, or opened by who needs it.
+    pub(crate) state: Option<AnyState>,
     pub(crate) fence_life_ms: i64,
     /// Which batches are on trial, where that is written down.
     pub(crate) diary: Option<Diary>,
@@ -46,7 +48,19 @@ impl<R: Open> App<R> {
     pub(crate) async fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        Self::with(&settings, &authentication, environment).await
+        Self::with(&settings, &authentication, environment).await?.located()
+    }
+
+    /// The same, where documents are written.
+    ///
+    /// # Errors
+    /// When the pipeline needs a state and there is none.
+    pub(crate) fn located(self) -> Result<Self, Fatal> {
+        if self.state.is_none() && self.pipeline.locates() {
+            let problem = "TIDELOCK_STATE is not set, and a route of the pipeline keeps there where its documents are (`locate: state`); name a table, dynamodb:TABLE";
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
+        Ok(self)
     }
 
     pub(crate) async fn with(
@@ -75,6 +89,8 @@ impl<R: Open> App<R> {
         let fallback = queue("TIDELOCK_FALLBACK", &settings.fallback)?;
         let bucket = settings.letters_bucket.clone();
         let bucket = bucket.map(|name| AnyBucket::new(name, "TIDELOCK_LETTERS_BUCKET", authentication, environment));
+        let state = settings.state.clone().filter(|_| pipeline.locates());
+        let state = state.map(|address| AnyState::new(address, authentication, environment)).transpose()?;
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
         Ok(Self {
             function,
@@ -84,6 +100,7 @@ impl<R: Open> App<R> {
             dead_letters,
             fallback,
             bucket: bucket.transpose()?,
+            state,
             fence_life_ms,
             diary: None,
             patience: Cell::new(PATIENCE),
@@ -149,7 +166,8 @@ impl<R: Open> App<R> {
             bucket: self.bucket.as_ref(),
         };
         let source = self.source.as_ref();
-        let report = deliver(payload, batch, &self.pipeline, &self.target, source, posts, at).await;
+        let state = self.state.as_ref();
+        let report = deliver_located(payload, batch, &self.pipeline, &self.target, source, posts, state, at).await;
         // While the target is down, or a part of it, every batch tries it for a moment only.
         let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));
         let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if *cause != Cause::Buffered));

@@ -51,7 +51,6 @@ pub struct Recovery {
     app: App,
     failures: Option<Failures>,
     streams: Option<AnyStreams>,
-    state: Option<AnyState>,
 }
 
 /// What can be redriven.
@@ -216,7 +215,11 @@ impl Recovery {
     pub async fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings: Settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        let app = App::with(&settings, &authentication, environment).await?;
+        let mut app = App::with(&settings, &authentication, environment).await?.located()?;
+        if app.state.is_none() {
+            let state = settings.state.clone().map(|address| AnyState::new(address, &authentication, environment));
+            app.state = state.transpose()?;
+        }
         let failures = match settings.failures.clone() {
             None => None,
             Some(FailuresAddress::Queue(queue)) => {
@@ -228,18 +231,18 @@ impl Recovery {
             }
         };
         let streams = AnyStreams::start(&authentication, environment)?;
-        let state = settings.state.clone().map(|address| AnyState::new(address, &authentication, environment));
-        Ok(Self { app, failures, streams, state: state.transpose()? })
+        Ok(Self { app, failures, streams })
     }
 
     fn desk<'a>(
         &'a self,
         watch: &'a dyn Fn(&Redriven),
-    ) -> Desk<'a, crate::targets::AnyTarget, crate::source::AnySource> {
+    ) -> Desk<'a, crate::targets::AnyTarget, crate::source::AnySource, AnyState> {
         Desk {
             pipeline: &self.app.pipeline,
             target: &self.app.target,
             source: self.app.source.as_ref(),
+            state: self.app.state.as_ref(),
             function: &self.app.function,
             fence_life_ms: self.app.fence_life_ms,
             kind: "dynamodb",
@@ -292,7 +295,7 @@ impl Recovery {
         invocation: &Invocation,
         work: impl AsyncFnOnce() -> Result<O, Fatal>,
     ) -> Result<Result<O, String>, Fatal> {
-        let Some(state) = &self.state else { return work().await.map(Ok) };
+        let Some(state) = &self.app.state else { return work().await.map(Ok) };
         let time = invocation.deadline.saturating_duration_since(Instant::now()) + MARGIN;
         let taken = lease(state, LEASE, &invocation.request_id, now_ms(), time, invocation.deadline).await;
         let lease = match taken {
@@ -410,7 +413,7 @@ impl Recovery {
 
     /// When the fallback queue was last seen empty: nothing in it is older. `None` when it is empty, or nobody remembers.
     async fn waiting_since(&self, queue: &AnyQueue, facts: &QueueFacts, deadline: Instant) -> Option<i64> {
-        let state = self.state.as_ref()?;
+        let state = self.app.state.as_ref()?;
         let known = state.read(EMPTY, deadline).await.ok()?;
         if facts.waiting + facts.hidden + facts.delayed > 0 || !self.gives_nothing(queue, deadline).await {
             return known?.value.parse().ok();
@@ -441,14 +444,14 @@ impl Recovery {
     }
 
     async fn survey_is_due(&self, deadline: Instant) -> bool {
-        let Some(state) = &self.state else { return true };
+        let Some(state) = &self.app.state else { return true };
         let last =
             state.read(SURVEYED, deadline).await.ok().flatten().and_then(|entry| entry.value.parse::<i64>().ok());
         last.is_none_or(|last| !(0..SURVEY_EVERY_MS).contains(&(now_ms() - last)))
     }
 
     async fn surveyed(&self, deadline: Instant) {
-        let Some(state) = &self.state else { return };
+        let Some(state) = &self.app.state else { return };
         let known = state.read(SURVEYED, deadline).await.ok().flatten();
         let revision = known.as_ref().map(|entry| entry.revision.as_str());
         if let Err(why) = state.write(SURVEYED, &now_ms().to_string(), revision, deadline).await {

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 use tidelock_core::settings::{StateAddress, state_address};
-use tidelock_core::state::{Entry, MemoryState, State};
+use tidelock_core::state::{Draft, Entry, MemoryState, State};
 use tidelock_lambda::{Environment, Fatal};
 
 /// Any store that this build has.
@@ -96,6 +96,24 @@ impl State for AnyState {
             Self::Memory(state) => state.names(prefix, deadline).await,
         }
     }
+
+    async fn read_many(&self, names: &[String], deadline: Instant) -> Result<Vec<Option<Entry>>, String> {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(state) => state.read_many(names, deadline).await,
+            Self::File(state) => state.read_many(names, deadline).await,
+            Self::Memory(state) => state.read_many(names, deadline).await,
+        }
+    }
+
+    async fn write_many(&self, drafts: &[Draft], deadline: Instant) -> Vec<Result<Option<String>, String>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::DynamoDb(state) => state.write_many(drafts, deadline).await,
+            Self::File(state) => state.write_many(drafts, deadline).await,
+            Self::Memory(state) => state.write_many(drafts, deadline).await,
+        }
+    }
 }
 
 /// A JSON file of names, each with a revision and a value: for the laptop. A lock beside it keeps processes apart.
@@ -108,6 +126,18 @@ struct Entries {
     /// Writes so far: a name that was removed and is written again has another revision.
     writes: u64,
     values: BTreeMap<String, (u64, String)>,
+}
+
+impl Entries {
+    fn put(&mut self, name: &str, value: &str, expected: Option<&str>) -> Option<String> {
+        let known = self.values.get(name).map(|(revision, _)| revision.to_string());
+        if known.as_deref() != expected {
+            return None;
+        }
+        self.writes += 1;
+        self.values.insert(name.to_owned(), (self.writes, value.to_owned()));
+        Some(self.writes.to_string())
+    }
 }
 
 impl FileState {
@@ -163,13 +193,8 @@ impl State for FileState {
         _: Instant,
     ) -> Result<Option<String>, String> {
         self.change(|entries| {
-            let known = entries.values.get(name).map(|(revision, _)| revision.to_string());
-            if known.as_deref() != expected {
-                return (false, None);
-            }
-            entries.writes += 1;
-            entries.values.insert(name.to_owned(), (entries.writes, value.to_owned()));
-            (true, Some(entries.writes.to_string()))
+            let revision = entries.put(name, value, expected);
+            (revision.is_some(), revision)
         })
     }
 
@@ -185,6 +210,23 @@ impl State for FileState {
 
     async fn names(&self, prefix: &str, _: Instant) -> Result<Vec<String>, String> {
         Ok(self.load()?.values.into_keys().filter(|name| name.starts_with(prefix)).collect())
+    }
+    async fn read_many(&self, names: &[String], _: Instant) -> Result<Vec<Option<Entry>>, String> {
+        let mut values = self.load()?.values;
+        let entry = |(revision, value): (u64, String)| Entry { value, revision: revision.to_string() };
+        Ok(names.iter().map(|name| values.remove(name).map(entry)).collect())
+    }
+
+    async fn write_many(&self, drafts: &[Draft], _: Instant) -> Vec<Result<Option<String>, String>> {
+        let written = self.change(|entries| {
+            let put = |draft: &Draft| entries.put(&draft.name, &draft.value, draft.expected.as_deref());
+            let revisions: Vec<Option<String>> = drafts.iter().map(put).collect();
+            (revisions.iter().any(Option::is_some), revisions)
+        });
+        match written {
+            Ok(revisions) => revisions.into_iter().map(Ok).collect(),
+            Err(why) => drafts.iter().map(|_| Err(why.clone())).collect(),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ struct Object<'a> {
     routes_before: Vec<Route<'a>>,
     transform: Vec<Step<'a>>,
     acts: Vec<ActObject<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recalls: bool,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
@@ -156,6 +158,7 @@ pub(super) fn object(told: &Explanation<Sent>) -> Result<String, String> {
         routes_before: routes(&told.routes_before),
         transform: steps.collect::<Result<_, String>>()?,
         acts: told.acts.iter().map(act).collect::<Result<_, String>>()?,
+        recalls: told.recalls,
         outcome,
         why,
         failure: failure.map(Refusal::of),

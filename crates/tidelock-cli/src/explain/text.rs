@@ -106,6 +106,10 @@ impl Page {
         for act in &told.acts {
             self.act(act);
         }
+        if told.recalls {
+            let words = "where else it has been is kept in the state (`locate: state`), which is not asked here";
+            self.line("leaves", self.paint.paint(Colour::Grey, words));
+        }
         self.outlook(&told.outlook);
     }
 

@@ -34,6 +34,7 @@ struct Counts {
     refused: usize,
     filtered: usize,
     unread: usize,
+    recalled: usize,
 }
 
 /// Counts, and tells as it goes; or at the end, where a later batch may have the last word on a key.
@@ -102,6 +103,7 @@ impl Tally {
         counts.refused += comparison.refused.len();
         counts.filtered += comparison.filtered;
         counts.unread += comparison.unread.len();
+        counts.recalled += comparison.recalled;
         for key in comparison.keys {
             match &mut self.kept {
                 Some(kept) => kept.take(key),
@@ -171,6 +173,10 @@ impl Tally {
             (counts.refused, "would become dead letters"),
             (counts.filtered, "left out by the pipeline"),
             (counts.unread, "came without their items: only the source knows"),
+            (
+                counts.recalled,
+                "may have left places that only the state knows (`locate: state`): those are not looked at",
+            ),
         ] {
             if count > 0 {
                 println!("{count:>10}  {what}");

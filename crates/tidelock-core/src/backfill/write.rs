@@ -5,10 +5,12 @@ use crate::cause::{Cause, Disposition, Failure};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::{History, Letter, Post, post, scanned_letter};
+use crate::locate::{self, Remembered};
 use crate::pipeline::{OnConflict, Pipeline, Routed, Rules, document, item_version};
 use crate::queue::{Bucket, Outbox};
 use crate::salvage::Salvaging;
-use crate::slow::{Source, Wish, backfill};
+use crate::slow::{Source, Told, Wish, backfill, truth};
+use crate::state::State;
 use crate::target::{Call, Done, Place, Salvage, Store};
 use crate::version::Position as _;
 use crate::version::field::{self, FieldVersion, Rank};
@@ -17,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What pages are written with.
-pub struct Backfill<'a, T, R, Q, B> {
+pub struct Backfill<'a, T, R, M, Q, B> {
     /// What is scanned: a table's name, or `database.collection`.
     pub origin: &'a str,
     /// See [`Scanned`].
@@ -28,6 +30,8 @@ pub struct Backfill<'a, T, R, Q, B> {
     pub target: &'a T,
     /// Reads items again.
     pub source: &'a R,
+    /// What remembers [where documents have been](crate::locate).
+    pub state: Option<&'a M>,
     /// For what can never be applied as it is.
     pub dead_letters: Option<&'a Q>,
     /// For letters that do not fit into a message.
@@ -55,24 +59,43 @@ pub struct Written {
 struct Going<'p> {
     item: &'p ScannedItem,
     place: Place,
+    /// The scan may be older than what has gone there: only the source can tell.
+    is_known: bool,
 }
 
-impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
+impl<T: Store, R: Source, M: State, Q: Outbox, B: Bucket> Backfill<'_, T, R, M, Q, B> {
     /// Writes a page. Nothing of it is lost when it has to be written again: what was written is found there.
     pub async fn write(&self, page: &Page, call: Call) -> Written {
         let mut written = Written::default();
         let mut refused: Vec<(Failure, Option<&ScannedItem>, Option<Place>)> = Vec::new();
         refused.extend(page.items.iter().filter_map(|found| Some((found.as_ref().err()?.clone(), None, None))));
+        let remembered = match self.remembered(page, call).await {
+            Ok(remembered) => remembered,
+            Err(failure) => return Written { again: Some(failure), ..written },
+        };
         for branch in 0..self.pipeline.branches(self.origin) {
             let rules = self.pipeline.rules(self.origin, branch);
-            let mut going = Vec::new();
-            for item in page.items.iter().flatten() {
-                match rules.locate(&item.item.image(), Key::from_bytes(&item.key)) {
-                    Routed::To(place) => going.push(Going { item, place }),
+            let name = self.pipeline.branch_name(self.origin, branch);
+            let (mut going, mut left) = (Vec::new(), Vec::new());
+            for (index, item) in page.items.iter().flatten().enumerate() {
+                let remembered = remembered.get(index);
+                let is_known = remembered.is_some_and(|remembered| remembered.is_known);
+                let places = remembered.into_iter().flat_map(|remembered| remembered.places(name));
+                let located = rules.locate(&item.item.image(), Key::from_bytes(&item.key));
+                left.extend(
+                    places
+                        .filter(|place| !matches!(&located, Routed::To(to) if to == *place))
+                        .map(|place| (item, place)),
+                );
+                match located {
+                    Routed::To(place) => going.push(Going { item, place, is_known }),
                     // What no further route takes is nobody's loss.
                     Routed::Filtered => written.filtered += usize::from(branch == 0),
                     Routed::Refused(failure) => refused.push((failure, Some(item), None)),
                 }
+            }
+            for (failure, item, place) in self.leave(&rules, left, call).await {
+                refused.push((failure, Some(item), Some(place)));
             }
             for (failure, item, place) in self.items(&rules, going, &mut written, call).await {
                 refused.push((failure, Some(item), Some(place)));
@@ -90,6 +113,62 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
             self.park(refused, &mut written, call).await;
         }
         written
+    }
+
+    /// What is remembered of each item of a page, which are about to enter their places; empty where no route wants that.
+    async fn remembered(&self, page: &Page, call: Call) -> Result<Vec<Remembered>, Failure> {
+        if !self.pipeline.locates() {
+            return Ok(Vec::new());
+        }
+        let branches: Vec<(Rules<'_>, &str)> = (0..self.pipeline.branches(self.origin))
+            .map(|branch| (self.pipeline.rules(self.origin, branch), self.pipeline.branch_name(self.origin, branch)))
+            .filter(|(rules, _)| matches!(rules, Rules::ByItem(rules) if rules.are_located()))
+            .collect();
+        if branches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let item = |item: &'_ ScannedItem| -> Vec<(&str, Place)> {
+            let place =
+                |(rules, name): &(Rules<'_>, _)| match rules.locate(&item.item.image(), Key::from_bytes(&item.key)) {
+                    Routed::To(place) => Some((*name, place)),
+                    _ => None,
+                };
+            branches.iter().filter_map(place).collect()
+        };
+        let items = page.items.iter().flatten();
+        let items =
+            items.map(|found| locate::Scanned { key: Key::from_bytes(&found.key), entered: item(found) }).collect();
+        locate::scanned(items, &self.scanned.version, self.state, call.deadline).await.into_iter().collect()
+    }
+
+    /// Has the source tell of places in which documents have been that the scan has found elsewhere; what was refused.
+    async fn leave<'p>(
+        &self,
+        rules: &Rules<'_>,
+        left: Vec<(&'p ScannedItem, &Place)>,
+        call: Call,
+    ) -> Vec<(Failure, &'p ScannedItem, Place)> {
+        let Some(version) = self.scanned.version.version().filter(|_| !left.is_empty()) else { return Vec::new() };
+        let wish = |(item, into): &(&'p ScannedItem, &'_ Place)| -> (Key<'p>, Place) {
+            (Key::from_bytes(&item.key), Place::clone(into))
+        };
+        let wanted: Vec<(Key<'p>, Place)> = left.iter().map(wish).collect();
+        let wishes = wanted.iter().map(|(key, into)| Wish {
+            origin: self.origin,
+            rules,
+            into,
+            key: *key,
+            version,
+            salvage: Salvage::Never,
+            manner: None,
+        });
+        let wishes: Vec<Wish<'_>> = wishes.collect();
+        let told = truth(&Salvaging::new(self.target), self.source, &wishes, call).await;
+        let refused = left
+            .iter()
+            .zip(told)
+            .filter_map(|((item, place), told)| Some((told.outcome.err()?, *item, Place::clone(place))));
+        refused.collect()
     }
 
     /// Writes items that have a place; those that were refused.
@@ -144,7 +223,19 @@ impl<T: Store, R: Source, Q: Outbox, B: Bucket> Backfill<'_, T, R, Q, B> {
         }
         let documents: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
         let target = Salvaging::new(self.target);
-        let told = backfill(&target, self.source, &wishes, &documents, call).await;
+        let is_known = |index: &usize| items.get(*index).is_some_and(|going| going.is_known);
+        let (known, new): (Vec<usize>, Vec<usize>) = (0..wishes.len()).partition(is_known);
+        let some = |indices: &[usize]| -> Vec<Wish<'_>> {
+            indices.iter().filter_map(|&index| wishes.get(index).copied()).collect()
+        };
+        let scanned: Vec<&[u8]> = new.iter().filter_map(|&index| documents.get(index).copied()).collect();
+        let mut told: Vec<(usize, Told)> = Vec::with_capacity(wishes.len());
+        told.extend(new.iter().copied().zip(backfill(&target, self.source, &some(&new), &scanned, call).await));
+        if !known.is_empty() {
+            told.extend(known.iter().copied().zip(truth(&target, self.source, &some(&known), call).await));
+        }
+        told.sort_by_key(|(index, _)| *index);
+        let told = told.into_iter().map(|(_, told)| told);
         for (going, (wish, told)) in items.into_iter().zip(wishes.iter().zip(told)) {
             let note = target.note(wish.into, wish.into.key(wish.key)).filter(|_| told.outcome == Ok(Done::Applied));
             match told.nowhere.or(note).map_or(told.outcome, Err) {
@@ -202,6 +293,7 @@ mod tests {
     use crate::queue::Nowhere;
     use crate::slow::{Item, ReadResult};
     use crate::source::dynamodb::{decode, decode_item};
+    use crate::state::MemoryState;
     use crate::testing::block_on;
     use crate::version::dynamodb::oldest;
     use std::time::Instant;
@@ -223,6 +315,16 @@ mod tests {
     }
 
     fn write(items: &[&str], pipeline: &str, dead_letters: Option<&Queue>) -> (Written, Vec<String>) {
+        write_with(items, pipeline, dead_letters, None, &Unread)
+    }
+
+    fn write_with(
+        items: &[&str],
+        pipeline: &str,
+        dead_letters: Option<&Queue>,
+        state: Option<&MemoryState>,
+        source: &impl Source,
+    ) -> (Written, Vec<String>) {
         let scanned = Scanned { version: oldest(SPACE).mark(), items: None, facts: String::new() };
         let pipeline = Pipeline::parse(pipeline).expect("a pipeline");
         let target = Scripted::default();
@@ -231,7 +333,8 @@ mod tests {
             scanned: &scanned,
             pipeline: &pipeline,
             target: &target,
-            source: &Unread,
+            source,
+            state,
             dead_letters,
             bucket: None::<&Nowhere>,
             function: "backfill",
@@ -270,6 +373,39 @@ mod tests {
         let slot = &batch.slots[0];
         assert_eq!(batch.version(slot).map(|version| version.mark()), Some(oldest(SPACE).mark()));
         assert_eq!(batch.key(slot).map(|key| key.text_id()), Some("c".to_owned()));
+    }
+
+    /// Holds one item.
+    struct One(&'static str);
+
+    impl Source for One {
+        async fn read(&self, _: &str, keys: &[Key<'_>], _: Format, _: Instant) -> Vec<ReadResult> {
+            let item = item(self.0).expect("an item").item;
+            keys.iter().map(|_| Ok(Some(item.clone()))).collect()
+        }
+    }
+
+    #[test]
+    fn where_items_go_is_remembered_and_what_is_known_is_read_again() {
+        let moves = "{version: 1, routes: [{from: t, to: 'x-{home}', locate: state}]}";
+        let (a, b) = (r#"{"k":{"S":"k"},"home":{"S":"a"}}"#, r#"{"k":{"S":"k"},"home":{"S":"b"}}"#);
+        let (written, writes) = write(&[a], moves, None);
+        assert!(written.again.is_some_and(|failure| failure.cause == Cause::StateUnreachable) && writes.is_empty());
+        let state = MemoryState::default();
+        let run = |scanned, now| write_with(&[scanned], moves, None, Some(&state), &One(now));
+        let (written, writes) = write_with(&[a], moves, None, Some(&state), &Unread);
+        assert_eq!((written.applied, writes), (1, vec![r#"x-a/k {"k":"k","home":"a""#.to_owned()]), "nobody knew it");
+        // It has moved since, and what told of it was lost.
+        let (written, mut writes) = run(b, b);
+        writes.sort();
+        assert_eq!(
+            (written.applied, writes),
+            (1, vec!["x-a/k delete".to_owned(), r#"x-b/k {"k":"k","home":"b""#.to_owned()])
+        );
+        // The scan is old: the source says where it is.
+        let (_, mut writes) = run(b, a);
+        writes.sort();
+        assert_eq!(writes, [r#"x-a/k {"k":"k","home":"a""#, "x-b/k delete"]);
     }
 
     #[test]

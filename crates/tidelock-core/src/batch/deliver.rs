@@ -4,9 +4,11 @@ use super::policy::Policies;
 use super::{Batch, BatchResponse, Delivery, Fate, Lane, Plan};
 use crate::cause::{Cause, Failure};
 use crate::letter::{Held, History, Letter, Post, letter, packs, post};
+use crate::locate::{Located, Recall};
 use crate::pipeline::{OnOutage, Pipeline};
 use crate::queue::{Bucket, Outbox};
 use crate::slow::Source;
+use crate::state::{NoState, State};
 use crate::target::{Call, Store};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -82,9 +84,29 @@ pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
     posts: Posts<'_, Q, B>,
     circumstances: Circumstances<'_>,
 ) -> Report {
+    deliver_located(payload, batch, pipeline, target, source, posts, None::<&NoState>, circumstances).await
+}
+
+/// [`deliver`] with the state that remembers [where documents have been](crate::locate).
+#[expect(clippy::too_many_arguments, reason = "what a function holds, one by one")]
+pub async fn deliver_located<T: Store, Q: Outbox, B: Bucket, R: Source, S: State>(
+    payload: &[u8],
+    batch: &Batch,
+    pipeline: &Pipeline,
+    target: &T,
+    source: Option<&R>,
+    posts: Posts<'_, Q, B>,
+    state: Option<&S>,
+    circumstances: Circumstances<'_>,
+) -> Report {
     let policies = Policies::new(payload, batch, pipeline);
-    let buffered = policies.buffered();
-    let plan = Plan::without(payload, batch, pipeline, &buffered);
+    let mut buffered = policies.buffered();
+    let half = circumstances.deadline.saturating_duration_since(circumstances.started) / 2;
+    let located = Located::recall(payload, batch, pipeline, state, Recall::News, circumstances.started + half).await;
+    if let Some(located) = &located {
+        located.settle(&mut buffered);
+    }
+    let plan = Plan::located(payload, batch, pipeline, &buffered, located.as_ref());
     let mut delivery = Delivery::new(batch, &plan, source.is_some());
     // A target that is silent to the last must leave letters the time they need.
     let left = circumstances.deadline.saturating_duration_since(circumstances.started);
@@ -102,6 +124,9 @@ pub async fn deliver<T: Store, Q: Outbox, B: Bucket, R: Source>(
     let share = if source.is_some() { time.min(left.mul_f64(FIRST_ROUND)) } else { time };
     let first = Call { deadline: circumstances.started + share, ..call };
     let sent = delivery.write(target, source, Lane::Live, first, call).await;
+    if let (Some(located), Some(state)) = (located, state) {
+        located.shrink(state, &delivery.fates, call.deadline).await;
+    }
     let mut failures = summary(&delivery.fates);
     if may_hold {
         hold(payload, &policies, &mut delivery, posts, circumstances).await;
@@ -134,7 +159,9 @@ async fn hold<Q: Outbox, B: Bucket>(
     at: Circumstances<'_>,
 ) {
     let Some(queue) = posts.fallback else { return };
-    let may = |slot: usize| policies.of(slot).on_outage != OnOutage::Retry;
+    // It is not the target that is missing.
+    let is_located = |slot: usize| !matches!(delivery.fates.get(slot), Some(Fate::Failed(failure)) if failure.cause == Cause::StateUnreachable);
+    let may = |slot: usize| is_located(slot) && policies.of(slot).on_outage != OnOutage::Retry;
     let slots = delivery.to_hold(may);
     if slots.is_empty() {
         return;

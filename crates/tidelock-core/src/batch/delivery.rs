@@ -107,6 +107,14 @@ impl<'b> Delivery<'b> {
                 *fate = Fate::Failed(Failure::new(Cause::Buffered, "it waits in the fallback queue"));
             }
         }
+        for (slot, outcome) in &plan.settled {
+            let Some(fate) = fates.get_mut(*slot) else { continue };
+            match outcome {
+                Ok(done) if *fate == Fate::Pending => *fate = Fate::Done(*done),
+                Ok(_) => {}
+                Err(failure) => *fate = Fate::Failed(failure.clone()),
+            }
+        }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
         Self { batch, plan, truth, fates, left }
     }

@@ -17,9 +17,10 @@ use crate::version::{Position as _, Sequence, StreamLabel, Version};
 use std::cmp::Ordering;
 use std::ops::Range;
 
-pub use deliver::{Circumstances, PATIENCE, Posts, Report, deliver};
+pub use deliver::{Circumstances, PATIENCE, Posts, Report, deliver, deliver_located};
 pub use delivery::{Delivery, Fate, Round};
 pub use plan::{Act, Group, Plan};
+pub(crate) use plan::{Entered, entered};
 pub use response::BatchResponse;
 pub use writing::Lane;
 
@@ -186,7 +187,7 @@ impl Batch {
     }
 
     /// Which of two slots of a key is the newer change; equal where the version does not say.
-    fn compare(&self, a: usize, b: usize) -> Ordering {
+    pub(crate) fn compare(&self, a: usize, b: usize) -> Ordering {
         let (Some(a), Some(b)) = (self.slots.get(a), self.slots.get(b)) else { return Ordering::Equal };
         match (&a.order, &b.order) {
             (Some(Order::Cluster(a, _)), Some(Order::Cluster(b, _))) => a.cmp(b),

@@ -9,8 +9,9 @@ use super::{Batch, Before, Content, Order, Slot};
 use crate::cause::{Cause, Failure};
 use crate::image::Image;
 use crate::key::Key;
+use crate::locate::Located;
 use crate::pipeline::{ItemRules, Pipeline, Routed, Rules};
-use crate::target::{Deletes, Manner, Place};
+use crate::target::{Deletes, Manner, Outcome, Place};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -50,6 +51,8 @@ pub struct Plan<'p> {
     pub rules: Vec<Rules<'p>>,
     /// By slot, in order: what became of single items on the way to their place.
     pub decided: Vec<(usize, Routed)>,
+    /// Slots of which [what is remembered](crate::locate) says what becomes of them.
+    pub settled: Vec<(usize, Outcome)>,
     /// Slots that go to the fallback queue whatever the target's state.
     pub buffered: Vec<usize>,
     /// By slot, whether fields that the target has no place for may be [set aside](crate::salvage); none where it is empty.
@@ -64,6 +67,8 @@ struct Planner<'b, 'p> {
     batch: &'b Batch,
     /// By slot, what is left out; slots behind its end are not.
     left_out: &'b [bool],
+    /// What is remembered of the places that documents have been in.
+    located: Option<&'b Located>,
     plan: Plan<'p>,
     /// Of each origin the first one of its space: a stream that was enabled anew is the same source.
     spaces: Vec<usize>,
@@ -86,6 +91,18 @@ impl<'p> Plan<'p> {
     /// [`Plan::new`] for the slots that go to the target now. By slot, `buffered` says which do not; it may be empty.
     #[must_use]
     pub fn without(payload: &[u8], batch: &Batch, pipeline: &'p Pipeline, buffered: &[bool]) -> Self {
+        Self::located(payload, batch, pipeline, buffered, None)
+    }
+
+    /// [`Plan::without`], where it is known what is [remembered](crate::locate). Where it is not, such changes leave nothing.
+    #[must_use]
+    pub fn located(
+        payload: &[u8],
+        batch: &Batch,
+        pipeline: &'p Pipeline,
+        buffered: &[bool],
+        located: Option<&Located>,
+    ) -> Self {
         let rules: Vec<_> = batch.origins.iter().map(|origin| pipeline.rules(&origin.name, origin.branch)).collect();
         let first = |space: &str| batch.origins.iter().position(|first| first.space == space).unwrap_or_default();
         let is_buffered = |slot: &usize| buffered.get(*slot) == Some(&true);
@@ -97,6 +114,7 @@ impl<'p> Plan<'p> {
             places: Vec::new(),
             rules,
             decided: Vec::new(),
+            settled: Vec::new(),
             buffered: buffered_slots,
             salvaged: Policies::salvaged(payload, batch, pipeline),
             manners,
@@ -105,6 +123,7 @@ impl<'p> Plan<'p> {
             payload,
             batch,
             left_out: buffered,
+            located,
             plan,
             spaces: batch.origins.iter().map(|origin| first(&origin.space)).collect(),
             groups: HashMap::with_capacity(batch.slots.len()),
@@ -151,6 +170,10 @@ impl<'b> Planner<'b, '_> {
             let (Some(key), Some(origin), Some(_)) = (self.batch.key(slot), slot.origin, &slot.order) else {
                 continue;
             };
+            if let Some(outcome) = self.located.and_then(|located| located.settled(index)) {
+                self.plan.settled.push((index, outcome));
+                continue;
+            }
             let manner = self.plan.manners.get(index).copied().flatten();
             if slot.content == Content::Delete && manner.is_some_and(|manner| manner.deletes == Deletes::Ignore) {
                 self.plan.decided.push((index, Routed::Filtered));
@@ -184,29 +207,20 @@ impl<'b> Planner<'b, '_> {
 
     /// What a change does whose place depends on the item.
     fn move_of(&mut self, index: usize, slot: &Slot, origin: usize, key: Key<'b>, rules: &ItemRules<'_>) {
-        if matches!(&slot.content, Content::Failed(failure) if failure.cause == Cause::UnknownEvent) {
-            return;
-        }
-        let comes_without = slot.image.is_none() && slot.content != Content::Delete;
-        if comes_without && rules.places(key).is_none() {
-            // Where it goes nobody knows, so neither whether it leaves.
-            return;
-        }
-        let left = match self.left(slot, key, rules) {
+        // Where it goes nobody knows, so neither whether it leaves.
+        let Some(entered) = entered(self.payload, self.batch, slot, key, rules) else { return };
+        let remembered = self.located.and_then(|located| located.left(index));
+        let left = match remembered.map_or_else(|| self.left(slot, key, rules), |left| Ok(left.to_vec())) {
             Ok(left) => left,
             Err(failure) => return self.plan.decided.push((index, Routed::Refused(failure))),
         };
-        let entered: Vec<usize> = match (&slot.content, &slot.image) {
-            (Content::Delete, _) => Vec::new(),
-            (_, Some(range)) => match rules.locate(&self.image(range), key) {
-                Routed::To(place) => vec![self.place(&place)],
-                other => {
-                    self.plan.decided.push((index, other));
-                    Vec::new()
-                }
-            },
-            // Without its image it may be anywhere: the source will tell.
-            (_, None) => rules.places(key).unwrap_or_default().iter().map(|place| self.place(place)).collect(),
+        let entered: Vec<usize> = match entered {
+            Entered::Nothing => Vec::new(),
+            Entered::Places(places) => places.iter().map(|place| self.place(place)).collect(),
+            Entered::Not(other) => {
+                self.plan.decided.push((index, other));
+                Vec::new()
+            }
         };
         for &place in &entered {
             self.add(origin, key.as_bytes(), place, Act { slot: index, leaves: false });
@@ -231,12 +245,12 @@ impl<'b> Planner<'b, '_> {
                 // It never went anywhere.
                 Routed::Filtered | Routed::Refused(_) => Vec::new(),
             }),
+            // The state knows, and has not been asked.
+            Before::Unknown if rules.are_located() => Ok(Vec::new()),
             Before::Unknown => rules.places(key).ok_or_else(|| {
                 let why = "where the document was depends on its old image, which the record does not carry";
-                Failure::new(
-                    Cause::MissingOldImage,
-                    format!("{why}: the stream's view type must be NEW_AND_OLD_IMAGES"),
-                )
+                let help = "the stream's view type must be NEW_AND_OLD_IMAGES, or the route's `locate` be `state`";
+                Failure::new(Cause::MissingOldImage, format!("{why}: {help}"))
             }),
         }
     }
@@ -272,6 +286,36 @@ impl<'p> Planner<'_, 'p> {
             from += run.len();
         }
         plan
+    }
+}
+
+/// The places that a change's document enters.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    /// It deletes.
+    Nothing,
+    /// As a rule one. Without its image it may be any of them: the source will tell.
+    Places(Vec<Place>),
+    /// None, for this reason.
+    Not(Routed),
+}
+
+/// The places that a change enters whose place depends on the item; `None` where nobody knows.
+pub(crate) fn entered(
+    payload: &[u8],
+    batch: &Batch,
+    slot: &Slot,
+    key: Key<'_>,
+    rules: &ItemRules<'_>,
+) -> Option<Entered> {
+    match (&slot.content, &slot.image) {
+        (Content::Failed(failure), _) if failure.cause == Cause::UnknownEvent => None,
+        (Content::Delete, _) => Some(Entered::Nothing),
+        (_, Some(range)) => Some(match rules.locate(&batch.image(payload, range), key) {
+            Routed::To(place) => Entered::Places(vec![place]),
+            other => Entered::Not(other),
+        }),
+        (_, None) => rules.places(key).map(Entered::Places),
     }
 }
 

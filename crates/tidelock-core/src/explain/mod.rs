@@ -11,7 +11,7 @@ use crate::encode::{Format, write_bson_key};
 use crate::image::Image;
 use crate::json::{Cursor, unescape};
 use crate::key::Key;
-use crate::pipeline::{Asked, Pipeline};
+use crate::pipeline::{Asked, Pipeline, Rules};
 use crate::source::{EnvelopeError, Reader, dynamodb};
 use crate::target::{Deletes, Done, Manner, Operation, Place, Write};
 use crate::transform::Traced;
@@ -44,6 +44,8 @@ pub struct Explanation<B> {
     pub steps: Vec<Traced>,
     /// What the change does, place by place.
     pub acts: Vec<Act<B>>,
+    /// It leaves further places: those that the [state remembers](crate::locate).
+    pub recalls: bool,
     /// What becomes of it.
     pub outlook: Outlook,
 }
@@ -354,6 +356,7 @@ impl Teller<'_> {
             routes_before,
             steps: steps.unwrap_or_default(),
             acts,
+            recalls: recalls(rules) && slot.key.is_some(),
             outlook,
         }
     }
@@ -371,9 +374,13 @@ impl Teller<'_> {
             },
             Fate::Filtered => {
                 let ignores = manner.is_some_and(|manner| manner.deletes == Deletes::Ignore);
+                let recalls = recalls(slot.origin.and_then(|origin| self.plan.rules.get(origin)));
                 Outlook::Filtered(
                     match routes.iter().find(|asked| asked.takes) {
                         Some(_) if slot.content == Content::Delete && ignores => "the route ignores deletes",
+                        _ if slot.content == Content::Delete && recalls => {
+                            "unless the state remembers a place of it, which it leaves then"
+                        }
                         Some(_) => "it has no place here",
                         None if slot.content == Content::Delete => "no route has taken the item that it deletes",
                         None => "no route takes it",
@@ -384,6 +391,11 @@ impl Teller<'_> {
             _ => Outlook::Written,
         }
     }
+}
+
+/// Where the documents of these routes have been is kept in the state.
+pub(crate) fn recalls(rules: Option<&Rules<'_>>) -> bool {
+    matches!(rules, Some(Rules::ByItem(rules)) if rules.are_located())
 }
 
 /// The source's name of a record's operation; `payload` is the whole event.

@@ -164,3 +164,21 @@ routes:
         }
     }
 }
+
+#[test]
+fn where_it_was_is_kept_in_the_state() {
+    let records = [
+        record("MODIFY", "a", 1, json!({"NewImage": item("a", "x")})),
+        record("REMOVE", "b", 2, json!({})),
+        record("MODIFY", "c", 3, json!({"NewImage": item("c", "y"), "OldImage": item("c", "x")})),
+    ];
+    let routes = |locate: &str| format!("{{version: 1, routes: [{{from: t, to: 't-{{kind}}', locate: {locate}}}]}}");
+    let told = explained(&routes("state"), &records);
+    assert!(told.iter().all(|told| told.recalls));
+    assert_eq!(acts(&told[0]), ["enters t-x: sent 1 a for []"]);
+    assert!(matches!(&told[1].outlook, Outlook::Filtered(why) if why.contains("the state remembers")), "{told:?}");
+    assert_eq!(acts(&told[2]), ["enters t-y: sent 3 c for []", "leaves t-x: sent 3 c for []"]);
+    let told = explained(&routes("image"), &records);
+    assert!(told.iter().all(|told| !told.recalls));
+    assert!(matches!(&told[0].outlook, Outlook::Parked(failure) if failure.cause == Cause::MissingOldImage));
+}

@@ -260,6 +260,7 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
     link(&mut routes, &further, &mut problems);
     unreachable(&routes, &mut problems);
     versions(&routes, &mut problems);
+    unmoved(&routes, &mut problems);
     let refused = problems.found.iter().any(|problem| problem.severity == Severity::Error);
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let file = routes.filter(|_| usable && !refused).map(|routes| File { unmatched, routes, indexes });
@@ -319,6 +320,26 @@ fn versions(routes: &[Option<Route>], problems: &mut Problems<'_>) {
             let part = if route.version.is_some() { "version" } else { "from" };
             let words = if part == "from" { format!("`version`, which is left out, {words}") } else { words };
             problems.wrong(format!("routes[{index}].{part}"), words);
+        }
+    }
+}
+
+/// Tells of places that are remembered although no document ever changes its own.
+fn unmoved(routes: &[Option<Route>], problems: &mut Problems<'_>) {
+    let stays = |route: &Route| route.condition.is_none() && route.fixed("", &Namespaces::AsWritten).is_some();
+    for (index, route) in routes.iter().enumerate() {
+        let Some((route, from)) = route.as_ref().and_then(|route| Some((route, route.from.as_ref()?))) else {
+            continue;
+        };
+        let shares = |other: &Option<Route>| match other {
+            // Nobody knows what one that cannot be used would take.
+            None => true,
+            Some(other) => other.from.as_ref().is_some_and(|other| covers(other, from) || covers(from, other)),
+        };
+        let alone = || !routes.iter().enumerate().any(|(other, route)| other != index && shares(route));
+        if route.is_located && stays(route) && alone() {
+            let words = "has nothing to remember: all items of the route have one place, and no other route takes them";
+            problems.suspicious(format!("routes[{index}].locate"), words);
         }
     }
 }

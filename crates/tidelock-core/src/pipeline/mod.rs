@@ -12,6 +12,7 @@
 //!     long_id: park            # park | hash, for ids over OpenSearch's 512 bytes
 //!     routing: "{tenant}"      # OpenSearch; of fields that are in `id` or in the key
 //!     ingest_pipeline: NAME    # OpenSearch
+//!     locate: image            # image | state: how it is known where a document has been
 //!     shard_key: [country]     # fields of a sharded MongoDB collection's key
 //!     also: [audit]            # further routes that get the same change
 //!     write: replace           # replace | merge, with preserve: [fields that the target's users own]
@@ -158,6 +159,8 @@ struct RawRoute {
     shard_key: Vec<String>,
     version: Option<RawVersion>,
     #[serde(default)]
+    locate: Locate,
+    #[serde(default)]
     on_outage: OnOutage,
     #[serde(default)]
     on_conflict: OnConflict,
@@ -186,6 +189,17 @@ struct RawVersionField {
 #[serde(rename_all = "snake_case")]
 enum Auto {
     Auto,
+}
+
+/// How it is known where the document of a changed item has been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Locate {
+    /// By the record's old image.
+    #[default]
+    Image,
+    /// By what [the state](crate::locate) remembers.
+    State,
 }
 
 /// See `long_id`.
@@ -320,6 +334,10 @@ impl RawRoute {
             }
             Some(RawVersion::Auto(_)) | None => None,
         };
+        if version.is_some() && self.locate == Locate::State {
+            let words = "state cannot be used with `version: {field}`: numbers that begin anew do not say which place is the latest; the stream's old images do";
+            wrong("locate", words.to_owned());
+        }
         let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
         let transform = match self.transform {
             steps if steps.is_empty() => None,
@@ -340,6 +358,7 @@ impl RawRoute {
             also: Vec::new(),
             shard_key,
             version,
+            is_located: self.locate == Locate::State,
             policy,
             manner,
             transform,
@@ -399,6 +418,12 @@ impl Pipeline {
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
         self.file.iter().flat_map(|file| &file.routes).any(|route| wanted(&route.policy))
+    }
+
+    /// Whether some route has the places of its documents [remembered](crate::locate).
+    #[must_use]
+    pub fn locates(&self) -> bool {
+        self.file.iter().flat_map(|file| &file.routes).any(|route| route.is_located)
     }
 
     /// Whether some route wants its documents [written in a manner of its own](Manner).

@@ -32,6 +32,8 @@ pub struct Route {
     pub(super) shard_key: Vec<Vec<String>>,
     /// The field with the number that orders changes; `None`: the source's own order.
     pub(super) version: Option<Vec<String>>,
+    /// Where its documents have been is remembered.
+    pub(super) is_located: bool,
     pub(super) policy: Policy,
     pub(super) manner: Manner,
     pub(super) transform: Option<Transform>,

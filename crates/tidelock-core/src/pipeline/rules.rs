@@ -217,6 +217,13 @@ impl<'p> ItemRules<'p> {
         Some(places)
     }
 
+    /// Where the documents of these routes have been is [remembered](crate::locate): one that wants it is enough, because an item
+    /// may go from one to another.
+    #[must_use]
+    pub fn are_located(&self) -> bool {
+        self.leads().any(|route| route.is_located)
+    }
+
     /// Fields of items make the names of places.
     #[must_use]
     pub(crate) fn makes_names(&self) -> bool {
@@ -252,6 +259,14 @@ impl Pipeline {
     #[must_use]
     pub fn branches(&self, name: &str) -> usize {
         1 + self.further(name).len()
+    }
+
+    /// What one of the branches of the source `name` is called, however the routes are ordered: as the route that `also` names,
+    /// and nothing for the first.
+    #[must_use]
+    pub(crate) fn branch_name(&self, name: &str, branch: usize) -> &str {
+        let index = branch.checked_sub(1).and_then(|also| self.further(name).get(also).copied());
+        index.and_then(|index| self.route(index)).and_then(|route| route.name.as_deref()).unwrap_or_default()
     }
 
     /// The routes that are named by `also` of those that items of the source may take, in order.

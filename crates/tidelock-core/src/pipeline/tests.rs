@@ -213,6 +213,10 @@ fn routes_of_one_source_have_one_order() {
             "routes[1].version: is for routes with a `from`",
         ),
         ("  - {from: a, version: {field: a..b}}\n".to_owned(), "routes[0].version.field: `a..b` is no field"),
+        (
+            format!("  - {{from: a, to: 'x-{{y}}', locate: state, {counted}}}\n"),
+            "routes[0].locate: state cannot be used with `version: {field}`",
+        ),
         ("  - {from: a, version: atuo}\n".to_owned(), "routes[0].version: expected `auto`, found `atuo`"),
         ("  - {from: a, version: {felid: x}}\n".to_owned(), "felid"),
     ] {

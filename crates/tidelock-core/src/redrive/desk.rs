@@ -4,9 +4,11 @@ use super::order::Redriven;
 use crate::batch::{Batch, Delivery, Fate, Lane, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::letter::{Held, History, Letter, letter, packs};
+use crate::locate::{Located, Recall};
 use crate::pipeline::Pipeline;
 use crate::slow::{Source, foretell};
 use crate::source::Reader;
+use crate::state::State;
 use crate::target::{Call, Done, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -25,13 +27,15 @@ pub enum Mode {
 }
 
 /// What records are applied with.
-pub struct Desk<'a, T, R> {
+pub struct Desk<'a, T, R, M> {
     /// Where records go.
     pub pipeline: &'a Pipeline,
     /// The target.
     pub target: &'a T,
     /// How the source is read again.
     pub source: Option<&'a R>,
+    /// What remembers [where documents have been](crate::locate).
+    pub state: Option<&'a M>,
     /// The function's name, for letters.
     pub function: &'a str,
     /// How long fences live, milliseconds: what failed first longer ago is redriven by truth alone.
@@ -86,7 +90,7 @@ impl Settled {
     }
 }
 
-impl<T: Store, R: Source> Desk<'_, T, R> {
+impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
     /// Whether records of this source, which failed first at this time, can be redriven in a mode; then in which.
     pub(super) fn mode(
         &self,
@@ -116,14 +120,19 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
     /// Applies the records of some messages together; what became of each message, by position.
     pub(super) async fn apply(&self, load: &Load<'_>, call: Call) -> Result<Vec<Settled>, Kept> {
         let (payload, batch, messages) = self.decoded(load)?;
-        let plan = Plan::new(payload.as_bytes(), &batch, self.pipeline);
-        let mut delivery = Delivery::new(&batch, &plan, self.source.is_some());
-        let lane = match load.mode {
-            Mode::Payload => Lane::Drain,
-            Mode::Truth => Lane::Truth,
+        let (lane, recall) = match load.mode {
+            Mode::Payload => (Lane::Drain, Recall::News),
+            Mode::Truth => (Lane::Truth, Recall::Truth),
         };
+        let located =
+            Located::recall(payload.as_bytes(), &batch, self.pipeline, self.state, recall, call.deadline).await;
+        let plan = Plan::located(payload.as_bytes(), &batch, self.pipeline, &[], located.as_ref());
+        let mut delivery = Delivery::new(&batch, &plan, self.source.is_some());
         let call = Call { truth: self.source.is_some(), ..call };
         delivery.write(self.target, self.source, lane, call, call).await;
+        if let (Some(located), Some(state)) = (located, self.state) {
+            located.shrink(state, delivery.fates(), call.deadline).await;
+        }
         Ok(messages
             .iter()
             .zip(&load.histories)
@@ -135,7 +144,9 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
     /// shows. Nothing is written.
     pub(super) async fn foretell(&self, load: &Load<'_>, call: Call) -> Result<Vec<Settled>, Kept> {
         let (payload, batch, messages) = self.decoded(load)?;
-        let plan = Plan::new(payload.as_bytes(), &batch, self.pipeline);
+        let located =
+            Located::recall(payload.as_bytes(), &batch, self.pipeline, self.state, Recall::Look, call.deadline).await;
+        let plan = Plan::located(payload.as_bytes(), &batch, self.pipeline, &[], located.as_ref());
         let mut delivery = Delivery::new(&batch, &plan, self.source.is_some());
         loop {
             let round = delivery.round();
@@ -232,7 +243,7 @@ impl<T: Store, R: Source> Desk<'_, T, R> {
     }
 }
 
-/// Whether a failure says something about the target as a whole, so that going on makes no sense.
+/// Whether a failure says something about the target, or the state, as a whole, so that going on makes no sense.
 pub(super) fn is_outage(failure: &Failure) -> bool {
     matches!(
         failure.cause,
@@ -242,5 +253,6 @@ pub(super) fn is_outage(failure: &Failure) -> bool {
             | Cause::Unauthenticated
             | Cause::NotPrimary
             | Cause::Throttled
+            | Cause::StateUnreachable
     )
 }

@@ -8,6 +8,7 @@ use crate::letter::{Contents, History, Letter, Parcel, Post, lost_records, post,
 use crate::queue::{Bucket, Message, Outbox, Queue};
 use crate::slow::Source;
 use crate::source::Streams;
+use crate::state::State;
 use crate::target::{Call, Store};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -56,8 +57,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes messages from a queue until there are none, time is over, or the target does not take any more.
-pub async fn drain_queue<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
-    desk: &Desk<'_, T, R>,
+pub async fn drain_queue<T: Store, R: Source, M: State, Q: Queue, B: Bucket, S: Streams>(
+    desk: &Desk<'_, T, R, M>,
     queue: &Q,
     outlets: Outlets<'_, Q, B, S>,
     order: &Order,
@@ -105,8 +106,8 @@ pub async fn drain_queue<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
 /// Sees to messages that Lambda has taken from `queue` for its mapping; says of each, by position, whether it is done with and can be
 /// deleted. The others come again in a minute, not only when the mapping's time for them is over (six times the function's); what is
 /// old by then is sent anew: nobody else would do it in time, because the mapping has them all the time.
-pub async fn redrive_messages<T: Store, R: Source, Q: Queue, B: Bucket, S: Streams>(
-    desk: &Desk<'_, T, R>,
+pub async fn redrive_messages<T: Store, R: Source, M: State, Q: Queue, B: Bucket, S: Streams>(
+    desk: &Desk<'_, T, R, M>,
     messages: Vec<Message>,
     queue: Option<&Q>,
     renewal: Option<Renewal>,
@@ -142,8 +143,8 @@ pub async fn redrive_messages<T: Store, R: Source, Q: Queue, B: Bucket, S: Strea
 }
 
 /// Redrives the on-failure records that Lambda has put into a bucket, in order of their names.
-pub async fn redrive_failures<T: Store, R: Source, Q: Outbox, B: Bucket, F: Bucket, S: Streams>(
-    desk: &Desk<'_, T, R>,
+pub async fn redrive_failures<T: Store, R: Source, M: State, Q: Outbox, B: Bucket, F: Bucket, S: Streams>(
+    desk: &Desk<'_, T, R, M>,
     failures: &F,
     prefix: &str,
     outlets: Outlets<'_, Q, B, S>,
@@ -196,8 +197,8 @@ struct Loaded<'a> {
     history: History,
 }
 
-struct Run<'a, T, R, Q, B, S> {
-    desk: &'a Desk<'a, T, R>,
+struct Run<'a, T, R, M, Q, B, S> {
+    desk: &'a Desk<'a, T, R, M>,
     /// Where the rest of a message goes of which some records are done; without it the message stays whole.
     queue: Option<&'a Q>,
     outlets: Outlets<'a, Q, B, S>,
@@ -213,9 +214,9 @@ struct Run<'a, T, R, Q, B, S> {
     outage: Option<String>,
 }
 
-impl<'a, T: Store, R: Source, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, Q, B, S> {
+impl<'a, T: Store, R: Source, M: State, Q: Outbox, B: Bucket, S: Streams> Run<'a, T, R, M, Q, B, S> {
     fn new(
-        desk: &'a Desk<'a, T, R>,
+        desk: &'a Desk<'a, T, R, M>,
         queue: Option<&'a Q>,
         outlets: Outlets<'a, Q, B, S>,
         order: &'a Order,

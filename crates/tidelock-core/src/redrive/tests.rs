@@ -1,5 +1,6 @@
 //! Redrive of messages that a queue in memory holds, into a scripted target.
 
+mod located;
 mod survey;
 
 use super::*;
@@ -13,6 +14,7 @@ use crate::pipeline::Pipeline;
 use crate::queue::{Bucket, Message, Names, Outbox, Queue, QueueFacts};
 use crate::slow::{Item, ReadResult, Source};
 use crate::source::{Fetched, NoStreams, Streams};
+use crate::state::NoState;
 use crate::target::Call;
 use crate::testing::block_on;
 use serde_json::{Value, json};
@@ -190,13 +192,14 @@ impl Bench {
 
     fn with<O>(
         &self,
-        work: impl AsyncFnOnce(&Desk<'_, Scripted, Table>, Outlets<'_, Memory, Shelf, Stream>, Call) -> O,
+        work: impl AsyncFnOnce(&Desk<'_, Scripted, Table, NoState>, Outlets<'_, Memory, Shelf, Stream>, Call) -> O,
     ) -> O {
         let pipeline = Pipeline::default();
         let desk = Desk {
             pipeline: &pipeline,
             target: &self.target,
             source: self.source.as_ref(),
+            state: None,
             function: "redrive",
             fence_life_ms: 15 * DAY_MS,
             kind: "dynamodb",

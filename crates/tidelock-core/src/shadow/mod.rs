@@ -4,7 +4,7 @@ use crate::batch::{Batch, Delivery, Fate, Plan, Round, Slot};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::diff::{Change, Node, diff};
 use crate::encode::Format;
-use crate::explain::{event_name, id, kind, records};
+use crate::explain::{event_name, id, kind, recalls, records};
 use crate::pipeline::Pipeline;
 use crate::slow::{answers, merged, whole};
 use crate::source::EnvelopeError;
@@ -88,6 +88,8 @@ pub struct Comparison {
     pub filtered: usize,
     /// Records of changes that only the source could tell the items of: nothing is compared.
     pub unread: Vec<usize>,
+    /// Changes that leave places which only the [state](crate::locate) knows: these are not compared.
+    pub recalled: usize,
 }
 
 /// Compares a batch. Nothing is written.
@@ -138,9 +140,12 @@ pub async fn compare<S: Store>(
         refused: Vec::new(),
         filtered: 0,
         unread: unread.into_iter().map(number).collect(),
+        recalled: 0,
     };
     for ((index, fate), slot) in delivery.fates().iter().enumerate().zip(&batch.slots) {
         let origin = batch.origin(slot);
+        let rules = slot.origin.and_then(|origin| plan.rules.get(origin));
+        comparison.recalled += usize::from(recalls(rules) && slot.key.is_some());
         match fate {
             Fate::Failed(failure) if failure.cause.disposition() == Disposition::Park => {
                 comparison.refused.push(Refused {

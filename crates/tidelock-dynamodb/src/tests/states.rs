@@ -7,7 +7,7 @@ use crate::DynamoDbState;
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidelock_core::state::{Entry, Leased, State as _, give_back, lease};
+use tidelock_core::state::{Draft, Entry, Leased, State as _, give_back, lease};
 
 fn state(url: &str, table: &str) -> DynamoDbState<Role> {
     DynamoDbState::new(config(url), table.to_owned(), Role(true)).expect("a state")
@@ -76,6 +76,65 @@ async fn entries_expire_ninety_days_after_they_were_written() {
     let found = table.call("DynamoDB_20120810.GetItem", &key).await;
     let expires: u64 = found["Item"]["expires"]["N"].as_str().expect("a number").parse().expect("seconds");
     assert!((before..=now()).contains(&expires), "{expires}");
+}
+
+fn draft(name: String, expected: Option<String>, lasting: bool) -> Draft {
+    Draft { value: format!("\"{name}\""), name, expected, lasting }
+}
+
+#[tokio::test]
+async fn many_are_written_and_read_together_each_for_itself() {
+    let Some(url) = service() else { return };
+    let table = table(&url).await;
+    let state = state(&url, &table.name);
+    let names: Vec<String> = (0..230).map(|number| format!("places/{number}")).collect();
+    assert_eq!(state.read_many(&names, soon()).await, Ok(vec![None; 230]));
+    assert_eq!(state.read_many(&[], soon()).await, Ok(Vec::new()));
+    let drafts: Vec<Draft> = names.iter().step_by(2).map(|name| draft(name.clone(), None, true)).collect();
+    let written = state.write_many(&drafts, soon()).await;
+    let revisions: Vec<String> = written.into_iter().map(|written| written.expect("no error").expect("new")).collect();
+    let found = state.read_many(&names, soon()).await.expect("readable");
+    for (number, (name, found)) in names.iter().zip(found).enumerate() {
+        let entry = |revision: &String| Entry { value: format!("\"{name}\""), revision: revision.clone() };
+        assert_eq!(found, (number % 2 == 0).then(|| entry(&revisions[number / 2])), "{name}");
+    }
+    // One is refused, its neighbours are written.
+    let again = [
+        draft(names[0].clone(), None, false),
+        draft(names[1].clone(), None, false),
+        draft(names[2].clone(), Some(revisions[1].clone()), false),
+    ];
+    let written = state.write_many(&again, soon()).await;
+    assert!(matches!(&written[..], [Ok(None), Ok(Some(_)), Ok(Some(_))]), "{written:?}");
+    // What must last does not expire.
+    for (name, expires) in [(&names[0], false), (&names[1], true)] {
+        let key = json!({"TableName": table.name, "Key": {"name": {"S": name}}});
+        let found = table.call("DynamoDB_20120810.GetItem", &key).await;
+        assert_eq!(found["Item"].get("expires").is_some(), expires, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn entries_that_were_not_processed_are_asked_for_again() {
+    let item = |name: &str| json!({"name": {"S": name}, "value": {"S": "{}"}, "revision": {"S": "r"}});
+    let server = Server::start(move |number, _| {
+        let left = json!({"t": {"Keys": [{"name": {"S": "b"}}], "ConsistentRead": true}});
+        let answer = match number {
+            0 => json!({"Responses": {"t": [item("a")]}, "UnprocessedKeys": left}),
+            1 => json!({"Responses": {}, "UnprocessedKeys": {}}),
+            _ => json!({"Responses": {"t": [item("b")]}, "UnprocessedKeys": {}}),
+        };
+        Reply::Text(200, answer.to_string())
+    })
+    .await;
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let why = state(&server.url, "t").read_many(&names, soon()).await.expect_err("it lacks the table");
+    assert!(why.contains("it lacks the table"), "{why}");
+    let asked = server.asked();
+    let keys = |index: usize| asked[index].body["RequestItems"]["t"]["Keys"].as_array().expect("keys").len();
+    assert_eq!((keys(0), keys(1), &asked[0].body["RequestItems"]["t"]["ConsistentRead"]), (3, 1, &json!(true)));
+    let found = state(&server.url, "t").read_many(&names[1..2], soon()).await.expect("readable");
+    assert_eq!(found, [Some(Entry { value: "{}".to_owned(), revision: "r".to_owned() })]);
 }
 
 #[tokio::test]

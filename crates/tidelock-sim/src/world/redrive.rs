@@ -17,6 +17,7 @@ use tidelock_core::redrive::{
     Desk, Filter, Mode, Order, Outlets, PATIENCE, Redriven, Renewal, drain_queue, redrive_failures, redrive_messages,
 };
 use tidelock_core::source::dynamodb::READER;
+use tidelock_core::state::NoState;
 use tidelock_core::target::Call;
 use tokio::time::{Instant, timeout};
 
@@ -64,11 +65,12 @@ impl Tools {
         }
     }
 
-    fn desk<'a>(&'a self, world: &'a World, source: bool) -> Desk<'a, Target, Table> {
+    fn desk<'a>(&'a self, world: &'a World, source: bool) -> Desk<'a, Target, Table, NoState> {
         Desk {
             pipeline: if self.careful { &world.careful } else { &world.pipeline },
             target: &self.target,
             source: source.then_some(&world.table),
+            state: None,
             function: "redrive",
             fence_life_ms: world.climate.fence_life_ms,
             kind: "dynamodb",

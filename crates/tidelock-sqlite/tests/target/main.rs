@@ -3,6 +3,7 @@
 mod counted;
 mod fences;
 mod guards;
+mod located;
 mod moves;
 mod slow;
 mod store;

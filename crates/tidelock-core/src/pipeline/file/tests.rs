@@ -181,6 +181,28 @@ fn steps_are_looked_at_together() {
 }
 
 #[test]
+fn places_that_never_change_need_not_be_remembered() {
+    let hint = "locate: has nothing to remember";
+    for (routes, told_of) in [
+        ("{from: a, locate: state}", true),
+        ("{from: a, to: x, locate: state}, {from: b}", true),
+        ("{from: a, to: 'x-{f}', locate: state}", false),
+        ("{from: a, where: .f, locate: state}", false),
+        ("{from: a, where: .f}, {from: 'a*', locate: state}", false),
+        ("{from: a, id: '{k}{f}', locate: state}", false),
+        ("{from: a}", false),
+    ] {
+        let found = told(&format!("version: 1\nroutes: [{routes}]\n"));
+        assert_eq!(
+            found.iter().any(|told| told.starts_with("warning") && told.contains(hint)),
+            told_of,
+            "{routes}: {found:?}"
+        );
+        assert_eq!(found.len(), usize::from(told_of), "{found:?}");
+    }
+}
+
+#[test]
 fn routes_are_looked_at_together() {
     let text = "version: 1\nroutes:\n  - {from: 'o*', name: x}\n  - {from: orders, name: x}\n  - {from: c, where: .a, on_missing: park}\n  - {from: c, where: .a}\n";
     assert_eq!(

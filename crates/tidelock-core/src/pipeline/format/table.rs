@@ -143,6 +143,12 @@ pub(in crate::pipeline) static ROUTE: Object = Object {
         )
         .default("auto"),
         Field::new(
+            "locate",
+            Shape::OneOf(LOCATE),
+            sentence!("How it is known where the document of a changed item has been, where its place is made of fields or depends on `where`."),
+        )
+        .default("image"),
+        Field::new(
             "on_outage",
             Shape::OneOf(ON_OUTAGE),
             sentence!("What becomes of changes while the target cannot be reached."),
@@ -175,6 +181,14 @@ pub(in crate::pipeline) static ROUTE: Object = Object {
         ),
     ],
 };
+
+const LOCATE: &[Choice] = &[
+    choice("image", sentence!("by the record's old image, which the stream must carry")),
+    choice(
+        "state",
+        sentence!("by `TIDELOCK_STATE`, which remembers it: a read and a write of that table for each change"),
+    ),
+];
 
 const LONG_ID: &[Choice] = &[
     choice("park", sentence!("its change becomes a dead letter")),

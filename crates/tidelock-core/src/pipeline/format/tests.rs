@@ -80,6 +80,8 @@ fn schema_and_check_agree_on_shapes() {
             route("id: '{k}', also: [], write: merge, preserve: [n], deletes: soft, soft: {flag: d}, long_id: hash"),
             true,
         ),
+        (route("to: 'x-{f}', locate: state"), true),
+        (route("locate: table"), false),
         (route("soft: {flags: d}"), false),
         ("version: 1\nroutes: [{from: 1}]".to_owned(), false),
         ("version: 1\nroutes: [a]".to_owned(), false),
