@@ -109,7 +109,25 @@ impl<'p> Plan<'p> {
             members: Vec::with_capacity(batch.slots.len()),
         };
         planner.gather();
-        planner.finish()
+        let mut plan = planner.finish();
+        plan.ignore(batch, pipeline);
+        plan
+    }
+
+    /// Leaves out what is no change of a document, where the pipeline says so.
+    fn ignore(&mut self, batch: &Batch, pipeline: &Pipeline) {
+        let is_ignored = |slot: &Slot| match (&slot.content, batch.origin(slot)) {
+            (Content::Failed(failure), Some(origin)) if failure.cause.is_of_a_collection() => {
+                pipeline.ignores(failure.cause, &origin.name)
+            }
+            _ => false,
+        };
+        let ignored = batch.slots.iter().enumerate().filter(|(_, slot)| is_ignored(slot));
+        let before = self.decided.len();
+        self.decided.extend(ignored.map(|(index, _)| (index, Routed::Filtered)));
+        if self.decided.len() > before {
+            self.decided.sort_by_key(|(slot, _)| *slot);
+        }
     }
 
     /// The place of a group.
@@ -181,7 +199,8 @@ impl<'b> Planner<'b, '_> {
 
     /// What a change does whose place depends on the item.
     fn move_of(&mut self, index: usize, slot: &Slot, origin: usize, key: Key<'b>, rules: &ItemRules<'_>) {
-        if matches!(&slot.content, Content::Failed(failure) if failure.cause == Cause::UnknownEvent) {
+        let is_no_change = |cause: Cause| cause == Cause::UnknownEvent || cause.is_of_a_collection();
+        if matches!(&slot.content, Content::Failed(failure) if is_no_change(failure.cause)) {
             return;
         }
         let comes_without = slot.image.is_none() && slot.content != Content::Delete;

@@ -18,6 +18,7 @@
 //!     deletes: hard            # hard | soft | ignore; soft: {flag: _deleted, at: _deleted_at}
 //!     on_outage: retry         # retry | hold | always_hold
 //!     on_conflict: park        # park | salvage
+//!     on_drop: park            # park | ignore; also on_rename, on_drop_database, on_invalidate
 //! indexes:                     # how OpenSearch's indices are made; see `indexes`
 //!   paid: {mappings: {properties: {total: {type: double}}}}
 //! ```
@@ -26,6 +27,7 @@
 //! leaves its old place. Without a pipeline every source goes to a target of its own name, as it is.
 
 mod check;
+mod commands;
 mod condition;
 mod explain;
 mod file;
@@ -44,6 +46,7 @@ use crate::image::Image;
 use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::{Otherwise, RawStep, Transform};
 pub use check::{Checked, Destination, Refusal};
+use commands::{Commands, OnCommand};
 pub use explain::Asked;
 pub(crate) use file::Problems;
 pub use file::{Problem, Severity};
@@ -74,6 +77,8 @@ pub enum Routed {
 pub struct Pipeline {
     file: Option<File>,
     namespaces: Namespaces,
+    /// Where no route says it.
+    on_outage: OnOutage,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -157,10 +162,17 @@ struct RawRoute {
     soft: Option<RawSoft>,
     #[serde(default)]
     shard_key: Vec<String>,
-    #[serde(default)]
-    on_outage: OnOutage,
+    on_outage: Option<OnOutage>,
     #[serde(default)]
     on_conflict: OnConflict,
+    #[serde(default)]
+    on_drop: OnCommand,
+    #[serde(default)]
+    on_rename: OnCommand,
+    #[serde(default)]
+    on_drop_database: OnCommand,
+    #[serde(default)]
+    on_invalidate: OnCommand,
     on_missing: Option<Otherwise>,
     on_wrong_type: Option<Otherwise>,
     /// Nothing in the place of a step that cannot be used.
@@ -287,7 +299,13 @@ impl RawRoute {
             }
             shard_key.push(path);
         }
-        let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
+        let policy = Policy { on_outage: self.on_outage.unwrap_or_default(), on_conflict: self.on_conflict };
+        let commands = Commands {
+            drop: self.on_drop,
+            rename: self.on_rename,
+            drop_database: self.on_drop_database,
+            invalidate: self.on_invalidate,
+        };
         let transform = match self.transform {
             steps if steps.is_empty() => None,
             steps => {
@@ -307,6 +325,8 @@ impl RawRoute {
             also: Vec::new(),
             shard_key,
             policy,
+            says_on_outage: self.on_outage.is_some(),
+            commands,
             manner,
             transform,
         }
@@ -326,6 +346,16 @@ impl Pipeline {
     #[must_use]
     pub fn within(self, namespaces: Namespaces) -> Self {
         Self { namespaces, ..self }
+    }
+
+    /// The pipeline for a source whose changes are held where no route says what becomes of them while the target cannot be reached.
+    #[must_use]
+    pub fn holding(mut self) -> Self {
+        self.on_outage = OnOutage::Hold;
+        for route in self.file.iter_mut().flat_map(|file| &mut file.routes).filter(|route| !route.says_on_outage) {
+            route.policy.on_outage = OnOutage::Hold;
+        }
+        self
     }
 
     /// Every `to` of the routes, with `*` for fields, and whether some source goes to a target of its own name.
@@ -350,10 +380,17 @@ impl Pipeline {
         self
     }
 
-    /// Whether some route has a policy that `wanted` finds.
+    /// Whether some route, or what stands for one where there is none, has a policy that `wanted` finds.
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
-        self.file.iter().flat_map(|file| &file.routes).any(|route| wanted(&route.policy))
+        match &self.file {
+            Some(file) => file.routes.iter().any(|route| wanted(&route.policy)),
+            None => wanted(&self.default_policy()),
+        }
+    }
+
+    fn default_policy(&self) -> Policy {
+        Policy { on_outage: self.on_outage, ..Policy::default() }
     }
 
     /// Whether some route wants its documents [written in a manner of its own](Manner).
@@ -371,14 +408,14 @@ impl Pipeline {
         {
             return route.policy;
         }
-        self.common_policy(name, branch).unwrap_or_default()
+        self.common_policy(name, branch).unwrap_or_else(|| self.default_policy())
     }
 
     /// What every route wants that items of the source `name` may take; `None` where they differ.
     #[must_use]
     pub fn common_policy(&self, name: &str, branch: usize) -> Option<Policy> {
         let mut policies = self.ways(name, branch).into_iter().filter_map(|way| way.leads).map(|route| route.policy);
-        let first = policies.next().unwrap_or_default();
+        let first = policies.next().unwrap_or_else(|| self.default_policy());
         policies.all(|policy| policy == first).then_some(first)
     }
 }

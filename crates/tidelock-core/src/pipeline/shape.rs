@@ -20,7 +20,12 @@ impl Pipeline {
     /// When the payload is no event of the source.
     pub fn decode(&self, reader: &Reader, payload: &[u8], format: Format) -> Result<Batch, EnvelopeError> {
         let transforms = self.file.iter().flat_map(|file| &file.routes).any(|route| route.transform.is_some());
-        let mut batch = (if transforms { reader.decode_deferred } else { reader.decode })(payload, format)?;
+        let decode = match (transforms, self.looks_at_items()) {
+            (true, _) => reader.decode_deferred,
+            (false, true) => reader.decode_with_images,
+            (false, false) => reader.decode,
+        };
+        let mut batch = decode(payload, format)?;
         self.shape(payload, &mut batch, format);
         Ok(batch)
     }

@@ -117,7 +117,8 @@ routes:
     assert_eq!(outage("orders", &[]), OnOutage::Retry, "nobody knows which");
     assert_eq!(outage("far", &[]), OnOutage::AlwaysHold);
     assert_eq!(outage("unknown", &[paid]), OnOutage::Retry);
-    assert!(pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) && !Pipeline::default().has(|_| true));
+    assert!(pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold));
+    assert!(!Pipeline::default().has(|policy| policy.on_outage != OnOutage::Retry));
 }
 
 #[test]
@@ -187,4 +188,17 @@ fn ids_that_are_one_text_are_one_place_where_ids_are_texts() {
     // MongoDB tells them apart.
     let databases = pipeline.within(Namespaces::Databases(None));
     assert_ne!(place(&databases, items[0]), place(&databases, items[1]));
+}
+
+#[test]
+fn sources_that_hold_hold_what_no_route_says() {
+    let text = "version: 1\nroutes: [{from: a}, {from: b, on_outage: retry}, {from: c, on_outage: always_hold}]";
+    let pipeline = Pipeline::parse(text).expect("a pipeline").holding();
+    let outage = |name| pipeline.policy(name, 0, []).on_outage;
+    assert_eq!([outage("a"), outage("b"), outage("c")], [OnOutage::Hold, OnOutage::Retry, OnOutage::AlwaysHold]);
+    let none = Pipeline::default().holding();
+    assert_eq!(none.policy("a", 0, []).on_outage, OnOutage::Hold);
+    assert!(none.has(|policy| policy.on_outage == OnOutage::Hold));
+    let own = Pipeline::parse("version: 1\nroutes: [{from: b, on_outage: retry}]").expect("a pipeline").holding();
+    assert!(!own.has(|policy| policy.on_outage != OnOutage::Retry));
 }

@@ -1,5 +1,6 @@
 //! Sources: from an invocation's payload to a batch of changes.
 
+pub mod documentdb;
 pub mod dynamodb;
 pub mod mongodb;
 
@@ -18,7 +19,9 @@ pub type Decode = fn(&[u8], Format) -> Result<Batch, EnvelopeError>;
 pub struct Reader {
     /// With a document for every item.
     pub decode: Decode,
-    /// Without: they are [made later](crate::batch::Content::Deferred).
+    /// With a document and an image for every item: where what becomes of an item depends on its fields.
+    pub decode_with_images: Decode,
+    /// With an image, and no document: they are [made later](crate::batch::Content::Deferred).
     pub decode_deferred: Decode,
 }
 

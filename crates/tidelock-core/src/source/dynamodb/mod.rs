@@ -16,7 +16,7 @@ use crate::json::{Cursor, Malformed};
 use crate::version::StreamLabel;
 use record::RecordDecoder;
 
-pub(crate) use attribute::write_attribute;
+pub(crate) use attribute::{Stop, shortened, write_attribute};
 pub(crate) use item::transformed;
 pub use item::{Item, decode_item, item_key};
 
@@ -42,7 +42,7 @@ pub fn decode_deferred(payload: &[u8], format: Format) -> Result<Batch, Envelope
 }
 
 /// How events of DynamoDB Streams are read.
-pub const READER: Reader = Reader { decode, decode_deferred };
+pub const READER: Reader = Reader { decode, decode_with_images: decode, decode_deferred };
 
 fn decode_into<S: Sink>(payload: &[u8], format: Format, sink: S, deferred: bool) -> Result<Batch, EnvelopeError> {
     let utf8 = simdutf8::basic::from_utf8(payload).is_ok();
