@@ -90,6 +90,21 @@ impl<R: Open> App<R> {
         Ok(app)
     }
 
+    /// The same, where nothing of a batch can come again alone and a stream must not wait: changes are held unless a route says
+    /// that they are to be retried.
+    ///
+    /// # Errors
+    /// As of [`App::following`].
+    pub(crate) async fn moving_on(environment: &Environment) -> Result<Self, Fatal> {
+        let app = Self::start(environment).await?;
+        let app = Self { pipeline: app.pipeline.holding(), ..app };
+        if app.fallback.is_none() && app.pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
+            let problem = "TIDELOCK_FALLBACK is not set: this function holds changes there while the target cannot be reached, for its mapping knows no partial answer and is disabled once its events expire; with `on_outage: retry` in every route of a pipeline it needs no such queue, and whole batches come again";
+            return Err(Fatal::new("Tidelock.Settings", problem));
+        }
+        Ok(app)
+    }
+
     /// Takes one batch from bytes to answer.
     ///
     /// # Errors

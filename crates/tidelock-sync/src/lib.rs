@@ -4,6 +4,7 @@ mod app;
 mod authentication;
 mod backfill;
 mod check;
+mod documentdb;
 mod dynamodb;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 mod explain;
@@ -26,6 +27,7 @@ mod waiting;
 
 pub use backfill::{Backfiller, Counts, Job, Pace, Segmented};
 pub use check::check;
+pub use documentdb::DocumentDbSync;
 pub use dynamodb::DynamoDbSync;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 pub use explain::{Explainer, Sent};

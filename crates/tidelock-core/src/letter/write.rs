@@ -2,12 +2,14 @@
 
 use super::{FORMAT, Letter, MAX_LETTER_BYTES, OnFailure, hash, timestamp};
 use crate::batch::{Batch, Content, Slot};
+use crate::bson::{Elements, Value, write_canonical};
 use crate::cause::{Cause, Failure};
 use crate::image::Notation;
 use crate::json::write_string;
 use crate::key::Key;
 use crate::target::Place;
 use crate::version::dynamodb::{KIND, oldest};
+use crate::version::mongodb;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -291,6 +293,7 @@ pub fn scanned_letter(
             r#"{{"eventName":"INSERT","eventSource":"aws:dynamodb","eventSourceARN":"{stream}","dynamodb":{{"Keys":{key},"NewImage":{item},"SequenceNumber":"0"}}}}"#
         ))
         .ok(),
+        (Notation::Bson, _, Some(key)) => json(|out| scanned_event(out, origin, key.get(), bytes)),
         _ => None,
     };
     let kind = space.split_once(':').map_or("", |(kind, _)| kind);
@@ -316,12 +319,33 @@ pub fn scanned_letter(
     body.seal()
 }
 
+/// The event that a change stream would have brought for a document, at the oldest time there is.
+fn scanned_event(out: &mut Vec<u8>, origin: &str, key: &str, document: &[u8]) {
+    let (database, collection) = origin.split_once('.').unwrap_or((origin, ""));
+    let Ok(elements) = Elements::new(document) else { return };
+    out.extend_from_slice(
+        b"{\"event\":{\"_id\":{\"_data\":\"scan\"},\"clusterTime\":{\"$timestamp\":{\"t\":1,\"i\":0}},\"documentKey\":",
+    );
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b",\"fullDocument\":");
+    write_canonical(out, Value::Document(elements));
+    out.extend_from_slice(b",\"ns\":{\"db\":");
+    write_string(out, database);
+    out.extend_from_slice(b",\"coll\":");
+    write_string(out, collection);
+    out.extend_from_slice(b"},\"operationType\":\"insert\"}}");
+}
+
 /// A stream older than all others of the table that a space names.
 fn stream_of(space: &str) -> String {
     let mut parts = space.splitn(4, ':');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(KIND), Some(region), Some(account), Some(table)) => {
             format!("arn:aws:dynamodb:{region}:{account}:table/{table}/stream/{}", oldest(space).label)
+        }
+        // Of a cluster nobody knows the account; its name and region are what counts.
+        (Some(mongodb::KIND), Some(cluster), ..) if let Some((name, region)) = cluster.split_once('.') => {
+            format!("arn:aws:rds:{region}:000000000000:cluster:{name}")
         }
         _ => String::new(),
     }

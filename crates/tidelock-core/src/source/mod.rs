@@ -25,6 +25,59 @@ pub struct Reader {
     pub decode_deferred: Decode,
 }
 
+/// A kind of source whose changes come as events.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// As letters name it.
+    pub name: &'static str,
+    /// How its events are read.
+    pub reader: Reader,
+    /// What stands around the records of an event.
+    pub envelope: Envelope,
+}
+
+/// What stands around the records of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// `{"Records":[…]}`: each record names its stream.
+    Records,
+    /// `{"eventSourceArn":…,"events":[…]}`.
+    Events,
+}
+
+/// Every kind there is.
+pub const KINDS: &[Kind] = &[
+    Kind { name: crate::version::dynamodb::KIND, reader: dynamodb::READER, envelope: Envelope::Records },
+    Kind { name: crate::version::mongodb::KIND, reader: documentdb::READER, envelope: Envelope::Events },
+];
+
+impl Envelope {
+    /// What stands before the records of one stream; `first`, where none come before them.
+    pub(crate) fn open(self, event: &mut String, stream: &str, first: bool) {
+        match self {
+            Self::Records => event.push_str(if first { "{\"Records\":[" } else { "" }),
+            Self::Events => {
+                event.push_str(if first { "[" } else { "," });
+                let mut arn = Vec::new();
+                crate::json::write_string(&mut arn, stream);
+                event.push_str("{\"eventSourceArn\":");
+                event.push_str(&String::from_utf8_lossy(&arn));
+                event.push_str(",\"events\":[");
+            }
+        }
+    }
+
+    /// What stands behind the records of one stream; `last`, where none come behind them.
+    pub(crate) fn close(self, event: &mut String, last: bool) {
+        event.push_str(match (self, last) {
+            (Self::Records, true) => "]}",
+            (Self::Records, false) => "",
+            (Self::Events, true) => "],\"eventSource\":\"aws:docdb\"}]",
+            (Self::Events, false) => "],\"eventSource\":\"aws:docdb\"}",
+        });
+    }
+}
+
 /// The payload is not an event of this source at all: nothing in it can be told apart, so the invocation fails whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvelopeError {
