@@ -17,6 +17,7 @@ mod backfill;
 mod convergence;
 mod cookbook;
 mod dead_letters;
+mod documentdb;
 mod faults;
 mod opensearch;
 mod redrive;

@@ -45,7 +45,8 @@ impl Document {
         let Exact::Map(members) = mark else { panic!("{mark:?}") };
         let names: Vec<&str> = members.keys().map(String::as_str).collect();
         // Of a document that was salvaged it says that it is a part.
-        let others: Vec<&str> = names.into_iter().filter(|name| *name != "part").collect();
+        // A token tells changes of one cluster time apart.
+        let others: Vec<&str> = names.into_iter().filter(|name| !["part", "token"].contains(name)).collect();
         assert_eq!(others, ["at", "exact", "label", "space"]);
         let Exact::Text(exact) = &members["exact"] else { panic!("{members:?}") };
         let Exact::Text(space) = &members["space"] else { panic!("{members:?}") };

@@ -45,11 +45,35 @@ pub enum Envelope {
     Events,
 }
 
+/// DynamoDB's streams.
+pub const DYNAMODB: Kind =
+    Kind { name: crate::version::dynamodb::KIND, reader: dynamodb::READER, envelope: Envelope::Records };
+
+/// DocumentDB's change streams.
+pub const DOCUMENTDB: Kind =
+    Kind { name: crate::version::mongodb::KIND, reader: documentdb::READER, envelope: Envelope::Events };
+
 /// Every kind there is.
-pub const KINDS: &[Kind] = &[
-    Kind { name: crate::version::dynamodb::KIND, reader: dynamodb::READER, envelope: Envelope::Records },
-    Kind { name: crate::version::mongodb::KIND, reader: documentdb::READER, envelope: Envelope::Events },
-];
+pub const KINDS: &[Kind] = &[DYNAMODB, DOCUMENTDB];
+
+/// The kind of an event, by its shape. What has no known shape is for the first kind to refuse.
+#[must_use]
+pub fn kind_of(event: &[u8]) -> Kind {
+    let mut cursor = crate::json::Cursor::new(event);
+    let mut found = None;
+    if cursor.peek() == Some(b'{') {
+        // What follows is for its reader to look at.
+        let _ = cursor.members(|cursor, name| {
+            found = match name.raw {
+                b"events" => Some(DOCUMENTDB),
+                b"Records" => Some(DYNAMODB),
+                _ => return cursor.skip().map(drop),
+            };
+            Err(cursor.malformed("nothing more"))
+        });
+    }
+    found.unwrap_or(DYNAMODB)
+}
 
 impl Envelope {
     /// What stands before the records of one stream; `first`, where none come before them.
