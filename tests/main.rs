@@ -28,4 +28,5 @@ mod stream;
 mod templates;
 mod tidy;
 mod transform;
+mod types;
 mod walls;

@@ -394,3 +394,51 @@ proptest! {
         }
     }
 }
+
+/// Microseconds a record of DynamoDB and of DocumentDB, of documents that are the same in the target.
+#[test]
+#[ignore = "measures, and asserts nothing"]
+fn time_per_record() {
+    let fields = |text: &dyn Fn(&str) -> Json, number: &dyn Fn(String) -> Json| -> Vec<(String, Json)> {
+        let texts = (0..12).map(|n| (format!("text{n}"), text("Some words of a description, 配送先 and more of them")));
+        let whole = (0..8).map(|n| (format!("count{n}"), number((n * 12_345).to_string())));
+        let broken = (0..4).map(|n| (format!("price{n}"), number(format!("{n}7.25"))));
+        texts.chain(whole).chain(broken).collect()
+    };
+    let dynamodb = || {
+        let image: serde_json::Map<_, _> =
+            fields(&|text| json!({"S": text}), &|n| json!({"N": n})).into_iter().collect();
+        let record = json!({
+            "eventName": "MODIFY", "eventSourceARN": "arn:aws:dynamodb:us-east-1:1:table/t/stream/2020-04-29T13:00:00.000",
+            "dynamodb": {"Keys": {"id": {"S": "1"}}, "NewImage": image, "SequenceNumber": "42", "ApproximateCreationDateTime": 1588166728},
+        });
+        json!({"Records": vec![record; 500]}).to_string()
+    };
+    let of = |number: &dyn Fn(String) -> Json, id: &Json| {
+        let mut document: serde_json::Map<_, _> = fields(&|text| json!(text), number).into_iter().collect();
+        document.insert("_id".to_owned(), id.clone());
+        event(&vec![change("update", id, Some(&Json::Object(document).to_string())); 500])
+    };
+    let id = json!({"$oid": "507f1f77bcf86cd799439011"});
+    let relaxed = of(&|n| serde_json::from_str(&n).expect("a number"), &id);
+    let canonical = of(&|n| if n.contains('.') { json!({"$numberDouble": n}) } else { json!({"$numberInt": n}) }, &id);
+    let dynamodb = dynamodb();
+    type Decode = fn(&[u8], Format) -> Result<Batch, EnvelopeError>;
+    for format in [Format::Json, Format::Bson] {
+        for (name, payload, decode) in [
+            ("dynamodb", &dynamodb, crate::source::dynamodb::decode as Decode),
+            ("relaxed", &relaxed, decode),
+            ("canonical", &canonical, decode),
+            ("relaxed with images", &relaxed, decode_with_images),
+        ] {
+            let run = || {
+                let started = std::time::Instant::now();
+                let batch = decode(payload.as_bytes(), format).expect("an event");
+                assert!(batch.slots.iter().all(|slot| matches!(slot.content, Content::Upsert(_))));
+                started.elapsed().as_secs_f64() * 1e6 / 500.0
+            };
+            let best = (0..300).map(|_| run()).fold(f64::MAX, f64::min);
+            println!("{format:?} {name}: {best:.3} µs, {} bytes", payload.len() / 500);
+        }
+    }
+}
