@@ -399,6 +399,35 @@ mod tests {
     }
 
     #[test]
+    fn a_scanned_document_is_redriven_as_its_stream_would_have_brought_it() {
+        use crate::letter::{Contents, read};
+        use crate::source::mongodb::{DocumentKey, document};
+        use crate::source::{DOCUMENTDB, Envelope};
+        let own = bson::doc! {"_id": {"b": 1_i64, "a": "\u{ffff}"}, "n": 5_i64, "m": bson::Bson::MinKey, "d": 1.0};
+        let bytes = own.to_vec().expect("serializable");
+        let key = DocumentKey::of(&bytes).expect("a key");
+        let failure = Failure::new(Cause::MappingConflict, "x");
+        let (space, history) = ("mongodb:shop.us-east-1:demo.a.b", History::first(0));
+        let image = (Notation::Bson, bytes.as_slice());
+        let letter = scanned_letter("demo.a.b", space, Some(key.key()), image, &failure, None, "f", history);
+        let parcel = read(&letter.body).expect("a letter");
+        assert_eq!((&*parcel.source_kind, &*parcel.source), (DOCUMENTDB.name, "demo.a.b"));
+        let Contents::Record(record) = parcel.contents else { panic!("{parcel:?}") };
+        let mut event = String::new();
+        Envelope::Events.open(&mut event, &parcel.stream, true);
+        event.push_str(record);
+        Envelope::Events.close(&mut event, true);
+        let format = crate::encode::Format::Bson;
+        let batch = (DOCUMENTDB.reader.decode)(event.as_bytes(), format).expect("an event");
+        let slot = &batch.slots[0];
+        let Content::Upsert(range) = slot.content.clone() else { panic!("{:?}", slot.content) };
+        assert_eq!(Ok(batch.documents[range].to_vec()), document(&bytes, format));
+        assert_eq!(batch.key(slot), Some(key.key()));
+        let version = batch.version(slot).expect("a version");
+        assert_eq!((version.space, version.exact), (space, "00000000004294967296"));
+    }
+
+    #[test]
     fn ids_depend_on_stream_and_position_alone() {
         assert_eq!(letter_id("a", Some("1"), b"x"), letter_id("a", Some("1"), b"y"));
         assert_ne!(letter_id("a", Some("1"), b"x"), letter_id("b", Some("1"), b"x"));
