@@ -158,8 +158,9 @@ async fn what_is_no_event_of_the_source_fails_with_a_clear_word() {
 #[tokio::test]
 async fn without_a_queue_for_what_is_held_it_does_not_start() {
     let Some(sync) = function("documentdb-sync", "opensearch+http://127.0.0.1:9") else { return };
-    let invocation = sync.start().invoke(sample("insert")).await;
-    assert!(format!("{invocation:?}").contains("TIDELOCK_FALLBACK is not set"), "{invocation:?}");
+    let sync = sync.start();
+    assert!(matches!(sync.invoke(sample("insert")).await, Invocation::InitError { .. }), "{}", sync.log());
+    sync.logged(&["TIDELOCK_FALLBACK is not set"]).await;
     let retries = "{version: 1, routes: [{from: '*', on_outage: retry}]}";
     let sync = function("documentdb-sync", "opensearch+http://127.0.0.1:9").unwrap();
     let sync = sync.with("TIDELOCK_PIPELINE", retries).timeout(Duration::from_secs(4)).start();
