@@ -14,6 +14,7 @@
 mod support;
 
 mod backfill;
+mod bson_types;
 mod convergence;
 mod cookbook;
 mod dead_letters;
@@ -28,5 +29,5 @@ mod stream;
 mod templates;
 mod tidy;
 mod transform;
-mod types;
+
 mod walls;
