@@ -361,8 +361,11 @@ impl Teller<'_> {
             },
             Fate::Filtered => {
                 let ignores = manner.is_some_and(|manner| manner.deletes == Deletes::Ignore);
+                let is_command =
+                    matches!(&slot.content, Content::Failed(failure) if failure.cause.is_of_a_collection());
                 Outlook::Filtered(
                     match routes.iter().find(|asked| asked.takes) {
+                        _ if is_command => "no document changes, and the pipeline ignores such events",
                         Some(_) if slot.content == Content::Delete && ignores => "the route ignores deletes",
                         Some(_) => "it has no place here",
                         None if slot.content == Content::Delete => "no route has taken the item that it deletes",

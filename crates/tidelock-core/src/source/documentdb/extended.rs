@@ -13,13 +13,16 @@ use std::borrow::Cow;
 pub(super) fn document<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S) -> Result<(), Stop> {
     sink.begin_document();
     members(cursor, |cursor, name| {
-        let plain = plain(name)?;
-        if plain == MARK_FIELD {
-            return Err(stop(Cause::ReservedField, format!("`{MARK_FIELD}` is the field that tidelock adds")));
-        }
-        if plain == ID_FIELD {
-            cursor.skip()?;
-            return Ok(());
+        // Nearly no name needs a closer look.
+        if name.escaped || name.raw.first() == Some(&b'_') {
+            let plain = plain(name)?;
+            if plain == MARK_FIELD {
+                return Err(stop(Cause::ReservedField, format!("`{MARK_FIELD}` is the field that tidelock adds")));
+            }
+            if plain == ID_FIELD {
+                cursor.skip()?;
+                return Ok(());
+            }
         }
         member(cursor, sink, name, 1)
     })

@@ -402,7 +402,7 @@ fn time_per_record() {
     let fields = |text: &dyn Fn(&str) -> Json, number: &dyn Fn(String) -> Json| -> Vec<(String, Json)> {
         let texts = (0..12).map(|n| (format!("text{n}"), text("Some words of a description, 配送先 and more of them")));
         let whole = (0..8).map(|n| (format!("count{n}"), number((n * 12_345).to_string())));
-        let broken = (0..4).map(|n| (format!("price{n}"), number(format!("{n}7.25"))));
+        let broken = (0..4).map(|n| (format!("price{n}"), number(format!("1{n}7.25"))));
         texts.chain(whole).chain(broken).collect()
     };
     let dynamodb = || {
