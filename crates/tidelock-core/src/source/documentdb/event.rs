@@ -202,8 +202,8 @@ impl<'p, S: Sink> EventDecoder<'p, S> {
         }
         if partial.origin.is_none() {
             partial.fail(Cause::InvalidSource, "the event has no `ns` with database and collection");
-            // Whoever reads the letter shall know at least the cluster.
-            partial.origin = Some(self.origin("", None));
+            // A stream that ends has no name, and routes say what becomes of that. Of all else nobody may think that no route wants it.
+            partial.origin = (operation == b"invalidate").then(|| self.origin("", None));
         }
         if partial.time.is_none() {
             partial.fail(Cause::InvalidPosition, "`clusterTime` is missing");

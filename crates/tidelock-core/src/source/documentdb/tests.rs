@@ -133,6 +133,8 @@ fn a_bad_change_fails_alone() {
         let batch = decoded(&event(&[good.clone(), bad.clone(), good.clone()]));
         assert_eq!(batch.slots.len(), 3, "{bad}");
         assert_eq!((cause(&batch, 0), cause(&batch, 1), cause(&batch, 2)), (None, Some(cause_of), None), "{bad}");
+        let unnamed = matches!(cause_of, Cause::MalformedRecord | Cause::InvalidSource);
+        assert_eq!(batch.slots[1].origin.is_none(), unnamed, "no route may leave out what nobody can name: {bad}");
         let documents: usize = [0, 2].iter().map(|slot| content(&batch, *slot).expect("good").len()).sum();
         assert_eq!(batch.documents.len(), documents, "nothing is left of {bad}");
     }
