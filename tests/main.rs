@@ -15,6 +15,7 @@
 mod support;
 
 mod backfill;
+mod bson_types;
 mod change_streams;
 mod convergence;
 mod cookbook;
@@ -22,6 +23,7 @@ mod counted;
 mod crashes;
 mod dead_letters;
 mod demo_api;
+mod documentdb;
 mod faults;
 mod opensearch;
 mod redrive;
@@ -32,4 +34,5 @@ mod stream;
 mod templates;
 mod tidy;
 mod transform;
+
 mod walls;

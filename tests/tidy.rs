@@ -267,17 +267,21 @@ fn generated_parts_are_replaced_and_nothing_else() {
 #[test]
 fn every_sample_event_is_described() {
     let files = files();
-    let events: BTreeSet<String> =
-        files.iter().filter_map(|path| path.strip_prefix("events/dynamodb/")).map(str::to_owned).collect();
-    assert!(events.len() > 20, "{events:?}");
     let page = read("events/README.md");
-    let (page, _) = page.split_once("## Change streams enabled").expect("what follows is of other functions");
-    let rows =
-        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned()));
-    assert_eq!(rows.collect::<BTreeSet<_>>(), events, "events/README.md has a row for each file of events/dynamodb/");
-    for event in &events {
-        let text = read(format!("events/dynamodb/{event}"));
-        serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{event}: {error}"));
+    let (dynamodb, others) = page.split_once("## DocumentDB").unwrap();
+    let (documentdb, _) = others.split_once("## Change streams enabled").unwrap_or((others, ""));
+    for (source, page, least) in [("dynamodb", dynamodb, 20), ("documentdb", documentdb, 14)] {
+        let folder = format!("events/{source}/");
+        let events: BTreeSet<&str> = files.iter().filter_map(|path| path.strip_prefix(&folder)).collect();
+        assert!(events.len() > least, "{events:?}");
+        // The first cell may name several.
+        let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let rows = cells.flat_map(|cell| cell.split('`')).filter(|name| name.ends_with(".json"));
+        assert_eq!(rows.collect::<BTreeSet<_>>(), events, "events/README.md has a row for each file of {folder}");
+        for event in events {
+            let text = read(format!("{folder}{event}"));
+            serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{event}: {error}"));
+        }
     }
 }
 

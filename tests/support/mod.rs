@@ -1,6 +1,7 @@
 //! What the tests are made with.
 
 pub(crate) mod bucket;
+pub(crate) mod collection;
 pub(crate) mod event;
 pub(crate) mod exact;
 pub(crate) mod function;

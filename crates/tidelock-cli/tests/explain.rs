@@ -31,18 +31,25 @@ fn told(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn every_sample_event_is_explained_as_it_was_before() {
-    let mut names: Vec<String> = fs::read_dir(folder("../../events/dynamodb"))
+    explained_as_before("dynamodb", "", 30);
+    explained_as_before("documentdb", "documentdb", 15);
+}
+
+/// Of the events of a source; what is told of them lies in a folder of the pages.
+fn explained_as_before(source: &str, pages: &str, least: usize) {
+    let pages = folder("tests/explain").join(pages);
+    let mut names: Vec<String> = fs::read_dir(folder("../../events").join(source))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert!(names.len() > 30);
+    assert!(names.len() > least);
     let update = std::env::var("TIDELOCK_UPDATE_DOCS").is_ok();
-    let pipeline = folder("tests/explain/pipeline.yaml").display().to_string();
+    let pipeline = pages.join("pipeline.yaml").display().to_string();
     let root = folder("../..").display().to_string();
     let mut differ = Vec::new();
     for name in names {
-        let path = event(&name);
+        let path = folder("../../events").join(source).join(&name).display().to_string();
         let stem = name.strip_suffix(".json").unwrap();
         let mut page = String::new();
         for arguments in
@@ -62,8 +69,8 @@ fn every_sample_event_is_explained_as_it_was_before() {
                 status.unwrap()
             );
         }
-        let page = page.replace(&root, ".").replace("./events/dynamodb/", "");
-        let golden = folder("tests/explain").join(format!("{stem}.out"));
+        let page = page.replace(&root, ".").replace(&format!("./events/{source}/"), "");
+        let golden = pages.join(format!("{stem}.out"));
         if update {
             fs::write(&golden, &page).unwrap();
         }

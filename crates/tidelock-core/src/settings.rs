@@ -51,6 +51,10 @@ pub const ALL: &[Setting] = &[
         meaning: "PEM file of certificates to trust instead of the public ones for a mongodb source, such as global-bundle.pem",
     },
     Setting {
+        name: "TIDELOCK_SOURCE_CLUSTER",
+        meaning: "what a mongodb source is called in versions: a DocumentDB cluster's ARN, or any name; default: NAME.REGION of the cluster whose endpoint TIDELOCK_SOURCE names, of others the hosts; it must be what change events say, or a backfill's documents count as foreign to live changes",
+    },
+    Setting {
         name: "TIDELOCK_PIPELINE",
         meaning: "the pipeline: a path inside the package, the YAML or JSON itself, or ssm:NAME, a parameter of Systems Manager that holds it and is read when an environment starts; default: every source to a target of its own name",
     },
@@ -267,6 +271,8 @@ pub struct Settings {
     pub source_secret: Option<String>,
     /// `TIDELOCK_SOURCE_CA_FILE`.
     pub source_ca_file: Option<String>,
+    /// `TIDELOCK_SOURCE_CLUSTER`.
+    pub source_cluster: Option<String>,
     /// `TIDELOCK_FENCE_DAYS`.
     pub fence_days: usize,
     /// `TIDELOCK_GUARDS`.
@@ -373,8 +379,9 @@ impl Settings {
         let source = given.remove("TIDELOCK_SOURCE").map(|text| source_address(&text));
         let (source_secret, source_ca_file) =
             (given.remove("TIDELOCK_SOURCE_SECRET"), given.remove("TIDELOCK_SOURCE_CA_FILE"));
+        let source_cluster = given.remove("TIDELOCK_SOURCE_CLUSTER");
         if matches!(source, None | Some(Ok(SourceAddress::DynamoDb))) {
-            let given = [("SECRET", &source_secret), ("CA_FILE", &source_ca_file)];
+            let given = [("SECRET", &source_secret), ("CA_FILE", &source_ca_file), ("CLUSTER", &source_cluster)];
             let given = given.into_iter().filter(|(_, value)| value.is_some());
             problems.extend(given.map(|(name, _)| format!("TIDELOCK_SOURCE_{name}: it is for mongodb sources alone")));
         }
@@ -404,6 +411,7 @@ impl Settings {
                 source,
                 source_secret,
                 source_ca_file,
+                source_cluster,
                 fence_days,
                 guards,
             }),

@@ -16,6 +16,7 @@ use tidelock_core::key::{Key, KeyKind};
 use tidelock_core::settings::{Auth, Secret};
 use tidelock_core::slow::{Item, ReadResult, Source};
 use tidelock_core::source::mongodb::{DocumentKey, ID_FIELD, document};
+use tidelock_core::version::mongodb::{cluster_of_arn, cluster_of_host};
 
 /// Documents asked for at a time: each may have 16 MB.
 const DOCUMENTS: usize = 50;
@@ -56,18 +57,24 @@ impl<C: Credentials> MongoDbSource<C> {
     }
 
     /// Names the cluster in the [space](tidelock_core::version::mongodb::space) of what is scanned. It must be the name that
-    /// the decoder of the cluster's changes uses: versions of different spaces do not compare. Unless named, it is the hosts
-    /// of the connection string, sorted: `a.example.com:27017,b.example.com:27017`; of `mongodb+srv` the name that is looked
-    /// up.
+    /// the decoder of the cluster's changes uses: versions of different spaces do not compare. An ARN of a DocumentDB cluster
+    /// stands for [its name](cluster_of_arn). Unless named, it is [that of the DocumentDB cluster](cluster_of_host) whose
+    /// endpoint the connection string has alone, else its hosts, sorted: `a.example.com:27017,b.example.com:27017`; of
+    /// `mongodb+srv` the name that is looked up.
     #[must_use]
-    pub fn of_cluster(mut self, name: impl Into<String>) -> Self {
-        self.cluster = Some(name.into());
+    pub fn of_cluster(mut self, name: &str) -> Self {
+        self.cluster = Some(cluster_of_arn(name).unwrap_or_else(|| name.to_owned()));
         self
     }
 
     pub(crate) fn cluster(&self) -> String {
         self.cluster.clone().unwrap_or_else(|| {
             let mut hosts: Vec<&str> = self.connector.address.hosts.split(',').collect();
+            if let [host] = hosts.as_slice()
+                && let Some(cluster) = cluster_of_host(host)
+            {
+                return cluster;
+            }
             hosts.sort_unstable();
             hosts.join(",")
         })

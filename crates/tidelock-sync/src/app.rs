@@ -112,16 +112,35 @@ impl<R: Open> App<R> {
     /// # Errors
     /// As of [`App::start`], and when changes are to be held and there is no queue for them.
     pub(crate) async fn following(environment: &Environment) -> Result<Self, Fatal> {
+        let problem = "TIDELOCK_FALLBACK is not set, and a route of the pipeline holds its changes (`on_outage`)";
+        Self::with_diary(environment).await?.with_fallback(problem)
+    }
+
+    /// The same, where nothing of a batch can come again alone and a stream must not wait: changes are held unless a route says
+    /// that they are to be retried.
+    ///
+    /// # Errors
+    /// As of [`App::following`].
+    pub(crate) async fn moving_on(environment: &Environment) -> Result<Self, Fatal> {
+        let app = Self::with_diary(environment).await?;
+        let problem = "TIDELOCK_FALLBACK is not set: this function holds changes there while the target cannot be reached, for its mapping knows no partial answer and is disabled once its events expire; with `on_outage: retry` in every route of a pipeline it needs no such queue, and whole batches come again";
+        Self { pipeline: app.pipeline.holding(), ..app }.with_fallback(problem)
+    }
+
+    async fn with_diary(environment: &Environment) -> Result<Self, Fatal> {
         let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        let mut app = Self::with(&settings, &authentication, environment).await?;
+        let app = Self::with(&settings, &authentication, environment).await?;
         let state = settings.state.map(|address| AnyState::new(address, &authentication, environment));
-        app.diary = state.transpose()?.map(Diary::new);
-        if app.fallback.is_none() && app.pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
-            let problem = "TIDELOCK_FALLBACK is not set, and a route of the pipeline holds its changes (`on_outage`)";
+        Ok(Self { diary: state.transpose()?.map(Diary::new), ..app })
+    }
+
+    /// Refuses a pipeline that holds changes where there is no queue for them.
+    fn with_fallback(self, problem: &str) -> Result<Self, Fatal> {
+        if self.fallback.is_none() && self.pipeline.has(|policy| policy.on_outage != OnOutage::Retry) {
             return Err(Fatal::new("Tidelock.Settings", problem));
         }
-        Ok(app)
+        Ok(self)
     }
 
     /// Reads one batch and delivers it.

@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 #[cfg(any(feature = "opensearch", feature = "mongodb"))]
 mod connections;
+mod documentdb;
 mod dynamodb;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 mod explain;
@@ -35,6 +36,7 @@ pub use check::check;
 pub use connections::{MongoDbLogin, cluster_login};
 #[cfg(feature = "opensearch")]
 pub use connections::{OpenSearchTransport, open_search};
+pub use documentdb::DocumentDbSync;
 pub use dynamodb::DynamoDbSync;
 #[cfg(all(feature = "opensearch", feature = "mongodb"))]
 pub use explain::{Explainer, Sent};

@@ -17,7 +17,7 @@ use tidelock_core::redrive::{
     redrive_messages, survey,
 };
 use tidelock_core::settings::{FailuresAddress, Settings};
-use tidelock_core::source::dynamodb::READER;
+use tidelock_core::source::KINDS;
 use tidelock_core::state::{Leased, State as _, give_back, lease};
 use tidelock_core::target::{Call, Store as _};
 use tidelock_lambda::{Environment, Fatal, Invocation};
@@ -245,11 +245,10 @@ impl Recovery {
             state: self.app.state.as_ref(),
             function: &self.app.function,
             fence_life_ms: self.app.fence_life_ms,
-            kind: "dynamodb",
+            kinds: KINDS,
             patience: PATIENCE,
             clock: Instant::now,
             watch,
-            reader: READER,
         }
     }
 

@@ -70,6 +70,41 @@ impl Source for Tables {
     }
 }
 
+/// The collections whose changes come by DocumentDB's change streams.
+pub(crate) enum Collections {
+    #[cfg(feature = "mongodb")]
+    MongoDb(Box<tidelock_mongodb::MongoDbSource<crate::authentication::MongoDbLogin>>),
+}
+
+impl Open for Collections {
+    #[cfg_attr(not(feature = "mongodb"), expect(unused_variables, reason = "there is no source to open"))]
+    fn open(settings: &Settings, authentication: &Authentication, _: &Environment) -> Result<Option<Self>, Fatal> {
+        match &settings.source {
+            None => Ok(None),
+            #[cfg(feature = "mongodb")]
+            Some(SourceAddress::MongoDb(uri)) => {
+                mongodb(settings, uri, authentication).map(|source| Some(Self::MongoDb(source)))
+            }
+            #[cfg(not(feature = "mongodb"))]
+            Some(SourceAddress::MongoDb(_)) => Err(not_built("mongodb:", "mongodb")),
+            Some(SourceAddress::DynamoDb) => Err(Fatal::new(
+                "Tidelock.Settings",
+                "TIDELOCK_SOURCE: dynamodb: is not where this function's changes come from; use mongodb://…",
+            )),
+        }
+    }
+}
+
+impl Source for Collections {
+    #[cfg_attr(not(feature = "mongodb"), expect(unused_variables, reason = "there is no source to read"))]
+    async fn read(&self, origin: &str, keys: &[Key<'_>], format: Format, deadline: Instant) -> Vec<ReadResult> {
+        match *self {
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(ref source) => source.read(origin, keys, format, deadline).await,
+        }
+    }
+}
+
 impl Open for AnySource {
     #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only DynamoDB looks at the environment"))]
     fn open(
@@ -86,7 +121,9 @@ impl Open for AnySource {
             #[cfg(not(feature = "aws"))]
             Some(SourceAddress::DynamoDb) => Err(not_built("dynamodb:", "aws")),
             #[cfg(feature = "mongodb")]
-            Some(SourceAddress::MongoDb(uri)) => mongodb(settings, uri, authentication).map(Some),
+            Some(SourceAddress::MongoDb(uri)) => {
+                mongodb(settings, uri, authentication).map(|source| Some(Self::MongoDb(source)))
+            }
             #[cfg(not(feature = "mongodb"))]
             Some(SourceAddress::MongoDb(_)) => Err(not_built("mongodb:", "mongodb")),
         }
@@ -115,13 +152,16 @@ fn mongodb(
     settings: &Settings,
     uri: &tidelock_core::settings::Secret,
     authentication: &Authentication,
-) -> Result<AnySource, Fatal> {
+) -> Result<Box<tidelock_mongodb::MongoDbSource<crate::authentication::MongoDbLogin>>, Fatal> {
     use tidelock_mongodb::{MongoDbSource, MongoDbSourceConfig};
     let config = MongoDbSourceConfig { uri: uri.clone(), ca_file: settings.source_ca_file.clone() };
     let login = authentication.of_mongodb_source(settings.source_secret.as_deref());
     let source = MongoDbSource::new(config, login);
     let source = source.map_err(|problems| Fatal::new("Tidelock.Settings", problems.join("; ")))?;
-    Ok(AnySource::MongoDb(Box::new(source)))
+    Ok(Box::new(match &settings.source_cluster {
+        Some(name) => source.of_cluster(name),
+        None => source,
+    }))
 }
 
 #[cfg(feature = "aws")]

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use tidelock_core::batch::{Batch, Content, Slot};
 use tidelock_core::encode::Format;
-use tidelock_core::image::Image;
+use tidelock_core::image::Notation;
 use tidelock_core::pipeline::{Pipeline, Routed};
-use tidelock_core::source::dynamodb::READER;
+use tidelock_core::source::{Reader, kind_of};
 use tidelock_lambda::Environment;
 use tidelock_opensearch::suggest::{Conflict, Observed, section, table};
 use tidelock_sync::IndexAdmin;
@@ -84,7 +84,9 @@ impl Samples {
     }
 
     fn event(&mut self, payload: &str, (file, record): (&str, &mut usize), pipeline: &Pipeline) -> Result<(), String> {
-        let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).map_err(|error| error.message)?;
+        let reader = kind_of(payload.as_bytes()).reader;
+        let reader = Reader { decode: reader.decode_with_images, ..reader };
+        let batch = pipeline.decode(&reader, payload.as_bytes(), Format::Json).map_err(|error| error.message)?;
         for slot in &batch.slots {
             // A record has a slot for each of its routes.
             *record += usize::from(batch.origin(slot).is_none_or(|origin| origin.branch == 0));
@@ -103,10 +105,10 @@ impl Samples {
             Content::Delete => return Err("deletes, which say nothing of fields".to_owned()),
             Content::Failed(failure) => return Err(format!("cannot be applied ({failure})")),
         };
-        let image = slot.image.clone().and_then(|range| payload.get(range)).unwrap_or_default();
+        let range = slot.image.clone().unwrap_or_default();
+        let image_of = batch.image(payload.as_bytes(), &range);
         let origin = batch.origin(slot).ok_or("of no known table")?;
         let key = batch.key(slot).ok_or("without a key")?;
-        let image_of = Image { notation: batch.notation, bytes: image.as_bytes() };
         let routed = pipeline.rules(&origin.name, origin.branch).locate(&image_of, key);
         let place = match routed {
             Routed::To(place) => place.name,
@@ -117,7 +119,9 @@ impl Samples {
         let observed =
             self.indices.entry(name).or_insert_with_key(|name| Observed::new(name, pipeline.indexes().of(name)));
         let mut binary = BTreeSet::new();
-        if let Ok(Value::Object(attributes)) = serde_json::from_str(image) {
+        if image_of.notation == Notation::DynamoDb
+            && let Ok(Value::Object(attributes)) = serde_json::from_slice(image_of.bytes)
+        {
             attributes.iter().for_each(|(name, value)| binaries(name, value, &mut binary));
         }
         let id = key.text_id();
@@ -138,8 +142,9 @@ fn events(text: &str) -> Result<Vec<String>, String> {
     let members: Option<BTreeMap<String, Box<RawValue>>> = serde_json::from_str(text).ok();
     match members {
         Some(members) if members.contains_key("Records") => Ok(vec![text.to_owned()]),
+        Some(members) if members.contains_key("events") => Ok(vec![text.to_owned()]),
         Some(members) if members.contains_key("dynamodb") => Ok(vec![format!("{{\"Records\":[{text}]}}")]),
-        _ => Err("neither an event (`Records`) nor a record (`dynamodb`) of DynamoDB Streams".to_owned()),
+        _ => Err("neither an event (`Records`, `events`) nor a record (`dynamodb`) of DynamoDB Streams".to_owned()),
     }
 }
 

@@ -209,7 +209,7 @@ impl<T: Store, R: Source, M: State, Q: Outbox, B: Bucket> Backfill<'_, T, R, M, 
             };
             match made {
                 Ok(document) => {
-                    let salvage = match rules.policy([image]).on_conflict {
+                    let salvage = match rules.policy([image], self.pipeline.default_policy()).on_conflict {
                         OnConflict::Salvage => Salvage::Allowed,
                         OnConflict::Park => Salvage::Never,
                     };

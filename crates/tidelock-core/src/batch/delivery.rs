@@ -5,7 +5,7 @@ use crate::cause::{Cause, Disposition, Failure};
 use crate::pipeline::{Routed, Rules};
 use crate::slow::Wish;
 use crate::target::{Done, Manner, Operation, Outcome, Salvage, Write};
-use crate::version::Sequence;
+use crate::version::{Sequence, mongodb};
 
 /// What became of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,9 @@ impl<'b> Delivery<'b> {
             .slots
             .iter()
             .map(|slot| match (&slot.content, slot.origin.and_then(|origin| plan.rules.get(origin))) {
+                (Content::Failed(failure), _) if failure.cause.is_of_a_collection() => {
+                    Fate::Failed(Failure::clone(failure))
+                }
                 (_, Some(Rules::Same(Routed::Filtered, ..))) => Fate::Filtered,
                 (Content::Failed(failure), _) => Fate::Failed(Failure::clone(failure)),
                 (Content::Deferred, _) => Fate::Failed(Failure::new(Cause::UnexpectedAnswer, "no document was made")),
@@ -98,7 +101,11 @@ impl<'b> Delivery<'b> {
                 (Fate::Pending, Routed::Refused(failure)) => Fate::Failed(failure.clone()),
                 (Fate::Pending, _) => Fate::Filtered,
                 // What the target could not hold need not be held.
-                (Fate::Failed(failure), Routed::Filtered) if is_of_the_target(failure.cause) => Fate::Filtered,
+                (Fate::Failed(failure), Routed::Filtered)
+                    if is_of_the_target(failure.cause) || failure.cause.is_of_a_collection() =>
+                {
+                    Fate::Filtered
+                }
                 _ => continue,
             };
         }
@@ -319,6 +326,21 @@ impl<'b> Delivery<'b> {
             .collect()
     }
 
+    /// Why a batch comes again of which nothing can be retried alone.
+    fn whole(&self) -> String {
+        let retried =
+            |fate: &&Fate| matches!(fate, Fate::Failed(failure) if failure.cause.disposition() == Disposition::Retry);
+        let count = self.fates.iter().filter(retried).count();
+        let why = match self.fates.iter().find(retried) {
+            Some(Fate::Failed(failure)) => format!("{failure}; {}", failure.cause.action()),
+            _ => String::new(),
+        };
+        format!(
+            "{count} of {} changes are neither applied nor stored to be applied later, and this source sends no part of a batch again: the whole batch must come again ({why})",
+            self.fates.len()
+        )
+    }
+
     /// The answer to the event source mapping; an error fails the whole batch.
     pub(super) fn answer(&self, payload: &[u8]) -> Result<BatchResponse, String> {
         match self.lowest_retry() {
@@ -331,10 +353,11 @@ impl<'b> Delivery<'b> {
                     .and_then(BatchResponse::retry_from)
                     .ok_or_else(|| "a record to retry has no readable position".to_owned())
             }
-            Some(None) => Err(
+            Some(None) if self.batch.kind != mongodb::KIND => Err(
                 "a record to retry has no sequence number, nor has any before it, so the whole batch must come again"
                     .to_owned(),
             ),
+            Some(None) => Err(self.whole()),
         }
     }
 }

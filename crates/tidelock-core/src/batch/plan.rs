@@ -131,7 +131,25 @@ impl<'p> Plan<'p> {
             members: Vec::with_capacity(batch.slots.len()),
         };
         planner.gather();
-        planner.finish()
+        let mut plan = planner.finish();
+        plan.ignore(batch, pipeline);
+        plan
+    }
+
+    /// Leaves out what is no change of a document, where the pipeline says so.
+    fn ignore(&mut self, batch: &Batch, pipeline: &Pipeline) {
+        let is_ignored = |slot: &Slot| match (&slot.content, batch.origin(slot)) {
+            (Content::Failed(failure), Some(origin)) if failure.cause.is_of_a_collection() => {
+                pipeline.ignores(failure.cause, &origin.name)
+            }
+            _ => false,
+        };
+        let ignored = batch.slots.iter().enumerate().filter(|(_, slot)| is_ignored(slot));
+        let before = self.decided.len();
+        self.decided.extend(ignored.map(|(index, _)| (index, Routed::Filtered)));
+        if self.decided.len() > before {
+            self.decided.sort_by_key(|(slot, _)| *slot);
+        }
     }
 
     /// The place of a group.
@@ -309,7 +327,9 @@ pub(crate) fn entered(
     rules: &ItemRules<'_>,
 ) -> Option<Entered> {
     match (&slot.content, &slot.image) {
-        (Content::Failed(failure), _) if failure.cause == Cause::UnknownEvent => None,
+        (Content::Failed(failure), _) if failure.cause == Cause::UnknownEvent || failure.cause.is_of_a_collection() => {
+            None
+        }
         (Content::Delete, _) => Some(Entered::Nothing),
         (_, Some(range)) => Some(match rules.locate(&batch.image(payload, range), key) {
             Routed::To(place) => Entered::Places(vec![place]),

@@ -16,9 +16,10 @@ pub(super) struct Policies<'a> {
 
 impl<'a> Policies<'a> {
     pub(super) fn new(payload: &'a [u8], batch: &'a Batch, pipeline: &'a Pipeline) -> Self {
+        let otherwise = pipeline.default_policy();
         let rules = batch.origins.iter().map(|origin| pipeline.rules(&origin.name, origin.branch));
         let with_common = |rules: Rules<'a>| {
-            let common = rules.common_policy();
+            let common = rules.common_policy(otherwise);
             (rules, common)
         };
         Self { payload, batch, pipeline, rules: rules.map(with_common).collect() }
@@ -38,7 +39,7 @@ impl<'a> Policies<'a> {
             Before::Image(range) => Some(range),
             _ => None,
         };
-        rules.policy(slot.image.iter().chain(before).map(image))
+        rules.policy(slot.image.iter().chain(before).map(image), self.pipeline.default_policy())
     }
 
     /// By slot, whether it goes to the fallback queue in any case; empty where none does.

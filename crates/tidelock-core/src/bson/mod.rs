@@ -12,7 +12,7 @@ mod plain;
 use std::fmt;
 
 pub use decimal::Decimal;
-pub use extended::write_extended;
+pub use extended::{write_canonical, write_extended};
 pub use id::id_text;
 pub use plain::{Plain, plain};
 

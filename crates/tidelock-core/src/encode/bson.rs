@@ -1,6 +1,6 @@
 //! Documents as BSON ([specification](https://bsonspec.org/spec.html)): elements are appended as the values come.
 
-use super::{Fault, Sink, Written, base64_bytes, decimal128};
+use super::{Fault, Sink, Written, base64_bytes, decimal128, parsed_double};
 use crate::bson::kind::{ARRAY, BINARY, BOOLEAN, DATE_TIME, DECIMAL128, DOCUMENT, DOUBLE, INT32, INT64, NULL, STRING};
 use crate::cause::Cause;
 use crate::json::{RawStr, unescape_bytes};
@@ -26,6 +26,11 @@ impl BsonSink {
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self { out: Vec::with_capacity(capacity), pending: None, open: Vec::new() }
+    }
+
+    /// What has been written.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.out
     }
 
     /// Writes the element's type, where its name has left room or before the array index it gets now; gives the place.
@@ -181,6 +186,18 @@ impl Sink for BsonSink {
         })?;
         self.retype(at, kind);
         Ok(())
+    }
+
+    #[inline]
+    fn string(&mut self, text: &str) -> Written {
+        self.element(STRING);
+        push_string(&mut self.out, text.as_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn double_text(&mut self, text: &[u8]) -> Written {
+        self.double(parsed_double(text)?)
     }
 
     fn binary(&mut self, base64: &[u8]) -> Written {

@@ -1,8 +1,10 @@
 //! Documents as JSON text: strings and numbers are copied as they stand.
 
-use super::{Fault, Sink, Written, is_base64};
+use super::{Fault, Sink, Written, is_base64, parsed_double};
+use crate::bson::kind::{DOUBLE, INT64, OBJECT_ID};
 use crate::cause::Cause;
-use crate::json::{RawStr, check_escapes};
+use crate::json::{RawStr, check_escapes, write_string};
+use std::io::Write as _;
 
 /// Writes `{"a":1,…` : the document's opening brace and members, without the closing brace.
 #[derive(Debug, Default)]
@@ -34,6 +36,33 @@ impl JsonSink {
         self.out.extend_from_slice(raw);
         self.out.push(b'"');
     }
+}
+
+/// Whether a number with a point is written as the double that is read of it would be: of at most 15 digits, the last of which is no
+/// zero that could be left out, every double has them in its shortest form.
+fn is_shortest(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let Some(point) = text.iter().position(|byte| *byte == b'.') else { return false };
+    let (integer, fraction) = (text.get(..point).unwrap_or_default(), text.get(point + 1..).unwrap_or_default());
+    if integer.len() + fraction.len() > 15 || !fraction.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    match fraction {
+        b"0" => true,
+        [.., b'0'] => false,
+        // Below 0.0001 it has an exponent.
+        _ => integer != b"0" || fraction.iter().take(4).any(|byte| *byte != b'0'),
+    }
+}
+
+/// Writes bytes as hex digits in quotes.
+fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    out.push(b'"');
 }
 
 fn bad_escape() -> Box<Fault> {
@@ -88,6 +117,21 @@ impl Sink for JsonSink {
     }
 
     #[inline]
+    fn string(&mut self, text: &str) -> Written {
+        self.separate();
+        write_string(&mut self.out, text);
+        Ok(())
+    }
+
+    #[inline]
+    fn double_text(&mut self, text: &[u8]) -> Written {
+        if is_shortest(text) {
+            return self.number(text);
+        }
+        self.bson(DOUBLE, &parsed_double(text)?.to_le_bytes())
+    }
+
+    #[inline]
     fn binary(&mut self, base64: &[u8]) -> Written {
         if !is_base64(base64) {
             return Err(Fault::new(Cause::InvalidValue, "binary that is not base64"));
@@ -97,9 +141,16 @@ impl Sink for JsonSink {
         Ok(())
     }
 
+    #[inline]
     fn bson(&mut self, kind: u8, raw: &[u8]) -> Written {
         self.separate();
-        crate::source::mongodb::write_json(&mut self.out, kind, raw)
+        match (kind, raw.try_into()) {
+            // By far the most of them.
+            (OBJECT_ID, _) => write_hex(&mut self.out, raw),
+            (INT64, Ok(number)) => drop(write!(self.out, "{}", i64::from_le_bytes(number))),
+            _ => return crate::source::mongodb::write_json(&mut self.out, kind, raw),
+        }
+        Ok(())
     }
 
     fn date(&mut self, milliseconds: i64) -> Written {

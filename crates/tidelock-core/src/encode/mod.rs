@@ -89,11 +89,21 @@ pub trait Sink {
     /// # Errors
     /// When it holds an invalid escape, or the format cannot hold it.
     fn text(&mut self, text: RawStr<'_>) -> Written;
+    /// A text, as it is.
+    ///
+    /// # Errors
+    /// When the format cannot hold it.
+    fn string(&mut self, text: &str) -> Written;
     /// A number.
     ///
     /// # Errors
     /// When the format has no exact form for it.
     fn number(&mut self, text: &[u8]) -> Written;
+    /// The double that is read of a number, in JSON's grammar.
+    ///
+    /// # Errors
+    /// When it is beyond all doubles.
+    fn double_text(&mut self, text: &[u8]) -> Written;
     /// Bytes, as canonical base64 ([RFC 4648 §4](https://www.rfc-editor.org/rfc/rfc4648#section-4)).
     ///
     /// # Errors
@@ -126,6 +136,13 @@ pub trait Sink {
     fn begin_list(&mut self);
     /// The end of a list.
     fn end_list(&mut self);
+}
+
+/// The double that is read of a number's text.
+fn parsed_double(text: &[u8]) -> Result<f64, Box<Fault>> {
+    let double = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    let double = double.filter(|double| double.is_finite());
+    double.ok_or_else(|| Fault::new(Cause::InvalidValue, "a number beyond all doubles"))
 }
 
 /// Whether `text` is canonical base64 with padding, checked without decoding.

@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::json::{Cursor, unescape};
 use crate::key::Key;
 use crate::pipeline::{Asked, Pipeline, Rules};
-use crate::source::{EnvelopeError, Reader, dynamodb};
+use crate::source::{EnvelopeError, Reader, kind_of};
 use crate::target::{Deletes, Done, Manner, Operation, Place, Write};
 use crate::transform::Traced;
 use std::ops::Range;
@@ -118,18 +118,10 @@ pub enum Outlook {
     Retried(Failure),
 }
 
-/// A kind of event.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
-    /// How it is read.
-    pub(crate) reader: Reader,
-    /// The field of a record that names its operation.
-    operation: &'static str,
-}
-
-/// The kind of an event, by its shape. What has no known shape is for the first one to refuse.
-pub(crate) fn kind(_payload: &[u8]) -> Kind {
-    Kind { reader: dynamodb::READER, operation: "eventName" }
+/// How an event is read whose items are looked at, by its shape.
+pub(crate) fn reader(payload: &[u8]) -> Reader {
+    let reader = kind_of(payload).reader;
+    Reader { decode: reader.decode_with_images, ..reader }
 }
 
 /// Explains an event. `truth` says whether the source could be read again; `request` gives what the target would be sent for an
@@ -144,8 +136,7 @@ pub fn explain<B: Clone>(
     truth: bool,
     request: impl Fn(&Operation<'_>) -> Result<B, Failure>,
 ) -> Result<Vec<Explanation<B>>, EnvelopeError> {
-    let kind = kind(payload);
-    let batch = pipeline.decode(&kind.reader, payload, format)?;
+    let batch = pipeline.decode(&reader(payload), payload, format)?;
     let held = buffered(payload, &batch, pipeline);
     let records = records(&batch);
     let mut acts: Vec<Vec<Act<B>>> = batch.slots.iter().map(|_| Vec::new()).collect();
@@ -158,7 +149,7 @@ pub fn explain<B: Clone>(
         let later = Plan::without(payload, &batch, pipeline, &others);
         go_through(&mut Delivery::new(&batch, &later, truth), &batch, &later, format, &records, &request, &mut acts);
     }
-    let teller = Teller { payload, batch: &batch, pipeline, plan: &live, event: kind.operation };
+    let teller = Teller { payload, batch: &batch, pipeline, plan: &live };
     let told = batch.slots.iter().enumerate().zip(&records).zip(acts).map(|(((index, slot), &record), acts)| {
         teller.tell(slot, record, acts, delivery.fates().get(index).unwrap_or(&Fate::Pending))
     });
@@ -301,7 +292,6 @@ struct Teller<'a> {
     batch: &'a Batch,
     pipeline: &'a Pipeline,
     plan: &'a Plan<'a>,
-    event: &'static str,
 }
 
 impl Teller<'_> {
@@ -346,7 +336,7 @@ impl Teller<'_> {
         Explanation {
             record,
             branch: origin.map_or(0, |origin| origin.branch),
-            event: self.payload.get(slot.raw.clone()).and_then(|raw| text_member(raw, self.event)),
+            event: self.payload.get(slot.raw.clone()).and_then(event_name),
             position: slot.position.as_ref().and_then(text),
             source: origin.map(|origin| origin.name.clone()),
             stream: origin.map(|origin| origin.arn.clone()),
@@ -375,8 +365,11 @@ impl Teller<'_> {
             Fate::Filtered => {
                 let ignores = manner.is_some_and(|manner| manner.deletes == Deletes::Ignore);
                 let recalls = recalls(slot.origin.and_then(|origin| self.plan.rules.get(origin)));
+                let is_command =
+                    matches!(&slot.content, Content::Failed(failure) if failure.cause.is_of_a_collection());
                 Outlook::Filtered(
                     match routes.iter().find(|asked| asked.takes) {
+                        _ if is_command => "no document changes, and the pipeline ignores such events",
                         Some(_) if slot.content == Content::Delete && ignores => "the route ignores deletes",
                         _ if slot.content == Content::Delete && recalls => {
                             "unless the state remembers a place of it, which it leaves then"
@@ -398,9 +391,20 @@ pub(crate) fn recalls(rules: Option<&Rules<'_>>) -> bool {
     matches!(rules, Some(Rules::ByItem(rules)) if rules.are_located())
 }
 
-/// The source's name of a record's operation; `payload` is the whole event.
-pub(crate) fn event_name(payload: &[u8], record: &[u8]) -> Option<String> {
-    text_member(record, kind(payload).operation)
+/// The source's name of a record's operation.
+pub(crate) fn event_name(record: &[u8]) -> Option<String> {
+    text_member(record, "eventName").or_else(|| {
+        let mut cursor = Cursor::new(record);
+        let mut inner = None;
+        let walked = cursor.members(|cursor, name| {
+            let value = cursor.skip()?;
+            if name.raw == b"event" {
+                inner = text_member(value, "operationType");
+            }
+            Ok(())
+        });
+        walked.ok().and(inner)
+    })
 }
 
 /// A text at the top of a JSON object.

@@ -137,7 +137,7 @@ routes:
                 format!("{write} {} {} {}", operation.into.name, operation.key.text_id(), operation.version.exact)
             };
             let told = explain(&payload, &pipeline, Format::Json, false, |operation| Ok(name(operation)));
-            let Ok(batch) = pipeline.decode(&dynamodb::READER, &payload, Format::Json) else {
+            let Ok(batch) = pipeline.decode(&crate::source::dynamodb::READER, &payload, Format::Json) else {
                 assert!(told.is_err());
                 continue;
             };

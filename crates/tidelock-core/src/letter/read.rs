@@ -34,6 +34,8 @@ pub struct Parcel<'a> {
     pub source_kind: Cow<'a, str>,
     /// The source's name, which routes match.
     pub source: Cow<'a, str>,
+    /// The stream's own name in full; empty where none is known.
+    pub stream: Cow<'a, str>,
     /// The record's position, as received.
     pub position: Option<Cow<'a, str>>,
     /// The record's key, in the source's notation.
@@ -134,6 +136,8 @@ struct Source<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow)]
     name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    stream: Cow<'a, str>,
     #[serde(borrow)]
     position: Option<Cow<'a, str>>,
 }
@@ -211,6 +215,7 @@ fn pack(text: &str) -> Option<Parcel<'_>> {
         detail: owned(read.detail),
         source_kind: owned(read.source_kind),
         source: owned(read.source),
+        stream: owned(read.stream),
         position: read.position.map(owned),
         key: None,
         op: read.op.map(owned),
@@ -248,6 +253,7 @@ fn parcel(raw: Raw<'_>) -> Result<Parcel<'_>, Unreadable> {
         detail: raw.detail,
         source_kind: raw.source.kind,
         source: raw.source.name,
+        stream: raw.source.stream,
         position: raw.source.position,
         key: raw.key,
         op: raw.op,
@@ -272,6 +278,7 @@ fn of_lambda(found: OnFailure<'_>) -> Parcel<'_> {
         .into(),
         source_kind: batch.kind.into(),
         source: batch.name().to_owned().into(),
+        stream: batch.stream.clone().into(),
         position: Some(batch.start.clone().into()),
         key: None,
         op: None,

@@ -2,12 +2,14 @@
 
 use super::{FORMAT, Letter, MAX_LETTER_BYTES, OnFailure, hash, timestamp};
 use crate::batch::{Batch, Content, Slot};
+use crate::bson::{Elements, Value, write_canonical};
 use crate::cause::{Cause, Failure};
 use crate::image::Notation;
 use crate::json::write_string;
 use crate::key::Key;
 use crate::target::Place;
 use crate::version::dynamodb::{KIND, oldest};
+use crate::version::mongodb;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -284,6 +286,7 @@ pub fn scanned_letter(
             r#"{{"eventName":"INSERT","eventSource":"aws:dynamodb","eventSourceARN":"{stream}","dynamodb":{{"Keys":{key},"NewImage":{item},"SequenceNumber":"0"}}}}"#
         ))
         .ok(),
+        (Notation::Bson, _, Some(key)) => json(|out| scanned_event(out, origin, key.get(), bytes)),
         _ => None,
     };
     let kind = space.split_once(':').map_or("", |(kind, _)| kind);
@@ -309,12 +312,33 @@ pub fn scanned_letter(
     body.seal()
 }
 
+/// The event that a change stream would have brought for a document, at the oldest time there is.
+fn scanned_event(out: &mut Vec<u8>, origin: &str, key: &str, document: &[u8]) {
+    let (database, collection) = origin.split_once('.').unwrap_or((origin, ""));
+    let Ok(elements) = Elements::new(document) else { return };
+    out.extend_from_slice(
+        b"{\"event\":{\"_id\":{\"_data\":\"scan\"},\"clusterTime\":{\"$timestamp\":{\"t\":1,\"i\":0}},\"documentKey\":",
+    );
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b",\"fullDocument\":");
+    write_canonical(out, Value::Document(elements));
+    out.extend_from_slice(b",\"ns\":{\"db\":");
+    write_string(out, database);
+    out.extend_from_slice(b",\"coll\":");
+    write_string(out, collection);
+    out.extend_from_slice(b"},\"operationType\":\"insert\"}}");
+}
+
 /// A stream older than all others of the table that a space names.
 fn stream_of(space: &str) -> String {
     let mut parts = space.splitn(4, ':');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(KIND), Some(region), Some(account), Some(table)) => {
             format!("arn:aws:dynamodb:{region}:{account}:table/{table}/stream/{}", oldest(space).label)
+        }
+        // Of a cluster nobody knows the account; its name and region are what counts.
+        (Some(mongodb::KIND), Some(cluster), ..) if let Some((name, region)) = cluster.split_once('.') => {
+            format!("arn:aws:rds:{region}:000000000000:cluster:{name}")
         }
         _ => String::new(),
     }
@@ -365,6 +389,35 @@ mod tests {
         assert!(sent.chars().all(|c| c < '\u{fffe}'), "{sent}");
         let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
         assert_eq!(value(&sent), value(body));
+    }
+
+    #[test]
+    fn a_scanned_document_is_redriven_as_its_stream_would_have_brought_it() {
+        use crate::letter::{Contents, read};
+        use crate::source::mongodb::{DocumentKey, document};
+        use crate::source::{DOCUMENTDB, Envelope};
+        let own = bson::doc! {"_id": {"b": 1_i64, "a": "\u{ffff}"}, "n": 5_i64, "m": bson::Bson::MinKey, "d": 1.0};
+        let bytes = own.to_vec().expect("serializable");
+        let key = DocumentKey::of(&bytes).expect("a key");
+        let failure = Failure::new(Cause::MappingConflict, "x");
+        let (space, history) = ("mongodb:shop.us-east-1:demo.a.b", History::first(0));
+        let image = (Notation::Bson, bytes.as_slice());
+        let letter = scanned_letter("demo.a.b", space, Some(key.key()), image, &failure, None, "f", history);
+        let parcel = read(&letter.body).expect("a letter");
+        assert_eq!((&*parcel.source_kind, &*parcel.source), (DOCUMENTDB.name, "demo.a.b"));
+        let Contents::Record(record) = parcel.contents else { panic!("{parcel:?}") };
+        let mut event = String::new();
+        Envelope::Events.open(&mut event, &parcel.stream, true);
+        event.push_str(record);
+        Envelope::Events.close(&mut event, true);
+        let format = crate::encode::Format::Bson;
+        let batch = (DOCUMENTDB.reader.decode)(event.as_bytes(), format).expect("an event");
+        let slot = &batch.slots[0];
+        let Content::Upsert(range) = slot.content.clone() else { panic!("{:?}", slot.content) };
+        assert_eq!(Ok(batch.documents[range].to_vec()), document(&bytes, format));
+        assert_eq!(batch.key(slot), Some(key.key()));
+        let version = batch.version(slot).expect("a version");
+        assert_eq!((version.space, version.exact), (space, "00000000004294967296"));
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
     let refused = problems.found.iter().any(|problem| problem.severity == Severity::Error);
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let file = routes.filter(|_| usable && !refused).map(|routes| File { unmatched, routes, indexes });
-    let pipeline = file.map(|file| Pipeline { file: Some(file), namespaces: Namespaces::AsWritten });
+    let pipeline = file.map(|file| Pipeline { file: Some(file), ..Pipeline::default() });
     (pipeline, problems.found)
 }
 

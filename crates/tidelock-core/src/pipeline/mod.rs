@@ -19,6 +19,7 @@
 //!     deletes: hard            # hard | soft | ignore; soft: {flag: _deleted, at: _deleted_at}
 //!     on_outage: retry         # retry | hold | always_hold
 //!     on_conflict: park        # park | salvage
+//!     on_drop: park            # park | ignore; also on_rename, on_drop_database, on_invalidate
 //! indexes:                     # how OpenSearch's indices are made; see `indexes`
 //!   paid: {mappings: {properties: {total: {type: double}}}}
 //! ```
@@ -27,6 +28,7 @@
 //! leaves its old place. Without a pipeline every source goes to a target of its own name, as it is.
 
 mod check;
+mod commands;
 mod condition;
 mod explain;
 mod file;
@@ -44,6 +46,7 @@ use crate::encode::MARK_FIELD;
 use crate::target::{Deletes, Manner, Namespaces, Place};
 use crate::transform::{Otherwise, RawStep, Transform};
 pub use check::{Checked, Destination, Refusal};
+use commands::{Commands, OnCommand};
 pub use explain::Asked;
 pub(crate) use file::Problems;
 pub use file::{Problem, Severity};
@@ -74,6 +77,8 @@ pub enum Routed {
 pub struct Pipeline {
     file: Option<File>,
     namespaces: Namespaces,
+    /// Where no route says it.
+    on_outage: OnOutage,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -160,10 +165,17 @@ struct RawRoute {
     version: Option<RawVersion>,
     #[serde(default)]
     locate: Locate,
-    #[serde(default)]
-    on_outage: OnOutage,
+    on_outage: Option<OnOutage>,
     #[serde(default)]
     on_conflict: OnConflict,
+    #[serde(default)]
+    on_drop: OnCommand,
+    #[serde(default)]
+    on_rename: OnCommand,
+    #[serde(default)]
+    on_drop_database: OnCommand,
+    #[serde(default)]
+    on_invalidate: OnCommand,
     on_missing: Option<Otherwise>,
     on_wrong_type: Option<Otherwise>,
     /// Nothing in the place of a step that cannot be used.
@@ -338,7 +350,13 @@ impl RawRoute {
             let words = "state cannot be used with `version: {field}`: numbers that begin anew do not say which place is the latest; the stream's old images do";
             wrong("locate", words.to_owned());
         }
-        let policy = Policy { on_outage: self.on_outage, on_conflict: self.on_conflict };
+        let policy = Policy { on_outage: self.on_outage.unwrap_or_default(), on_conflict: self.on_conflict };
+        let commands = Commands {
+            drop: self.on_drop,
+            rename: self.on_rename,
+            drop_database: self.on_drop_database,
+            invalidate: self.on_invalidate,
+        };
         let transform = match self.transform {
             steps if steps.is_empty() => None,
             steps => {
@@ -360,6 +378,8 @@ impl RawRoute {
             version,
             is_located: self.locate == Locate::State,
             policy,
+            says_on_outage: self.on_outage.is_some(),
+            commands,
             manner,
             transform,
         }
@@ -379,6 +399,16 @@ impl Pipeline {
     #[must_use]
     pub fn within(self, namespaces: Namespaces) -> Self {
         Self { namespaces, ..self }
+    }
+
+    /// The pipeline for a source whose changes are held where no route says what becomes of them while the target cannot be reached.
+    #[must_use]
+    pub fn holding(mut self) -> Self {
+        self.on_outage = OnOutage::Hold;
+        for route in self.file.iter_mut().flat_map(|file| &mut file.routes).filter(|route| !route.says_on_outage) {
+            route.policy.on_outage = OnOutage::Hold;
+        }
+        self
     }
 
     /// Every `to` of the routes, with `*` for fields, and whether some source goes to a target of its own name.
@@ -414,10 +444,19 @@ impl Pipeline {
         self
     }
 
-    /// Whether some route has a policy that `wanted` finds.
+    /// Whether some route, or what stands for one where there is none, has a policy that `wanted` finds.
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
-        self.file.iter().flat_map(|file| &file.routes).any(|route| wanted(&route.policy))
+        match &self.file {
+            Some(file) => file.routes.iter().any(|route| wanted(&route.policy)),
+            None => wanted(&self.default_policy()),
+        }
+    }
+
+    /// What counts where no route says what is wanted.
+    #[must_use]
+    pub(crate) fn default_policy(&self) -> Policy {
+        Policy { on_outage: self.on_outage, ..Policy::default() }
     }
 
     /// Whether some route has the places of its documents [remembered](crate::locate).

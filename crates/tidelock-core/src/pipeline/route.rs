@@ -1,5 +1,6 @@
 //! A route: which items it takes, and where they go.
 
+use super::commands::Commands;
 use super::condition::Condition;
 use super::id::IdTemplate;
 use super::rules::Known;
@@ -35,6 +36,9 @@ pub struct Route {
     /// Where its documents have been is remembered.
     pub(super) is_located: bool,
     pub(super) policy: Policy,
+    /// What becomes of changes while the target cannot be reached is its own will.
+    pub(super) says_on_outage: bool,
+    pub(super) commands: Commands,
     pub(super) manner: Manner,
     pub(super) transform: Option<Transform>,
 }

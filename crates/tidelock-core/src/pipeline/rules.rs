@@ -93,24 +93,24 @@ impl<'p> Rules<'p> {
     }
 
     /// What an item's route wants when something goes wrong. `images` are the item's, the new one first: the first that takes a
-    /// route decides. Where none does, all routes that it might have taken must want the same.
+    /// route decides. Where none does, all routes that it might have taken must want the same; else it is `otherwise`.
     #[must_use]
-    pub fn policy<'i>(&self, images: impl IntoIterator<Item = Image<'i>>) -> Policy {
+    pub fn policy<'i>(&self, images: impl IntoIterator<Item = Image<'i>>, otherwise: Policy) -> Policy {
         let taken = match self {
             Self::Same(..) => None,
             Self::ByItem(rules) => images.into_iter().find_map(|image| rules.route(&image)),
         };
-        taken.map(|route| route.policy).or_else(|| self.common_policy()).unwrap_or_default()
+        taken.map(|route| route.policy).or_else(|| self.common_policy(otherwise)).unwrap_or(otherwise)
     }
 
-    /// What all of the routes want when something goes wrong; `None` where they differ.
+    /// What all of the routes want when something goes wrong, `otherwise` where there are none; `None` where they differ.
     #[must_use]
-    pub fn common_policy(&self) -> Option<Policy> {
+    pub fn common_policy(&self, otherwise: Policy) -> Option<Policy> {
         match self {
-            Self::Same(_, route) => Some(route.map_or_else(Policy::default, |route| route.policy)),
+            Self::Same(_, route) => Some(route.map_or(otherwise, |route| route.policy)),
             Self::ByItem(rules) => {
                 let mut policies = rules.leads().map(|route| route.policy);
-                let first = policies.next().unwrap_or_default();
+                let first = policies.next().unwrap_or(otherwise);
                 policies.all(|policy| policy == first).then_some(first)
             }
         }

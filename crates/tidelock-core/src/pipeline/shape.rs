@@ -23,6 +23,7 @@ impl Pipeline {
         let as_it_is = Transform::default();
         let transforms = self.file.iter().flat_map(|file| &file.routes).any(|route| route.transform.is_some());
         let (mut batch, made) = match reader.decode_transformed {
+            _ if !transforms && self.looks_at_items() => ((reader.decode_with_images)(payload, format)?, false),
             _ if !transforms => ((reader.decode)(payload, format)?, false),
             None => ((reader.decode_deferred)(payload, format)?, false),
             Some(decode) => {

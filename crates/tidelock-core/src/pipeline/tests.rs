@@ -110,16 +110,18 @@ routes:
 "#;
     let pipeline = Pipeline::parse(text).expect("valid");
     let image = |bytes: &'static str| Image { notation: crate::image::Notation::DynamoDb, bytes: bytes.as_bytes() };
-    let outage =
-        |name, images: &[&'static str]| pipeline.rules(name, 0).policy(images.iter().map(|i| image(i))).on_outage;
+    let outage = |name, images: &[&'static str]| {
+        pipeline.rules(name, 0).policy(images.iter().map(|i| image(i)), Policy::default()).on_outage
+    };
     let (paid, new) = (r#"{"status":{"S":"paid"}}"#, r#"{"status":{"S":"new"}}"#);
-    assert_eq!(pipeline.rules("orders", 0).policy([image(paid)]).on_conflict, OnConflict::Salvage);
+    assert_eq!(pipeline.rules("orders", 0).policy([image(paid)], Policy::default()).on_conflict, OnConflict::Salvage);
     assert_eq!(outage("orders", &[paid]), OnOutage::Hold);
     assert_eq!(outage("orders", &[new, paid]), OnOutage::Retry, "the new image's route");
     assert_eq!(outage("orders", &[]), OnOutage::Retry, "nobody knows which");
     assert_eq!(outage("far", &[]), OnOutage::AlwaysHold);
     assert_eq!(outage("unknown", &[paid]), OnOutage::Retry);
-    assert!(pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) && !Pipeline::default().has(|_| true));
+    assert!(pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold));
+    assert!(!Pipeline::default().has(|policy| policy.on_outage != OnOutage::Retry));
 }
 
 #[test]
@@ -228,4 +230,17 @@ fn routes_of_one_source_have_one_order() {
     assert_eq!(pipeline.version_field("a1"), Some(&["n".to_owned()][..]));
     assert!(pipeline.counts() && pipeline.version_field("b").is_none());
     assert!(!Pipeline::parse(&file("  - {from: a, version: auto}\n")).expect("a pipeline").counts());
+}
+
+#[test]
+fn sources_that_hold_hold_what_no_route_says() {
+    let text = "version: 1\nroutes: [{from: a}, {from: b, on_outage: retry}, {from: c, on_outage: always_hold}]";
+    let pipeline = Pipeline::parse(text).expect("a pipeline").holding();
+    let outage = |name| pipeline.rules(name, 0).policy([], pipeline.default_policy()).on_outage;
+    assert_eq!([outage("a"), outage("b"), outage("c")], [OnOutage::Hold, OnOutage::Retry, OnOutage::AlwaysHold]);
+    let none = Pipeline::default().holding();
+    assert_eq!(none.rules("a", 0).policy([], none.default_policy()).on_outage, OnOutage::Hold);
+    assert!(none.has(|policy| policy.on_outage == OnOutage::Hold));
+    let own = Pipeline::parse("version: 1\nroutes: [{from: b, on_outage: retry}]").expect("a pipeline").holding();
+    assert!(!own.has(|policy| policy.on_outage != OnOutage::Retry));
 }

@@ -7,7 +7,7 @@ use crate::letter::{Held, History, Letter, letter, packs};
 use crate::locate::{Located, Recall};
 use crate::pipeline::Pipeline;
 use crate::slow::{Source, foretell};
-use crate::source::Reader;
+use crate::source::{Envelope, Kind};
 use crate::state::State;
 use crate::target::{Call, Done, Store};
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,8 @@ pub struct Desk<'a, T, R, M> {
     pub function: &'a str,
     /// How long fences live, milliseconds: what failed first longer ago is redriven by truth alone.
     pub fence_life_ms: i64,
-    /// The kind of source whose records `decode` reads.
-    pub kind: &'a str,
+    /// The kinds of source whose records can be read.
+    pub kinds: &'a [Kind],
     /// How long a load may take, [`PATIENCE`](super::PATIENCE) as a rule: an index that does not answer must not use up the time of
     /// the others.
     pub patience: Duration,
@@ -49,8 +49,6 @@ pub struct Desk<'a, T, R, M> {
     pub clock: fn() -> Instant,
     /// Told after every load how far the run has come.
     pub watch: &'a dyn Fn(&Redriven),
-    /// Reads an event of that source.
-    pub reader: Reader,
 }
 
 /// A day: the longest that a change waits in a stream before it fails first. Its fence may be older by that.
@@ -61,8 +59,12 @@ pub(super) type Kept = String;
 
 /// Records that are to be applied together.
 pub(super) struct Load<'a> {
+    /// What they are records of.
+    pub(super) kind: Kind,
     /// JSON texts of records, or of arrays of them, by message.
     pub(super) records: Vec<&'a str>,
+    /// The stream of each message's records.
+    pub(super) streams: Vec<&'a str>,
     /// What each message has been through.
     pub(super) histories: Vec<History>,
     /// How they are applied.
@@ -100,8 +102,12 @@ impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
         force: bool,
         now_ms: i64,
     ) -> Result<Mode, Kept> {
-        if kind != self.kind {
-            return Err(format!("its records are of a `{kind}` source, this function redrives `{}`", self.kind));
+        if self.kind(kind).is_none() {
+            let known: Vec<String> = self.kinds.iter().map(|kind| format!("`{}`", kind.name)).collect();
+            return Err(format!(
+                "its records are of a `{kind}` source, this function redrives {}",
+                known.join(" and ")
+            ));
         }
         if mode == Mode::Truth && self.source.is_none() {
             return Err("mode truth reads the source again: set TIDELOCK_SOURCE".to_owned());
@@ -115,6 +121,11 @@ impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
                     .to_owned(),
             ),
         }
+    }
+
+    /// The kind of a name.
+    pub(super) fn kind(&self, name: &str) -> Option<Kind> {
+        self.kinds.iter().copied().find(|kind| kind.name == name)
     }
 
     /// Applies the records of some messages together; what became of each message, by position.
@@ -174,22 +185,26 @@ impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
     /// An event of all records, decoded; and which slots are whose.
     fn decoded(&self, load: &Load<'_>) -> Result<(String, Batch, Vec<Range<usize>>), Kept> {
         let mut payload = String::with_capacity(load.records.iter().map(|text| text.len() + 1).sum::<usize>() + 16);
-        payload.push_str("{\"Records\":[");
         let mut ends = Vec::with_capacity(load.records.len());
-        for text in &load.records {
+        let Kind { reader, envelope, .. } = load.kind;
+        let last = load.records.len().saturating_sub(1);
+        let mut empty = true;
+        for (index, (text, stream)) in load.records.iter().zip(&load.streams).enumerate() {
+            envelope.open(&mut payload, stream, index == 0);
             let text = text.trim();
             let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).trim();
             if !inner.is_empty() {
-                if !payload.ends_with('[') {
+                if envelope == Envelope::Records && !empty {
                     payload.push(',');
                 }
+                empty = false;
                 payload.push_str(inner);
             }
             ends.push(payload.len());
+            envelope.close(&mut payload, index == last);
         }
-        payload.push_str("]}");
         let format = self.target.format();
-        let batch = self.pipeline.decode(&self.reader, payload.as_bytes(), format).map_err(|error| error.message)?;
+        let batch = self.pipeline.decode(&reader, payload.as_bytes(), format).map_err(|error| error.message)?;
         let mut slots = Vec::with_capacity(ends.len());
         let mut from = 0;
         for end in ends {

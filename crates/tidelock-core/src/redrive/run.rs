@@ -7,7 +7,7 @@ use crate::cause::{Cause, Failure};
 use crate::letter::{Contents, History, Letter, Parcel, Post, lost_records, post, read};
 use crate::queue::{Bucket, Message, Outbox, Queue};
 use crate::slow::Source;
-use crate::source::Streams;
+use crate::source::{Kind, Streams};
 use crate::state::State;
 use crate::target::{Call, Store};
 use serde::Deserialize;
@@ -193,6 +193,8 @@ struct Event<'a> {
 struct Loaded<'a> {
     /// Which message's.
     index: usize,
+    kind: Kind,
+    stream: &'a str,
     text: &'a str,
     history: History,
 }
@@ -334,13 +336,16 @@ impl<'a, T: Store, R: Source, M: State, Q: Outbox, B: Bucket, S: Streams> Run<'a
                 None
             }));
         }
-        for mode in [Mode::Payload, Mode::Truth] {
+        let modes = [Mode::Payload, Mode::Truth];
+        for (mode, &kind) in modes.iter().flat_map(|&mode| self.desk.kinds.iter().map(move |kind| (mode, kind))) {
             let mut load: Vec<Loaded<'_>> = Vec::new();
-            for ((index, parcel, _), fetched) in parcels.iter().zip(&fetched).filter(|((_, _, own), _)| *own == mode) {
+            let own = |parcel: &Parcel<'_>, how: Mode| how == mode && parcel.source_kind == kind.name;
+            let own = parcels.iter().zip(&fetched).filter(|((_, parcel, how), _)| own(parcel, *how));
+            for ((index, parcel, _), fetched) in own {
                 let history = History { attempts: parcel.attempts, first_failed_ms: parcel.first_failed_ms };
                 match records(parcel, fetched.as_deref()) {
                     Ok(Some(text)) => {
-                        load.push(Loaded { index: *index, text, history });
+                        load.push(Loaded { index: *index, kind, stream: &parcel.stream, text, history });
                     }
                     Ok(None) => {}
                     Err(why) => self.redriven.keep(name(*index), why),
@@ -451,7 +456,10 @@ impl<'a, T: Store, R: Source, M: State, Q: Outbox, B: Bucket, S: Streams> Run<'a
                 }
                 break;
             }
+            let Some(first) = part.first() else { continue };
             let work = Load {
+                kind: first.kind,
+                streams: part.iter().map(|loaded| loaded.stream).collect(),
                 records: part.iter().map(|loaded| loaded.text).collect(),
                 histories: part.iter().map(|loaded| loaded.history).collect(),
                 mode,

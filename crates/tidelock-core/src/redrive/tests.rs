@@ -202,11 +202,10 @@ impl Bench {
             state: None,
             function: "redrive",
             fence_life_ms: 15 * DAY_MS,
-            kind: "dynamodb",
+            kinds: crate::source::KINDS,
             patience: PATIENCE,
             clock: Instant::now,
             watch: &|_| {},
-            reader: crate::source::dynamodb::READER,
         };
         let outlets = Outlets {
             dead_letters: Some(&self.dead_letters),

@@ -1,4 +1,4 @@
-//! The settings, read.
+//! What the environment says, and what is wrong with it.
 
 use super::*;
 

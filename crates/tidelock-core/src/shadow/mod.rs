@@ -4,7 +4,7 @@ use crate::batch::{Batch, Delivery, Fate, Plan, Round, Slot};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::diff::{Change, Node, diff};
 use crate::encode::Format;
-use crate::explain::{event_name, id, kind, recalls, records};
+use crate::explain::{event_name, id, reader, recalls, records};
 use crate::pipeline::Pipeline;
 use crate::slow::{answers, merged, whole};
 use crate::source::EnvelopeError;
@@ -110,7 +110,7 @@ pub async fn compare<S: Store>(
     settle: impl Future<Output = ()>,
 ) -> Result<Comparison, EnvelopeError> {
     let format = store.format();
-    let batch = pipeline.decode(&kind(payload).reader, payload, format)?;
+    let batch = pipeline.decode(&reader(payload), payload, format)?;
     let numbers = records(&batch);
     let number = |slot: usize| numbers.get(slot).copied().unwrap_or_default();
     let plan = Plan::new(payload, &batch, pipeline);
@@ -196,7 +196,7 @@ fn compared(payload: &[u8], batch: &Batch, slot: usize, operation: &Operation<'_
     let slot = batch.slots.get(slot)?;
     Some(Compared {
         record: 0,
-        event: payload.get(slot.raw.clone()).and_then(|raw| event_name(payload, raw)),
+        event: payload.get(slot.raw.clone()).and_then(event_name),
         source: batch.origin(slot)?.name.clone(),
         key: key_text(batch, slot)?,
         place: operation.into.clone(),

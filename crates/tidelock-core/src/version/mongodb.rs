@@ -9,6 +9,28 @@ use super::{Exact, Position, Refusal, fixed, integer};
 /// First part of the space.
 pub const KIND: &str = "mongodb";
 
+/// What a DocumentDB cluster is called in versions, from its ARN, `arn:PARTITION:rds:REGION:ACCOUNT:cluster:NAME`: `NAME.REGION`.
+#[must_use]
+pub fn cluster_of_arn(arn: &str) -> Option<String> {
+    let mut parts = arn.split(':');
+    let (scheme, _partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (region, _account, kind, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let named = scheme == "arn" && service == "rds" && kind == "cluster" && parts.next().is_none();
+    (named && !region.is_empty() && !name.is_empty()).then(|| format!("{name}.{region}"))
+}
+
+/// The same from one of the cluster's endpoints, `NAME.cluster-ID.REGION.docdb.amazonaws.com`, with or without a port; `None` of
+/// other hosts, also of a single instance's.
+#[must_use]
+pub fn cluster_of_host(host: &str) -> Option<String> {
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let mut parts = host.split('.');
+    let (name, id, region, service) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let domain = matches!((parts.next(), parts.next()), (Some("amazonaws"), Some("com")));
+    let named = !name.is_empty() && id.starts_with("cluster-") && service == "docdb" && domain;
+    named.then(|| format!("{name}.{region}"))
+}
+
 /// The space of a collection; `cluster` is a host, a set of hosts or a name that the operator has given.
 #[must_use]
 pub fn space(cluster: &str, database: &str, collection: &str) -> String {
@@ -99,6 +121,27 @@ mod tests {
                 prop_assert_eq!(a.coarse().cmp(&b.coarse()), (ta, ia).cmp(&(tb, ib)));
                 prop_assert_eq!(a.at(), i64::from(ta) * 1_000);
             }
+        }
+    }
+
+    #[test]
+    fn a_cluster_has_one_name() {
+        let arn = "arn:aws:rds:us-east-1:123456789012:cluster:shop";
+        assert_eq!(cluster_of_arn(arn).as_deref(), Some("shop.us-east-1"));
+        for host in [
+            "shop.cluster-c1a2b3.us-east-1.docdb.amazonaws.com:27017",
+            "shop.cluster-ro-c1a2b3.us-east-1.docdb.amazonaws.com",
+            "shop.cluster-c1a2b3.us-east-1.docdb.amazonaws.com.cn:27017",
+        ] {
+            assert_eq!(cluster_of_host(host).as_deref(), Some("shop.us-east-1"), "{host}");
+        }
+        for host in ["shop.c1a2b3.us-east-1.docdb.amazonaws.com", "127.0.0.1:27017", "localhost", "", "a.b.c.d.e.f"] {
+            assert_eq!(cluster_of_host(host), None, "{host}");
+        }
+        for arn in
+            ["", "x", "arn:aws:dynamodb:us-east-1:1:table/t", "arn:aws:rds:us-east-1:1:cluster:", &format!("{arn}:x")]
+        {
+            assert_eq!(cluster_of_arn(arn), None, "{arn}");
         }
     }
 

@@ -476,4 +476,8 @@ fn a_cluster_is_called_by_its_hosts_in_their_order() {
     let of = |uri: &str| MongoDbSource::new(config(uri), FromUri).expect("valid");
     assert_eq!(of("mongodb://user:pass@b.example:1,a.example/d").cluster(), "a.example:27017,b.example:1");
     assert_eq!(of("mongodb://b,a/").of_cluster("rs0").cluster(), "rs0");
+    let endpoint = "mongodb://shop.cluster-c1a2b3.us-east-1.docdb.amazonaws.com:27017/?replicaSet=rs0";
+    let arn = "arn:aws:rds:us-east-1:123456789012:cluster:shop";
+    assert_eq!(of(endpoint).cluster(), "shop.us-east-1");
+    assert_eq!(of("mongodb://b,a/").of_cluster(arn).cluster(), of(endpoint).cluster(), "as change events say");
 }

@@ -16,7 +16,7 @@ use tidelock_core::queue::{Message, Queue as _};
 use tidelock_core::redrive::{
     Desk, Filter, Mode, Order, Outlets, PATIENCE, Redriven, Renewal, drain_queue, redrive_failures, redrive_messages,
 };
-use tidelock_core::source::dynamodb::READER;
+use tidelock_core::source::KINDS;
 use tidelock_core::state::NoState;
 use tidelock_core::target::Call;
 use tokio::time::{Instant, timeout};
@@ -73,11 +73,10 @@ impl Tools {
             state: None,
             function: "redrive",
             fence_life_ms: world.climate.fence_life_ms,
-            kind: "dynamodb",
+            kinds: KINDS,
             patience: PATIENCE,
             clock,
             watch: &|_| {},
-            reader: READER,
         }
     }
 

@@ -29,7 +29,7 @@ const DEADLY: Reader = {
         decode_deferred(payload, format)
     }
     let (decode, decode_deferred): (Decode, Decode) = (read, read_deferred);
-    Reader { decode, decode_deferred, decode_transformed: None }
+    Reader { decode, decode_with_images: decode, decode_deferred, decode_transformed: None }
 };
 
 fn app(letters: &str) -> App<AnySource> {

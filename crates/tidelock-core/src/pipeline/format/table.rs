@@ -151,13 +151,42 @@ pub(in crate::pipeline) static ROUTE: Object = Object {
         Field::new(
             "on_outage",
             Shape::OneOf(ON_OUTAGE),
-            sentence!("What becomes of changes while the target cannot be reached."),
-        )
-        .default("retry"),
+            sentence!(
+                "What becomes of changes while the target cannot be reached. `retry` where the event source mapping answers for single records, `hold` for DocumentDB."
+            ),
+        ),
         Field::new(
             "on_conflict",
             Shape::OneOf(ON_CONFLICT),
             sentence!("What becomes of a change when the target refuses a field of it."),
+        )
+        .default("park"),
+        Field::new(
+            "on_drop",
+            Shape::OneOf(ON_COMMAND),
+            sentence!("DocumentDB: what becomes of the event that the collection was dropped. The documents stay."),
+        )
+        .default("park"),
+        Field::new(
+            "on_rename",
+            Shape::OneOf(ON_COMMAND),
+            sentence!("DocumentDB: what becomes of the event that the collection was renamed. The documents stay."),
+        )
+        .default("park"),
+        Field::new(
+            "on_drop_database",
+            Shape::OneOf(ON_COMMAND),
+            sentence!(
+                "DocumentDB: what becomes of the event that the database was dropped. All routes from it must want the same."
+            ),
+        )
+        .default("park"),
+        Field::new(
+            "on_invalidate",
+            Shape::OneOf(ON_COMMAND),
+            sentence!(
+                "DocumentDB: what becomes of the event that the change stream has ended. All routes must want the same."
+            ),
         )
         .default("park"),
         Field::new(
@@ -242,6 +271,11 @@ const ON_OUTAGE: &[Choice] = &[
     choice("retry", sentence!("the event source mapping repeats them until they pass")),
     choice("hold", sentence!("they go to the fallback queue and count as done; `redrive` applies them later")),
     choice("always_hold", sentence!("every change goes to the fallback queue, and `redrive` alone writes")),
+];
+
+const ON_COMMAND: &[Choice] = &[
+    choice("park", sentence!("it becomes a dead letter")),
+    choice("ignore", sentence!("it is left out, and counts as done")),
 ];
 
 const ON_CONFLICT: &[Choice] = &[

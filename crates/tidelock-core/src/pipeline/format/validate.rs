@@ -1,5 +1,6 @@
 //! A file against the table: all that has the wrong shape, at once.
 
+use super::super::commands::NO_DELETE_ALL;
 use super::nearest::{listed, nearest};
 use super::{FILE, Object, Shape, objects};
 use crate::pipeline::file::{Mark, Member, Node, Problem, Severity, Value, has_room, joined};
@@ -117,7 +118,10 @@ impl Validator<'_> {
                     return true;
                 }
                 let known = || choices.iter().map(|choice| choice.value);
-                let help = nearest(text, known()).map(|near| format!("did you mean `{near}`?"));
+                let help = match text.as_str() {
+                    "delete-all" => Some(NO_DELETE_ALL.to_owned()),
+                    _ => nearest(text, known()).map(|near| format!("did you mean `{near}`?")),
+                };
                 let words = format!("expected {}, found `{}`", listed(known()), shortened(text));
                 self.wrong(at, words, help)
             }

@@ -36,11 +36,10 @@ fn drain(bench: &Bench, state: &impl State, queue: &Memory, order: &Order) -> Re
             state: Some(state),
             function: desk.function,
             fence_life_ms: desk.fence_life_ms,
-            kind: desk.kind,
+            kinds: desk.kinds,
             patience: desk.patience,
             clock: desk.clock,
             watch: desk.watch,
-            reader: desk.reader,
         };
         drain_queue(&desk, queue, outlets, order, call).await
     })

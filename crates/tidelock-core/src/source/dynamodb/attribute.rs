@@ -13,7 +13,7 @@ const MAX_LEVELS: u32 = 32;
 
 /// Why the walk ended early.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The text is not JSON: the event as a whole is unreadable.
     Structure(Malformed),
     /// The value cannot be used: its record fails, the walk can go on behind it.
@@ -320,7 +320,7 @@ fn list<'a, S: Sink>(
 }
 
 /// At most 40 characters of a text, for messages.
-pub(super) fn shortened(text: &[u8]) -> String {
+pub(crate) fn shortened(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

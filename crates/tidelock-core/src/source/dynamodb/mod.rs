@@ -16,7 +16,7 @@ use crate::json::{Cursor, Malformed};
 use crate::version::StreamLabel;
 use record::{Making, RecordDecoder};
 
-pub(crate) use attribute::write_attribute;
+pub(crate) use attribute::{Stop, shortened, write_attribute};
 pub(crate) use item::transformed;
 pub use item::{Item, decode_item, item_key};
 
@@ -57,7 +57,8 @@ pub fn decode_transformed<'t>(
 }
 
 /// How events of DynamoDB Streams are read.
-pub const READER: Reader = Reader { decode, decode_deferred, decode_transformed: Some(decode_transformed) };
+pub const READER: Reader =
+    Reader { decode, decode_with_images: decode, decode_deferred, decode_transformed: Some(decode_transformed) };
 
 /// A sink with room for all documents of an event.
 fn json_sink(payload: &[u8]) -> JsonSink {
