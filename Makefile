@@ -5,6 +5,9 @@ export CARGO_LAMBDA_GLOBAL := $(CURDIR)/cargo-lambda.toml
 ifdef TARGET
 export TARGET
 endif
+ifdef PIPELINE
+export PIPELINE
+endif
 
 .PHONY: help build certificates demo test check sim sim-mutants bench lint fmt services-up services-down clean
 
@@ -18,7 +21,7 @@ build: ## Build every function for Lambda: target/lambda/NAME/bootstrap
 certificates: ## Put Amazon's certificates for DocumentDB beside the functions that need them; FILE=… gives them
 	@scripts/certificates.sh $(FILE)
 
-demo: ## Run a pipeline on this machine; TARGET=… chooses where the documents go
+demo: ## Run a pipeline on this machine; TARGET=… chooses where the documents go; PIPELINE=documentdb: from an API to a search
 	@scripts/demo.sh
 
 test: ## Run all tests on real servers; FILTER=name runs some

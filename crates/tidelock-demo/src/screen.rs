@@ -1,25 +1,23 @@
 //! What a person sees.
 
-use std::io::IsTerminal as _;
+use tidelock_demo::Terminal;
 use tidelock_local::function::Invocation;
 use tidelock_local::mapping::{Decision, Step};
 
-/// Standard output, with colours on a terminal.
-pub(crate) struct Screen {
-    colours: bool,
-}
+/// The steps of the demonstration.
+pub(crate) struct Screen(Terminal);
 
 impl Screen {
     pub(crate) fn new() -> Self {
-        Self { colours: std::io::stdout().is_terminal() }
+        Self(Terminal::new())
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        self.0.paint(code, text)
     }
 
     pub(crate) fn scene(&self, number: usize, title: &str) {
-        println!("\n{}", self.paint("1", &format!("{number}. {title}")));
+        self.0.scene(number, title);
     }
 
     pub(crate) fn change(&self, change: &str) {

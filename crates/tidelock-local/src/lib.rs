@@ -4,14 +4,16 @@
 //! - [`function`]: what can be invoked, and what comes back.
 //! - [`runtime_api`]: execution environments, one process each, behind a Runtime API server of their own.
 //! - [`http_invoke`]: a function served by someone else, such as `cargo lambda watch`.
+//! - [`gateway`]: functions behind an HTTP API.
 //! - [`source`]: where records come from: DynamoDB Streams, a change stream of DocumentDB, or a file.
 //! - [`mapping`]: the event source mapping itself.
 //!
-//! `tidelock dev` and the integration tests are its two users. Nothing here runs inside Lambda.
+//! `tidelock dev`, the demonstrations and the integration tests are its users. Nothing here runs inside Lambda.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod clock;
 pub mod function;
+pub mod gateway;
 pub mod http_invoke;
 pub mod mapping;
 pub mod runtime_api;
