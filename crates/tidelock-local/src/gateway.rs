@@ -260,12 +260,49 @@ mod tests {
         let answer =
             br#"{"statusCode":201,"headers":{"content-type":"text/plain"},"body":"aGk=","isBase64Encoded":true}"#;
         let found = response(answer).unwrap();
-        assert_eq!((found.status(), &found.headers()[CONTENT_TYPE]), (StatusCode::CREATED, "text/plain"));
+        assert_eq!(
+            (found.status(), found.headers()[CONTENT_TYPE].as_bytes()),
+            (StatusCode::CREATED, b"text/plain".as_slice())
+        );
         assert_eq!(found.into_body().collect().await.unwrap().to_bytes(), "hi");
         for nonsense in
             ["", "[]", r#"{"body":"x"}"#, r#"{"statusCode":7}"#, r#"{"statusCode":200,"headers":{"a b":"c"}}"#]
         {
             assert!(response(nonsense.as_bytes()).is_none(), "{nonsense}");
         }
+    }
+
+    #[tokio::test]
+    async fn requests_reach_the_function_of_their_route() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let echo = crate::function::from_fn(|payload: Bytes| async move {
+            let event: Value = serde_json::from_slice(&payload).unwrap();
+            match event["pathParameters"]["id"].as_str() {
+                Some("fail") => Invocation::Timeout,
+                id => Invocation::Response(json!({"statusCode": 200, "body": id}).to_string().into()),
+            }
+        });
+        let echo = Arc::new(echo);
+        let routes = vec![Route { method: "GET", path: "/things/{id}", function: echo }];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, routes));
+        for (line, status, ends) in [
+            ("GET /things/7", "200 OK", "7"),
+            ("GET /things/fail", "500 Internal Server Error", r#"{"message":"Internal Server Error"}"#),
+            ("GET /others/7", "404 Not Found", r#"{"message":"Not Found"}"#),
+            ("POST /things/7", "404 Not Found", r#"{"message":"Not Found"}"#),
+        ] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.ends_with(ends),
+                "{line}: {answer}"
+            );
+        }
+        server.abort();
     }
 }

@@ -152,7 +152,7 @@ impl Play<'_> {
     }
 
     fn say(&self, who: &str, what: impl Display) {
-        println!("   {who:<9} {what}");
+        println!("   {who:<10} {what}");
     }
 
     /// Sends a request to the API, and shows it with its answer.
