@@ -16,7 +16,7 @@ case $pipeline in
   *) echo "PIPELINE must be dynamodb or documentdb, not '$pipeline'" >&2 && exit 2 ;;
 esac
 folder=$(mktemp -d)
-stops=()
+stops=(:)
 finish() {
   local stop
   rm -rf "$folder"
