@@ -14,15 +14,12 @@ use tidelock_core::settings::Settings;
 /// The age at which fences are swept counts on it.
 const LONGEST_S: u64 = 900;
 
-/// Functions that templates deploy and that are still being written.
-const NOT_HERE_YET: &[&str] = &["demo-reader", "demo-writer", "documentdb-sync", "enable-change-streams"];
-
 impl Check<'_> {
     pub(super) fn function(&mut self, name: &str, properties: &Value) {
         let uri = properties["CodeUri"].as_str().unwrap_or_default();
         let folder = uri.strip_prefix("../target/lambda/").map(|path| path.trim_end_matches('/'));
-        let is_there = |folder| repository().join("functions").join(folder).join("Cargo.toml").is_file();
-        let exists = folder.is_some_and(|folder| is_there(folder) || NOT_HERE_YET.contains(&folder));
+        let is_there = |folder: &str| repository().join("functions").join(folder).join("Cargo.toml").is_file();
+        let exists = folder.is_some_and(is_there);
         self.expect(exists, || format!("{name}: CodeUri {uri:?} is not ../target/lambda/ and a folder of functions/"));
         let Some(rules) = self.rules_of(Some(name)) else {
             return self.expect(false, || format!("{name}: no rules for a function of {uri:?}"));

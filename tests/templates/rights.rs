@@ -63,6 +63,7 @@ const OWN_DOMAIN: &[&str] = &["!Sub ${Stores.Outputs.DomainArn}/*"];
 
 /// Letters and packs are sent, documents written, and what was begun is remembered.
 pub(super) const CLUSTER_SYNC_RIGHTS: &[Right] = &[
+    ("dynamodb:BatchGetItem", STATE),
     ("dynamodb:DeleteItem", STATE),
     ("dynamodb:GetItem", STATE),
     ("dynamodb:PutItem", STATE),
@@ -76,6 +77,7 @@ pub(super) const CLUSTER_SYNC_RIGHTS: &[Right] = &[
 
 /// As of every redrive; there are no on-failure records.
 pub(super) const CLUSTER_REDRIVE_RIGHTS: &[Right] = &[
+    ("dynamodb:BatchGetItem", STATE),
     ("dynamodb:DeleteItem", STATE),
     ("dynamodb:GetItem", STATE),
     ("dynamodb:PutItem", STATE),
@@ -115,6 +117,7 @@ pub(super) const SYNC_RIGHTS: &[Right] = &[
         &["!Sub ${LettersBucket.Arn}/letters/*", "!GetAtt FailureBucket.Arn", "!Sub ${FailureBucket.Arn}/*"],
     ),
     ("s3:ListBucket", &["!GetAtt FailureBucket.Arn", "!Sub ${FailureBucket.Arn}/*"]),
+    ("dynamodb:BatchGetItem", STATE),
     ("dynamodb:DeleteItem", STATE),
     ("dynamodb:GetItem", STATE),
     ("dynamodb:PutItem", STATE),
@@ -133,13 +136,14 @@ pub(super) const REDRIVE_RIGHTS: &[Right] = &[
     ("s3:PutObject", &["!Sub ${LettersBucket.Arn}/letters/*"]),
     ("s3:DeleteObject", &["!Sub ${FailureBucket.Arn}/aws/lambda/*"]),
     ("s3:ListBucket", &["!GetAtt LettersBucket.Arn", "!GetAtt FailureBucket.Arn"]),
+    ("dynamodb:BatchGetItem", STATE),
     ("dynamodb:DeleteItem", STATE),
     ("dynamodb:GetItem", STATE),
     ("dynamodb:PutItem", STATE),
     ("dynamodb:Scan", STATE),
 ];
 
-const STATE: &[&str] = &["!GetAtt State.Arn"];
+pub(super) const STATE: &[&str] = &["!GetAtt State.Arn"];
 
 /// The table is scanned, and read again for truth; the rest belongs to the pipeline, which parameters name.
 pub(super) const BACKFILL_RIGHTS: &[Right] = &[

@@ -161,8 +161,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "what is filtered does not leave",
         breaks: "a document that its route no longer wants stays",
         file: PLAN,
-        from: "                    self.plan.decided.push((index, other));\n                    Vec::new()",
-        to: "                    self.plan.decided.push((index, other));\n                    return;",
+        from: "                self.plan.decided.push((index, other));\n                Vec::new()",
+        to: "                self.plan.decided.push((index, other));\n                return;",
     },
     Mutant {
         name: "fence per key",

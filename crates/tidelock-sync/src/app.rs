@@ -130,7 +130,7 @@ impl<R: Open> App<R> {
     async fn with_diary(environment: &Environment) -> Result<Self, Fatal> {
         let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        let app = Self::with(&settings, &authentication, environment).await?;
+        let app = Self::with(&settings, &authentication, environment).await?.located()?;
         let state = settings.state.map(|address| AnyState::new(address, &authentication, environment));
         Ok(Self { diary: state.transpose()?.map(Diary::new), ..app })
     }

@@ -95,8 +95,8 @@ fn a_broken_redrive_is_refused() {
                 "SyncFunction: TIDELOCK_STATE is memory:",
             ),
             (
-                "[dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem]",
-                "[dynamodb:DeleteItem, dynamodb:GetItem]",
+                "[dynamodb:BatchGetItem, dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem]",
+                "[dynamodb:BatchGetItem, dynamodb:DeleteItem, dynamodb:GetItem]",
                 "SyncRole: dynamodb:PutItem is missing",
             ),
             (
@@ -148,14 +148,14 @@ fn a_broken_redrive_is_refused() {
                 "RedriveRole: dynamodb:PutItem is given on",
             ),
             (
-                "[dynamodb:DeleteItem, dynamodb:GetItem,",
-                "[dynamodb:GetItem,",
+                "[dynamodb:BatchGetItem, dynamodb:DeleteItem, dynamodb:GetItem,",
+                "[dynamodb:BatchGetItem, dynamodb:GetItem,",
                 "RedriveRole: dynamodb:DeleteItem is missing",
             ),
             ("Remember", "Remember\n                NotAction: x", "Remember: NotAction has no rule"),
             (
-                "Action: [dynamodb:DeleteItem,",
-                "Action: [dynamodb:GetRecords, dynamodb:DeleteItem,",
+                "Action: [dynamodb:BatchGetItem, dynamodb:DeleteItem,",
+                "Action: [dynamodb:GetRecords, dynamodb:BatchGetItem, dynamodb:DeleteItem,",
                 "RedriveFunction has no use for dynamodb:GetRecords",
             ),
             (

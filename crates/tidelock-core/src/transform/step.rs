@@ -199,12 +199,14 @@ impl Step {
                 let mut value = |from: &Path| if *copy { get(fields, from) } else { take(fields, from) };
                 if let [(from, to)] = pairs.as_slice() {
                     let value = value(from);
-                    return value.map_or(Ok(()), |value| put(fields, to, value)).map_err(|words| refused(to, words));
+                    return value
+                        .map_or(Ok(()), |value| put_new(fields, to, value))
+                        .map_err(|words| refused(to, words));
                 }
                 // All at once: names may change places.
                 let moved: Vec<_> = pairs.iter().filter_map(|(from, to)| Some((to, value(from)?))).collect();
                 for (to, value) in moved {
-                    put(fields, to, value).map_err(|words| refused(to, words))?;
+                    put_new(fields, to, value).map_err(|words| refused(to, words))?;
                 }
             }
             Self::Keep(paths) => fields.retain_mut(|(name, held)| {
@@ -228,7 +230,7 @@ impl Step {
                 for (name, value) in flat {
                     let path = beside(field, name);
                     if exists(fields, &path) {
-                        return Err(refused(&path, "the item has such a field already".to_owned()));
+                        return Err(refused(&path, THERE_ALREADY.to_owned()));
                     }
                     put_below(fields, path.top.clone().into(), &path.rest, value.into())
                         .map_err(|words| refused(&path, words))?;
@@ -239,6 +241,9 @@ impl Step {
                     if let Some(value) = take(fields, path) {
                         let mut inner = into.clone();
                         inner.rest.push(Part::Name(last_name(path).to_owned()));
+                        if exists(fields, &inner) {
+                            return Err(refused(&inner, THERE_ALREADY.to_owned()));
+                        }
                         put_below(fields, into.top.as_str().into(), &inner.rest, value)
                             .map_err(|words| refused(&inner, words))?;
                     }
@@ -325,6 +330,14 @@ fn hashed(value: &Value, key: Option<&[u8]>) -> Result<String, String> {
     let mut hash = Hmac::<Sha256>::new_from_slice(key).map_err(|error| error.to_string())?;
     hash.update(&bytes);
     Ok(hash.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What one step would write over, another may have to drop: nothing is lost that no step says.
+const THERE_ALREADY: &str = "the item has such a field already; a `drop` before the step takes it away";
+
+/// Puts a value where there is none.
+fn put_new<'a>(fields: &mut Fields<'a>, path: &'a Path, value: Held<'a>) -> Result<(), String> {
+    if exists(fields, path) { Err(THERE_ALREADY.to_owned()) } else { put(fields, path, value) }
 }
 
 fn otherwise(policy: Otherwise, value: &mut Value, default: &Value, words: String) -> Result<(), String> {

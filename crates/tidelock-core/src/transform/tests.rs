@@ -95,12 +95,18 @@ fn what_cannot_be_done_parks_the_record_and_says_where() {
         (json!({"convert": {"field": "a", "to": "long"}}), "transform[0] (convert), field `a`: `x` is no number"),
         (json!({"convert": {"field": "b", "to": "long", "on_missing": "park"}}), "field `b`: the field is missing"),
         (json!({"flatten": {"field": "m"}}), "field `m_c`: the item has such a field already"),
+        (json!({"rename": {"a": "m_c"}}), "field `m_c`: the item has such a field already"),
+        (json!({"rename": {"a": "x", "m.c": "m_c"}}), "field `m_c`: the item has such a field already"),
+        (json!({"copy": {"a": "m.c"}}), "field `m.c`: the item has such a field already"),
         (json!({"split": {"field": "m", "separator": ","}}), "a map is no text"),
         (json!({"default": {"a.b": 1}}), "a text stands where a map is needed"),
     ] {
         let told = made(json!([step]), item.clone()).expect_err(words);
         assert!(told.starts_with("transform_failed") && told.contains(words), "{told}");
     }
+    let item = json!({"c": {"S": "x"}, "m": {"M": {"c": {"S": "y"}}}});
+    let told = made(json!([{"nest": {"fields": ["c"], "into": "m"}}]), item).expect_err("it is there");
+    assert!(told.contains("field `m.c`: the item has such a field already"), "{told}");
 }
 
 #[test]

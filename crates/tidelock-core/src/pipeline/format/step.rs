@@ -16,12 +16,12 @@ pub(super) static STEP: Object = Object {
         Field::new(
             "rename",
             Shape::Map { paths: true, of: &Shape::Path },
-            sentence!("Moves fields, all at once: `{Name: name}`."),
+            sentence!("Moves fields, all at once: `{Name: name}`. A field of the new name that is there already parks the record; a `drop` before takes it away."),
         ),
         Field::new(
             "copy",
             Shape::Map { paths: true, of: &Shape::Path },
-            sentence!("Copies fields, all at once: `{name: search.name}`."),
+            sentence!("Copies fields, all at once: `{name: search.name}`. As for `rename`, there must be no field of the new name."),
         ),
         Field::new("keep", FIELDS, sentence!("Keeps these fields and no others.")),
         Field::new("drop", FIELDS, sentence!("Takes these fields away.")),
@@ -131,7 +131,7 @@ static FLATTEN: Object = Object {
 
 static NEST: Object = Object {
     name: "nest",
-    doc: sentence!("Moves fields into a map."),
+    doc: sentence!("Moves fields into a map, in which there must be none of their names."),
     one: false,
     fields: &[
         Field::new("fields", FIELDS, sentence!("Which fields.")).required(),
