@@ -1,7 +1,7 @@
 //! What a sync function holds for the life of its environment.
 
 use crate::authentication::Authentication;
-use crate::check::read_fetched;
+use crate::check::read_pipeline;
 use crate::metrics::{Batch as Metrics, emit, emit_sweep};
 use crate::remembered::AnyState;
 use crate::source::{AnySource, Open, parameter};
@@ -72,7 +72,7 @@ impl<R: Open> App<R> {
             Some(PipelineSource::Parameter(name)) => Some(parameter(name, authentication, environment).await?),
             _ => None,
         };
-        let pipeline = read_fetched(settings.pipeline.as_ref(), fetched, &settings.target)?;
+        let pipeline = read_pipeline(settings.pipeline.as_ref(), fetched, &settings.target)?;
         let pipeline = with_hash_key(pipeline, settings.hash_secret.as_deref(), authentication).await?;
         let target = AnyTarget::start(settings, &pipeline, authentication, environment).await?;
         let pipeline = pipeline.within(target.namespaces());

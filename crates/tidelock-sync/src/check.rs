@@ -37,19 +37,11 @@ fn refusals(pipeline: &Pipeline, target: &TargetAddress) -> Vec<Refusal> {
     refusals
 }
 
-/// Reads the pipeline of a function.
+/// Reads the pipeline of a function; `fetched` is the text of a parameter, where it is one.
 ///
 /// # Errors
 /// What `tidelock check` says of it.
-pub(crate) fn read_pipeline(source: Option<&PipelineSource>, target: &TargetAddress) -> Result<Pipeline, Fatal> {
-    read_fetched(source, None, target)
-}
-
-/// [`read_pipeline`], where the text of a parameter has been fetched.
-///
-/// # Errors
-/// As of it.
-pub(crate) fn read_fetched(
+pub(crate) fn read_pipeline(
     source: Option<&PipelineSource>,
     fetched: Option<String>,
     target: &TargetAddress,
@@ -113,7 +105,7 @@ mod tests {
     #[test]
     fn functions_name_the_file() {
         let target = TargetAddress::Stdout;
-        let read = |source| read_pipeline(Some(&source), &target).expect_err("refused").message;
+        let read = |source| read_pipeline(Some(&source), None, &target).expect_err("refused").message;
         let text = PipelineSource::Text("version: 1\nroutes: [{form: a}, {from: b, to: ''}]".to_owned());
         assert_eq!(
             read(text),

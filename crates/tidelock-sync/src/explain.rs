@@ -77,7 +77,7 @@ impl Explainer {
         let variables: Environment =
             kept.chain(given).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let settings = read_settings(&variables)?;
-        let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?;
+        let pipeline = read_pipeline(settings.pipeline.as_ref(), None, &settings.target)?;
         let key = if pipeline.hashes() { hash_key(settings.hash_secret.as_deref())? } else { None };
         let has_stand_in = pipeline.hashes() && key.is_none();
         let pipeline = pipeline.with_hash_key(key.as_deref().unwrap_or(STAND_IN).as_bytes());

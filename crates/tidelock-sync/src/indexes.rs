@@ -25,7 +25,7 @@ impl IndexAdmin {
     /// When settings are wrong (all problems at once), or the target is no OpenSearch.
     pub fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings = read_settings(environment)?;
-        let pipeline = read_pipeline(settings.pipeline.as_ref(), &settings.target)?.within(Namespaces::Single);
+        let pipeline = read_pipeline(settings.pipeline.as_ref(), None, &settings.target)?.within(Namespaces::Single);
         let TargetAddress::OpenSearch(endpoint) = &settings.target else {
             let problem = "TIDELOCK_TARGET: indices are OpenSearch's; give opensearch+https://HOST[:PORT]";
             return Err(Fatal::new("Tidelock.Settings", problem));
@@ -48,6 +48,6 @@ impl IndexAdmin {
         let settings = Settings::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let settings = settings.map_err(|problems| Fatal::new("Tidelock.Settings", problems.to_string()))?;
         let source: Option<&PipelineSource> = settings.pipeline.as_ref();
-        Ok(read_pipeline(source, &settings.target)?.within(Namespaces::Single))
+        Ok(read_pipeline(source, None, &settings.target)?.within(Namespaces::Single))
     }
 }

@@ -16,12 +16,16 @@ pub(super) static STEP: Object = Object {
         Field::new(
             "rename",
             Shape::Map { paths: true, of: &Shape::Path },
-            sentence!("Moves fields, all at once: `{Name: name}`. A field of the new name that is there already parks the record; a `drop` before takes it away."),
+            sentence!(
+                "Moves fields, all at once: `{Name: name}`. A field of the new name that is there already parks the record; a `drop` before takes it away."
+            ),
         ),
         Field::new(
             "copy",
             Shape::Map { paths: true, of: &Shape::Path },
-            sentence!("Copies fields, all at once: `{name: search.name}`. As for `rename`, there must be no field of the new name."),
+            sentence!(
+                "Copies fields, all at once: `{name: search.name}`. As for `rename`, there must be no field of the new name."
+            ),
         ),
         Field::new("keep", FIELDS, sentence!("Keeps these fields and no others.")),
         Field::new("drop", FIELDS, sentence!("Takes these fields away.")),
