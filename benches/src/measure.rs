@@ -71,24 +71,25 @@ pub(crate) fn cpu(subjects: &[Subject], places: &Places, shape: &Shape, effort: 
     })?;
     let mut functions =
         subjects.iter().map(|subject| Function::start(&subject.launch, &places.logs())).collect::<Result<Vec<_>>>()?;
-    let mut micros = vec![vec![Vec::new(); BATCHES.len()]; subjects.len()];
+    let mut micros = vec![vec![Vec::new(); subjects.len()]; BATCHES.len()];
     // Round 0 warms up: compilers, caches and heaps of the functions come to rest in it.
     for round in 0..=effort.rounds {
-        for position in 0..BATCHES.len() {
+        for (position, micros) in micros.iter_mut().enumerate() {
             for turn in 0..subjects.len() {
                 let subject = (turn + round) % subjects.len();
                 let events = &loads.of(subjects[subject].source)[position];
                 let spent = spent(&mut functions[subject], events)?;
                 if round > 0 {
-                    micros[subject][position].push(spent.as_secs_f64() * 1e6);
+                    micros[subject].push(spent.as_secs_f64() * 1e6);
                 }
             }
         }
         eprintln!("cpu: round {round} of {}", effort.rounds);
     }
     let mut rows = Vec::new();
-    for (subject, measured) in subjects.iter().zip(&micros) {
-        for (((batch, _), events), totals) in BATCHES.iter().zip(loads.of(subject.source)).zip(measured) {
+    for (position, subject) in subjects.iter().enumerate() {
+        for (((batch, _), events), micros) in BATCHES.iter().zip(loads.of(subject.source)).zip(&micros) {
+            let totals = &micros[position];
             if events.is_empty() {
                 continue;
             }

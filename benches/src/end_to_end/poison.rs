@@ -22,6 +22,9 @@ const EVERY: usize = 100;
 /// What stands in their documents.
 const SIGN: &[u8] = br#""stock":"sold out""#;
 
+/// The index that a server empties for each run; its name alone would be that of database and collection.
+const ROUTES: &str = r#"{"version":1,"routes":[{"from":"*","to":"bench"}]}"#;
+
 /// Where the changes go: a real server, or a stub that refuses what such a server would.
 enum Destination<'a> {
     Server(&'a OpenSearch),
@@ -79,6 +82,7 @@ pub(crate) fn run(
     let sqs = Sqs::start(Duration::ZERO)?;
     let settings = [
         ("TIDELOCK_TARGET", target.setting()),
+        ("TIDELOCK_PIPELINE", ROUTES.into()),
         ("TIDELOCK_IN_FLIGHT", "1".into()),
         ("TIDELOCK_DEAD_LETTERS", sqs.queue()),
         ("AWS_ENDPOINT_URL_SQS", sqs.url()),
