@@ -201,6 +201,8 @@ fn an_event_of_a_change_stream_is_whole_and_fills_its_bytes() {
     let event: Value = serde_json::from_slice(&full[0].body).expect("JSON");
     assert_eq!(event["eventSource"], "aws:docdb");
     assert_eq!(event["events"].as_array().map(Vec::len), Some(full[0].records));
+    let bytes = full[0].body.len() / full[0].records;
+    assert!((1_210..=1_270).contains(&bytes), "{bytes} B of event a change");
 }
 
 #[test]
