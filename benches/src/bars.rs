@@ -3,8 +3,8 @@
 use crate::measure::USUAL;
 use crate::results::Results;
 use crate::subjects::{
-    NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_MONGODB_SHAPED, TIDELOCK_MONGODB_UNGUARDED,
-    TIDELOCK_SHAPED, TIDELOCK_SIGV4, TIDELOCK_UNGUARDED,
+    DOCUMENTDB, DOCUMENTDB_MONGODB, NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_MONGODB_SHAPED,
+    TIDELOCK_MONGODB_UNGUARDED, TIDELOCK_SHAPED, TIDELOCK_SIGV4, TIDELOCK_UNGUARDED,
 };
 
 /// The real targets that guarded and unguarded runs go into.
@@ -52,6 +52,12 @@ const MOST_CPU_OF_GUARDS: f64 = 1.25;
 
 /// Five typical transforms may take this many times the CPU of none.
 const MOST_CPU_OF_TRANSFORMS: f64 = 1.4;
+
+/// `documentdb-sync` may take this many times the CPU of `dynamodb-sync` for the same documents.
+const MOST_CPU_OF_DOCUMENTDB: f64 = 1.3;
+
+/// With a poison record in a hundred a stream moves at least at this share of its rate without.
+const LEAST_RATE_OF_POISON: f64 = 0.8;
 
 /// With guards and fences a real target takes at least this share of the changes per second that it takes without.
 const LEAST_RATE_OF_GUARDS: f64 = 0.95;
@@ -126,6 +132,24 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
             LEAST_RATE_OF_GUARDS,
             "",
         ),
+        Bar::most(
+            "CPU of a change from DocumentDB against one from DynamoDB, batch 500, OpenSearch",
+            against(DOCUMENTDB, TIDELOCK),
+            MOST_CPU_OF_DOCUMENTDB,
+            "",
+        ),
+        Bar::most(
+            "CPU of a change from DocumentDB against one from DynamoDB, batch 500, MongoDB",
+            against(DOCUMENTDB_MONGODB, TIDELOCK_MONGODB),
+            MOST_CPU_OF_DOCUMENTDB,
+            "",
+        ),
+        Bar::least(
+            "changes per second from DocumentDB with a poison record in a hundred against without",
+            results.poison.as_ref().map(|row| row.ratio),
+            LEAST_RATE_OF_POISON,
+            "",
+        ),
         Bar::most("CPU of a change held and drained against one written as it comes", drain, 2.0, ""),
         Bar::least("items a second of a backfill against a bare parallel Scan", backfill.map(|row| row.ratio), 0.8, ""),
         Bar::most(
@@ -148,7 +172,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Cpu, GuardCost};
+    use crate::results::{Cpu, GuardCost, Poison};
 
     fn row(subject: &str, micros: f64) -> Cpu {
         Cpu::of(subject, USUAL, micros)
@@ -181,6 +205,19 @@ mod tests {
         };
         assert_eq!(verdicts(2.4, 0.96), (Some(true), Some(true)));
         assert_eq!(verdicts(2.6, 0.94), (Some(false), Some(false)));
+    }
+
+    #[test]
+    fn a_change_stream_is_judged_by_its_cpu_and_by_what_poison_takes_from_the_rate() {
+        let verdicts = |micros: f64, ratio: f64| {
+            let poison = Poison { ratio, ..Poison::default() };
+            let cpu = vec![row(TIDELOCK, 3.0), row(DOCUMENTDB, micros), row(DOCUMENTDB_MONGODB, micros)];
+            let bars = judge(&Results { cpu, poison: Some(poison), ..Results::default() });
+            let found = bars.iter().filter(|bar| bar.what.contains("from DocumentDB")).map(Bar::met);
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(3.8, 0.81), [Some(true), None, Some(true)]);
+        assert_eq!(verdicts(4.0, 0.79), [Some(false), None, Some(false)]);
     }
 
     #[test]

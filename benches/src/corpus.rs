@@ -1,6 +1,8 @@
 //! Seeded DynamoDB Streams events, byte for byte in the form in which Lambda delivers them: members in Lambda's order,
-//! text as UTF-8, view type NEW_IMAGE.
+//! text as UTF-8, view type NEW_IMAGE. The same changes also come as events of a DocumentDB change stream.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
+
+mod documentdb;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -31,10 +33,30 @@ impl Step {
     }
 }
 
+/// Whose change stream tells the changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Source {
+    #[value(name = "dynamodb")]
+    DynamoDb,
+    #[value(name = "documentdb")]
+    DocumentDb,
+}
+
+impl Source {
+    /// What stands before and after the records of an event.
+    fn envelope(self) -> (&'static str, &'static str) {
+        match self {
+            Self::DynamoDb => (r#"{"Records":["#, "]}"),
+            Self::DocumentDb => (documentdb::HEAD, documentdb::TAIL),
+        }
+    }
+}
+
 /// What a corpus looks like.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) seed: u64,
+    pub(crate) source: Source,
     /// Changes in all.
     pub(crate) records: usize,
     /// Share of the changes that fall on `hot_keys` keys, from 0 to 1.
@@ -42,6 +64,7 @@ pub(crate) struct Shape {
     pub(crate) hot_keys: usize,
     /// Share of REMOVE among the changes, from 0 to 0.5.
     pub(crate) delete_share: f64,
+    /// Distance of sequence numbers; cluster times of DocumentDB count on by one.
     pub(crate) step: Step,
     /// Name of the table, and so of the index or collection.
     pub(crate) table: String,
@@ -51,6 +74,7 @@ impl Default for Shape {
     fn default() -> Self {
         Self {
             seed: 1,
+            source: Source::DynamoDb,
             records: 20_000,
             hot_share: 0.0,
             hot_keys: 10,
@@ -87,8 +111,13 @@ const INSERT_SHARE: f64 = 0.5;
 /// The records of a corpus as JSON, in the order of the stream.
 #[derive(Debug)]
 pub(crate) struct Corpus {
+    source: Source,
     records: Vec<String>,
+    /// The key of each record.
+    keys: Vec<String>,
     live: HashMap<String, usize>,
+    /// How many records a target refuses whose field `stock` is a number.
+    poisoned: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,13 +137,42 @@ impl Corpus {
         self.live.len()
     }
 
+    /// How many records a target refuses that has seen others before.
+    pub(crate) fn poisoned_records(&self) -> usize {
+        self.poisoned
+    }
+
+    /// The same changes, one of each `every` with a text for a number, which an index with a mapping refuses. Only keys that are
+    /// written once are chosen, so that no other change of theirs makes good for it.
+    pub(crate) fn poison(mut self, every: usize) -> Self {
+        let mut changes = HashMap::<&str, usize>::new();
+        self.keys.iter().for_each(|key| *changes.entry(key).or_default() += 1);
+        let once = self.keys.iter().map(|key| changes.get(key.as_str()) == Some(&1)).collect::<Vec<_>>();
+        for (position, record) in self.records.iter_mut().enumerate() {
+            // The first hundreds may have no such key: the next ones make up for it.
+            if !once[position] || self.poisoned > position / every.max(1) {
+                continue;
+            }
+            let Some(number) = record.find(STOCK).map(|at| at + STOCK.len()) else { continue };
+            let end = record[number..].find(AFTER_STOCK).map_or(number, |length| number + length);
+            let text = match self.source {
+                Source::DynamoDb => r#"{"S":"sold out"}"#,
+                Source::DocumentDb => r#""sold out""#,
+            };
+            record.replace_range(number..end, text);
+            self.live.remove(&self.keys[position]);
+            self.poisoned += 1;
+        }
+        self
+    }
+
     /// The records grouped into events. Records that do not fill the last event are left out, so that every event of a
     /// run weighs the same.
     pub(crate) fn events(&self, batch: Batch) -> Vec<Event> {
         let mut events = Vec::new();
         let mut first = 0;
         while let Some(count) = self.next_batch(first, batch) {
-            events.push(Event { body: envelope(&self.records[first..first + count]), records: count });
+            events.push(Event { body: envelope(self.source, &self.records[first..first + count]), records: count });
             first += count;
         }
         events
@@ -126,7 +184,7 @@ impl Corpus {
         let sent = events.iter().map(|event| event.records).sum::<usize>();
         if sent < self.records.len() {
             let rest = &self.records[sent..];
-            events.push(Event { body: envelope(rest), records: rest.len() });
+            events.push(Event { body: envelope(self.source, rest), records: rest.len() });
         }
         events
     }
@@ -136,7 +194,8 @@ impl Corpus {
         match batch {
             Batch::Records(count) => (count > 0 && rest.len() >= count).then_some(count),
             Batch::Bytes(limit) => {
-                let mut bytes = ENVELOPE_BYTES;
+                let (head, tail) = self.source.envelope();
+                let mut bytes = head.len() + tail.len();
                 let count = rest.iter().position(|record| {
                     bytes += record.len() + 1;
                     bytes > limit
@@ -147,18 +206,22 @@ impl Corpus {
     }
 }
 
-const ENVELOPE_BYTES: usize = r#"{"Records":[]}"#.len();
+/// The field that is poisoned, and what comes after it.
+const STOCK: &str = r#""stock":"#;
+const AFTER_STOCK: &str = r#","active""#;
 
-fn envelope(records: &[String]) -> Arc<[u8]> {
-    let mut body = String::with_capacity(ENVELOPE_BYTES + records.iter().map(|record| record.len() + 1).sum::<usize>());
-    body.push_str(r#"{"Records":["#);
+fn envelope(source: Source, records: &[String]) -> Arc<[u8]> {
+    let (head, tail) = source.envelope();
+    let bytes = records.iter().map(|record| record.len() + 1).sum::<usize>();
+    let mut body = String::with_capacity(head.len() + bytes + tail.len());
+    body.push_str(head);
     for (position, record) in records.iter().enumerate() {
         if position > 0 {
             body.push(',');
         }
         body.push_str(record);
     }
-    body.push_str("]}");
+    body.push_str(tail);
     body.into_bytes().into()
 }
 
@@ -167,6 +230,8 @@ struct Generator<'a> {
     random: Random,
     sequence: u128,
     created: u64,
+    /// Place among the changes of a second.
+    ordinal: u32,
     /// Live keys with a number of revisions, and the cold ones once more in a list to draw from.
     live: HashMap<String, usize>,
     cold: Vec<String>,
@@ -180,6 +245,7 @@ impl<'a> Generator<'a> {
             random: Random::new(shape.seed),
             sequence: 4_421_584_500_000_000_017_450_439_091,
             created: 1_764_000_000,
+            ordinal: 0,
             live: HashMap::new(),
             cold: Vec::new(),
             next_key: 0,
@@ -187,11 +253,12 @@ impl<'a> Generator<'a> {
     }
 
     fn run(mut self) -> Corpus {
-        let records = (0..self.shape.records).map(|_| self.change()).collect();
-        Corpus { records, live: self.live }
+        let (records, keys) = (0..self.shape.records).map(|_| self.change()).unzip();
+        Corpus { source: self.shape.source, records, keys, live: self.live, poisoned: 0 }
     }
 
-    fn change(&mut self) -> String {
+    /// The next record, and its key.
+    fn change(&mut self) -> (String, String) {
         let (kind, key) = if self.random.chance(self.shape.hot_share) { self.hot_change() } else { self.cold_change() };
         let revision = match kind {
             Kind::Insert => {
@@ -205,7 +272,7 @@ impl<'a> Generator<'a> {
             Kind::Remove => self.live.remove(&key).unwrap_or(0),
         };
         self.advance();
-        self.record(kind, &key, revision)
+        (self.record(kind, &key, revision), key)
     }
 
     fn advance(&mut self) {
@@ -217,7 +284,9 @@ impl<'a> Generator<'a> {
         self.sequence += if wide { 100_000_000_000_000_000_000 } else { 1 };
         if self.random.chance(0.01) {
             self.created += 1;
+            self.ordinal = 0;
         }
+        self.ordinal += 1;
     }
 
     /// A hot key is inserted again after each of its removals, so removals are drawn a little more often to keep their
@@ -254,7 +323,24 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// The draws are the same for every source.
     fn record(&mut self, kind: Kind, key: &str, revision: usize) -> String {
+        let event = format!("{:016x}{:016x}", self.random.bits(), self.random.bits());
+        let image = (kind != Kind::Remove).then(|| {
+            let mut image = String::with_capacity(1_536);
+            write_image(&mut image, &mut self.random, key, revision, self.created);
+            image
+        });
+        match self.shape.source {
+            Source::DynamoDb => self.stream_record(kind, key, &event, image.as_deref()),
+            Source::DocumentDb => {
+                let (time, collection) = ((self.created, self.ordinal), self.shape.table.as_str());
+                documentdb::Change { kind, key, collection, time, image: image.as_deref() }.text()
+            }
+        }
+    }
+
+    fn stream_record(&self, kind: Kind, key: &str, event: &str, image: Option<&str>) -> String {
         let name = match kind {
             Kind::Insert => "INSERT",
             Kind::Modify => "MODIFY",
@@ -263,19 +349,14 @@ impl<'a> Generator<'a> {
         let mut record = String::with_capacity(2_048);
         write!(
             record,
-            r#"{{"eventID":"{:016x}{:016x}","eventName":"{name}","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"eu-central-1","dynamodb":{{"ApproximateCreationDateTime":{},"Keys":{{"pk":{{"S":"{key}"}}}},"#,
-            self.random.bits(),
-            self.random.bits(),
+            r#"{{"eventID":"{event}","eventName":"{name}","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"eu-central-1","dynamodb":{{"ApproximateCreationDateTime":{},"Keys":{{"pk":{{"S":"{key}"}}}},"#,
             self.created,
         )
         .expect("writing to a string cannot fail");
         let mut size = key.len() * 2 + 4;
-        if kind != Kind::Remove {
-            record.push_str(r#""NewImage":"#);
-            let start = record.len();
-            write_image(&mut record, &mut self.random, key, revision, self.created);
-            size += (record.len() - start) * 4 / 5;
-            record.push(',');
+        if let Some(image) = image {
+            write!(record, r#""NewImage":{image},"#).expect("writing to a string cannot fail");
+            size += image.len() * 4 / 5;
         }
         write!(
             record,

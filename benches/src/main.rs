@@ -26,7 +26,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use corpus::{Batch, Corpus, Shape, Step};
+use corpus::{Batch, Corpus, Shape, Source, Step};
 use end_to_end::backfill::DynamoDb;
 use end_to_end::{MongoDb, OpenSearch};
 use function::Result;
@@ -94,6 +94,8 @@ enum What {
     EndToEnd(ServerArguments),
     /// What guards and fences cost end to end, and how often a write has to be judged.
     Guards(ServerArguments),
+    /// What records that the target refuses take from the rate of a change stream; without a server into a stub.
+    Poison(ServerArguments),
     /// What draining held changes costs beside writing them as they come.
     Drain(ServerArguments),
     /// What a backfill reads in a second beside a bare parallel Scan.
@@ -107,6 +109,9 @@ enum What {
         /// Records of the event.
         #[arg(long, default_value_t = 500)]
         records: usize,
+        /// Whose change stream it is.
+        #[arg(long, value_enum, default_value_t = Source::DynamoDb)]
+        source: Source,
     },
     /// Writes the last results into the page and its chart.
     Report {
@@ -143,7 +148,7 @@ fn run(cli: &Cli) -> Result<()> {
     let file = cli.output.join("results.json");
     let mut results = Results::load(&file)?;
     match &cli.command {
-        What::Event { records } => return print_event(cli, *records),
+        What::Event { records, source } => return print_event(cli, *records, *source),
         What::Report { page } => return write_report(&results, page),
         _ => {}
     }
@@ -203,6 +208,17 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
             Some(uri) if guards => into_mongodb(cli, places, uri, results)?,
             None if guards => eprintln!("a real MongoDB is left out: TIDELOCK_TEST_FERRETDB names none"),
             _ => {}
+        }
+    }
+    if let What::All(servers) | What::Poison(servers) = &cli.command {
+        let server = servers.opensearch.as_deref().map(OpenSearch::new).transpose()?;
+        if places.beside("documentdb-sync").exists() {
+            let shape = self::shape(cli, 0.2)?;
+            let found = end_to_end::poison::run(places, server.as_ref(), &shape, effort.records, effort.pairs)?;
+            results.poison = Some(found);
+            results.save(file)?;
+        } else {
+            eprintln!("poison is left out: {} is missing", places.beside("documentdb-sync").display());
         }
     }
     if let What::All(servers) | What::Drain(servers) = &cli.command {
@@ -311,8 +327,8 @@ fn effort(cli: &Cli) -> Effort {
     Effort { rounds: asked(rounds), records, single_invokes, pairs: asked(pairs) }
 }
 
-fn print_event(cli: &Cli, records: usize) -> Result<()> {
-    let corpus = Corpus::generate(&Shape { records, ..shape(cli, 0.0)? });
+fn print_event(cli: &Cli, records: usize, source: Source) -> Result<()> {
+    let corpus = Corpus::generate(&Shape { records, source, ..shape(cli, 0.0)? });
     let event = corpus.events(Batch::Records(records)).pop().ok_or("an event needs at least one record")?;
     Ok(std::io::stdout().write_all(&event.body)?)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-use crate::corpus::{Batch, Corpus, Event, FULL_EVENT, Shape};
+use crate::corpus::{Batch, Corpus, Event, FULL_EVENT, Shape, Source};
 use crate::function::{Function, Result};
 use crate::results::{Cold, Cpu, Memory, Size, median, range};
 use crate::subjects::{Places, Subject};
@@ -37,6 +37,25 @@ pub(crate) const BATCHES: &[(&str, Batch)] = &[
 /// The batch that is Lambda's usual choice for streams and the one that most figures are given for.
 pub(crate) const USUAL: &str = "500";
 
+/// The same changes as each source tells them, in some form.
+struct BySource<T> {
+    items: T,
+    documents: T,
+}
+
+impl<T> BySource<T> {
+    fn new(make: impl Fn(Source) -> Result<T>) -> Result<Self> {
+        Ok(Self { items: make(Source::DynamoDb)?, documents: make(Source::DocumentDb)? })
+    }
+
+    fn of(&self, source: Source) -> &T {
+        match source {
+            Source::DynamoDb => &self.items,
+            Source::DocumentDb => &self.documents,
+        }
+    }
+}
+
 /// Milliseconds of a duration.
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
@@ -44,37 +63,36 @@ fn millis(duration: Duration) -> f64 {
 
 /// Processor time per record of warm functions, for every batch size.
 pub(crate) fn cpu(subjects: &[Subject], places: &Places, shape: &Shape, effort: Effort) -> Result<Vec<Cpu>> {
-    let corpus = Corpus::generate(&Shape { records: effort.records, ..shape.clone() });
-    let batches = BATCHES
-        .iter()
-        .map(|(name, batch)| {
-            let mut events = corpus.events(*batch);
-            if *batch == Batch::Records(1) {
-                events.truncate(effort.single_invokes);
-            }
-            (*name, events)
-        })
-        .filter(|(_, events)| !events.is_empty())
-        .collect::<Vec<_>>();
+    let loads = BySource::new(|source| {
+        let corpus = Corpus::generate(&Shape { records: effort.records, source, ..shape.clone() });
+        let mut loads = BATCHES.iter().map(|(_, batch)| corpus.events(*batch)).collect::<Vec<_>>();
+        loads[0].truncate(effort.single_invokes);
+        Ok(loads)
+    })?;
     let mut functions =
         subjects.iter().map(|subject| Function::start(&subject.launch, &places.logs())).collect::<Result<Vec<_>>>()?;
-    let mut micros = vec![vec![Vec::new(); batches.len()]; subjects.len()];
+    let mut micros = vec![vec![Vec::new(); subjects.len()]; BATCHES.len()];
     // Round 0 warms up: compilers, caches and heaps of the functions come to rest in it.
     for round in 0..=effort.rounds {
-        for (position, (_, events)) in batches.iter().enumerate() {
+        for (position, micros) in micros.iter_mut().enumerate() {
             for turn in 0..subjects.len() {
                 let subject = (turn + round) % subjects.len();
+                let events = &loads.of(subjects[subject].source)[position];
                 let spent = spent(&mut functions[subject], events)?;
                 if round > 0 {
-                    micros[subject][position].push(spent.as_secs_f64() * 1e6);
+                    micros[subject].push(spent.as_secs_f64() * 1e6);
                 }
             }
         }
         eprintln!("cpu: round {round} of {}", effort.rounds);
     }
     let mut rows = Vec::new();
-    for (subject, measured) in subjects.iter().zip(&micros) {
-        for ((batch, events), totals) in batches.iter().zip(measured) {
+    for (position, subject) in subjects.iter().enumerate() {
+        for (((batch, _), events), micros) in BATCHES.iter().zip(loads.of(subject.source)).zip(&micros) {
+            let totals = &micros[position];
+            if events.is_empty() {
+                continue;
+            }
             let records = events.iter().map(|event| event.records).sum::<usize>();
             let (lowest, highest) = range(totals);
             rows.push(Cpu {
@@ -103,15 +121,17 @@ fn spent(function: &mut Function, events: &[Event]) -> Result<Duration> {
 
 /// Init and first invocation of fresh processes.
 pub(crate) fn cold(subjects: &[Subject], places: &Places, shape: &Shape, starts: usize) -> Result<Vec<Cold>> {
-    let corpus = Corpus::generate(&Shape { records: 500, ..shape.clone() });
-    let event = corpus.events(Batch::Records(500)).pop().ok_or("the corpus has no event")?;
+    let events = BySource::new(|source| {
+        let corpus = Corpus::generate(&Shape { records: 500, source, ..shape.clone() });
+        Ok(corpus.events(Batch::Records(500)).pop().ok_or("the corpus has no event")?)
+    })?;
     let mut samples = vec![[const { Vec::new() }; 4]; subjects.len()];
     for start in 0..starts {
         for turn in 0..subjects.len() {
             let subject = (turn + start) % subjects.len();
             let mut function = Function::start(&subjects[subject].launch, &places.logs())?;
             let init_cpu = function.cpu()?;
-            let first = function.invoke(&event)?;
+            let first = function.invoke(events.of(subjects[subject].source))?;
             let first_cpu = function.cpu()?.saturating_sub(init_cpu);
             for (samples, value) in samples[subject].iter_mut().zip([function.init, init_cpu, first, first_cpu]) {
                 samples.push(millis(value));
@@ -133,15 +153,17 @@ pub(crate) fn cold(subjects: &[Subject], places: &Places, shape: &Shape, starts:
 
 /// Peak memory of fresh processes that get the whole corpus in batches of one size.
 pub(crate) fn memory(subjects: &[Subject], places: &Places, shape: &Shape, effort: Effort) -> Result<Vec<Memory>> {
-    let corpus = Corpus::generate(&Shape { records: effort.records, ..shape.clone() });
+    let corpora =
+        BySource::new(|source| Ok(Corpus::generate(&Shape { records: effort.records, source, ..shape.clone() })))?;
     let runs = effort.rounds.min(3);
     let mut rows = Vec::new();
-    for (batch, events) in BATCHES.iter().skip(2).map(|(name, batch)| (*name, corpus.events(*batch))) {
+    for (name, batch) in BATCHES.iter().skip(2) {
+        let loads = BySource::new(|source| Ok(corpora.of(source).events(*batch)))?;
         for subject in subjects {
             let mut megabytes = Vec::new();
             for _ in 0..runs {
                 let mut function = Function::start(&subject.launch, &places.logs())?;
-                for event in &events {
+                for event in loads.of(subject.source) {
                     function.invoke(event)?;
                 }
                 megabytes.push(function.peak_memory()? as f64 / 1e6);
@@ -149,12 +171,12 @@ pub(crate) fn memory(subjects: &[Subject], places: &Places, shape: &Shape, effor
             rows.push(Memory {
                 subject: subject.id.into(),
                 label: subject.label.into(),
-                batch: batch.into(),
+                batch: (*name).into(),
                 runs,
                 megabytes: median(&megabytes),
             });
         }
-        eprintln!("memory: batches of {batch}");
+        eprintln!("memory: batches of {name}");
     }
     Ok(rows)
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use crate::http::{self, Accept, Client, Listener, Request, Response};
 
@@ -26,8 +26,21 @@ fn is_bulk(request: &Request) -> bool {
 /// Starts a server that answers every bulk at once with success for each of its actions, every `_mget` with nothing found,
 /// and all else with `{}`.
 pub(crate) fn stub(accept: Accept) -> io::Result<Listener> {
-    http::serve(accept, || {
-        Box::new(|request| {
+    answering(accept, accepted)
+}
+
+/// The same, but for documents in which `poison` stands: their writes are refused as a mapping refuses them.
+pub(crate) fn refusing_stub(accept: Accept, poison: &'static [u8]) -> io::Result<Listener> {
+    answering(accept, move |body, items| judged(body, items, poison))
+}
+
+/// Answers every bulk as `answer` says, from its body and what items of an answer look like.
+fn answering(
+    accept: Accept,
+    answer: impl Fn(&[u8], &[&str; 2]) -> Vec<u8> + Copy + Send + Sync + 'static,
+) -> io::Result<Listener> {
+    http::serve(accept, move || {
+        Box::new(move |request| {
             if request.target.contains("/_mget") {
                 return Response::json(200, nothing_found(&request.body));
             }
@@ -35,7 +48,7 @@ pub(crate) fn stub(accept: Accept) -> io::Result<Listener> {
                 return Response::json(200, *b"{}");
             }
             let items: &[&str; 2] = if request.target.contains("filter_path=") { &SHORT_ITEMS } else { &FULL_ITEMS };
-            Response::json(200, accepted(&request.body, items))
+            Response::json(200, answer(&request.body, items))
         })
     })
 }
@@ -77,6 +90,28 @@ fn accepted(body: &[u8], items: &[&str; 2]) -> Vec<u8> {
     }
     answer.extend_from_slice(b"]}");
     answer
+}
+
+/// What OpenSearch says of a document that its mapping does not bear.
+const REFUSED: &str = r#"{"index":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"failed to parse field [stock] of type [long]","caused_by":{"type":"illegal_argument_exception","reason":"For input string: \"sold out\""}}}}"#;
+
+/// The answer to a bulk body of which documents with `poison` are refused.
+fn judged(body: &[u8], items: &[&str; 2], poison: &[u8]) -> Vec<u8> {
+    if memmem::find(body, poison).is_none() {
+        return accepted(body, items);
+    }
+    let mut rest = body;
+    let mut answers = Vec::new();
+    while !rest.is_empty() {
+        let action = take_line(&mut rest);
+        if action.is_empty() {
+            continue;
+        }
+        let delete = is_delete(action);
+        let refused = !delete && memmem::find(take_line(&mut rest), poison).is_some();
+        answers.push(if refused { REFUSED } else { items[usize::from(delete)] });
+    }
+    format!(r#"{{"errors":true,"items":[{}]}}"#, answers.join(",")).into_bytes()
 }
 
 fn is_delete(action: &[u8]) -> bool {
@@ -192,6 +227,24 @@ mod tests {
         let full: serde_json::Value = serde_json::from_slice(&full.body).expect("JSON");
         assert_eq!(full["items"].as_array().map(Vec::len), Some(4));
         assert_eq!(&*client.send("GET", "/", "", b"").expect("answered").body, b"{}");
+    }
+
+    #[test]
+    fn the_refusing_stub_refuses_what_is_poisoned_alone() {
+        let stub = refusing_stub(http::plain(), b"poison").expect("it starts");
+        let mut client = Client::connect(&stub.address().to_string()).expect("it accepts");
+        let body = b"{\"index\":{\"_id\":\"poison\"}}\n{\"a\":1}\n{\"delete\":{\"_id\":\"2\"}}\n\
+            {\"index\":{\"_id\":\"3\"}}\n{\"a\":\"poison\"}\n{\"index\":{\"_id\":\"4\"}}\n{}\n";
+        let mut answer = |body: &[u8]| {
+            let answer = client.send("POST", "/bench/_bulk", "application/x-ndjson", body).expect("answered");
+            serde_json::from_slice::<serde_json::Value>(&answer.body).expect("JSON")
+        };
+        let found = answer(body);
+        assert_eq!(found["errors"], true);
+        let items = found["items"].as_array().expect("items").iter();
+        let statuses = items.map(|item| item.as_object().and_then(|item| item.values().next()?["status"].as_u64()));
+        assert_eq!(statuses.collect::<Vec<_>>(), [Some(201), Some(200), Some(400), Some(201)]);
+        assert_eq!(answer(BODY)["errors"], false);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) fn tables(results: &Results) -> String {
         memory_table(results),
         end_to_end_table(results),
         guards_table(results),
+        poison_table(results),
         drain_table(results),
         backfill_table(results),
         conflicts_table(results),
@@ -177,6 +178,22 @@ fn guards_table(results: &Results) -> String {
     });
     let head = ["into a real target, one connection", "batch", "pairs", "changes/s", "changes/s unguarded", "ratio"];
     table("What guards and fences cost end to end", &head, &rows.collect::<Vec<_>>())
+}
+
+fn poison_table(results: &Results) -> String {
+    let rows = results.poison.iter().map(|row| {
+        vec![
+            row.target.clone(),
+            row.batch.clone(),
+            row.rounds.to_string(),
+            format!("{} of {}", row.poisoned, row.records),
+            format!("{:.0}", row.clean_per_second),
+            format!("{:.0}", row.poisoned_per_second),
+            format!("{:.3} ({:.3}–{:.3})", row.ratio, row.lowest, row.highest),
+        ]
+    });
+    let head = ["from DocumentDB into", "batch", "pairs", "refused", "changes/s without", "changes/s", "ratio"];
+    table("A stream with a poison record in a hundred", &head, &rows.collect::<Vec<_>>())
 }
 
 fn drain_table(results: &Results) -> String {

@@ -19,6 +19,7 @@ pub(crate) struct Results {
     pub(crate) end_to_end: Vec<EndToEnd>,
     pub(crate) guards: Vec<GuardCost>,
     pub(crate) conflicts: Vec<Conflicts>,
+    pub(crate) poison: Option<Poison>,
     pub(crate) drain: Option<Drain>,
     pub(crate) backfill: Option<Backfill>,
     pub(crate) letters: Option<Letters>,
@@ -62,6 +63,24 @@ pub(crate) struct Backfill {
     pub(crate) second_half_megabytes: f64,
     /// Brought into a real server.
     pub(crate) opensearch_per_second: Option<f64>,
+}
+
+/// A change stream with records that the target refuses, beside the same one without; medians.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(crate) struct Poison {
+    pub(crate) target: String,
+    pub(crate) batch: String,
+    pub(crate) rounds: usize,
+    pub(crate) records: usize,
+    /// Those of them that are refused.
+    pub(crate) poisoned: usize,
+    pub(crate) clean_per_second: f64,
+    pub(crate) poisoned_per_second: f64,
+    /// Median of the rounds' ratios.
+    pub(crate) ratio: f64,
+    /// The rounds' lowest and highest ratio.
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
 }
 
 /// Changes that were held and drained, beside the same changes written as they came.

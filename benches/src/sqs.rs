@@ -15,14 +15,16 @@ use crate::http::{Listener, Request, Response, header, plain, serve};
 pub(crate) struct Sqs {
     /// Stops when it is dropped.
     listener: Listener,
+    held: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Sqs {
     /// Answers to a request for messages after `delay`.
     pub(crate) fn start(delay: Duration) -> Result<Self> {
         let held: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let kept = Arc::clone(&held);
         let listener = serve(plain(), move || {
-            let held = Arc::clone(&held);
+            let held = Arc::clone(&kept);
             Box::new(move |request| {
                 if header(&request.headers, "x-amz-target").is_some_and(|target| target.ends_with(".ReceiveMessage")) {
                     thread::sleep(delay);
@@ -30,11 +32,16 @@ impl Sqs {
                 answer(&held, &request).unwrap_or_else(|| Response::json(400, *b"{}"))
             })
         })?;
-        Ok(Self { listener })
+        Ok(Self { listener, held })
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.listener.address())
+    }
+
+    /// Takes all messages out and tells how many they were.
+    pub(crate) fn empty(&self) -> usize {
+        self.held.lock().map_or(0, |mut held| held.drain(..).count())
     }
 
     pub(crate) fn queue(&self) -> String {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::corpus::Source;
 use crate::function::{Launch, Result};
 use crate::http::{self, Listener};
 use crate::tls::Authority;
@@ -16,6 +17,8 @@ pub(crate) struct Subject {
     /// Name in tables.
     pub(crate) label: &'static str,
     pub(crate) launch: Launch,
+    /// Whose events it understands.
+    pub(crate) source: Source,
     /// What is deployed: a file or a folder.
     pub(crate) artifact: PathBuf,
 }
@@ -27,6 +30,8 @@ pub(crate) const TIDELOCK_SHAPED: &str = "tidelock-opensearch-five-transforms";
 pub(crate) const TIDELOCK_MONGODB_SHAPED: &str = "tidelock-mongodb-five-transforms";
 pub(crate) const TIDELOCK_MONGODB: &str = "tidelock-mongodb";
 pub(crate) const TIDELOCK_MONGODB_UNGUARDED: &str = "tidelock-mongodb-unguarded";
+pub(crate) const DOCUMENTDB: &str = "tidelock-documentdb-opensearch";
+pub(crate) const DOCUMENTDB_MONGODB: &str = "tidelock-documentdb-mongodb";
 pub(crate) const NODE: &str = "node-opensearch";
 pub(crate) const NODE_BUNDLED: &str = "node-opensearch-bundled";
 pub(crate) const PYTHON: &str = "python-opensearch";
@@ -58,7 +63,7 @@ impl Subject {
 /// Where things are.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    /// The function's bootstrap.
+    /// The bootstrap of `dynamodb-sync`; other functions lie beside it.
     pub(crate) function: PathBuf,
     /// Folder into which `benches/peers/install.sh` installs.
     pub(crate) peers: PathBuf,
@@ -69,6 +74,12 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn logs(&self) -> PathBuf {
         self.output.join("logs")
+    }
+
+    /// The bootstrap of another function, in a folder of its name beside that of the measured one.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        let functions = self.function.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+        functions.join(name).join("bootstrap")
     }
 }
 
@@ -127,6 +138,7 @@ impl Stubs {
                     ("TIDELOCK_TARGET_CA_FILE", authority),
                 ],
             ),
+            documentdb(places, DOCUMENTDB, "Tidelock, DocumentDB → OpenSearch", std::slice::from_ref(&open_search)),
             node(places, NODE, "Node → OpenSearch", "handler.mjs", &host),
             node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", &host),
             python(
@@ -149,6 +161,7 @@ impl Stubs {
                 "Tidelock → MongoDB, five transforms",
                 &[mongodb.clone(), shaped()],
             ),
+            documentdb(places, DOCUMENTDB_MONGODB, "Tidelock, DocumentDB → MongoDB", std::slice::from_ref(&mongodb)),
             python(
                 places,
                 PYTHON_MONGODB,
@@ -170,7 +183,21 @@ impl Stubs {
 
 /// The function with these settings.
 pub(crate) fn tidelock(places: &Places, id: &'static str, label: &'static str, settings: &[(&str, String)]) -> Subject {
-    Subject { id, label, launch: launch(id, &places.function, Vec::new(), settings), artifact: places.function.clone() }
+    let launch = launch(id, &places.function, Vec::new(), settings);
+    Subject { id, label, launch, source: Source::DynamoDb, artifact: places.function.clone() }
+}
+
+/// `documentdb-sync` with these settings, and the queue that it does not start without.
+pub(crate) fn documentdb(
+    places: &Places,
+    id: &'static str,
+    label: &'static str,
+    settings: &[(&str, String)],
+) -> Subject {
+    let program = places.beside("documentdb-sync");
+    let mut launch = launch(id, &program, Vec::new(), settings);
+    launch.settings.push(("TIDELOCK_FALLBACK".into(), format!("file:{}", places.output.join("held").display())));
+    Subject { id, label, launch, source: Source::DocumentDb, artifact: program }
 }
 
 /// The Node handler against an OpenSearch at `host`.
@@ -179,7 +206,8 @@ pub(crate) fn node(places: &Places, id: &'static str, label: &'static str, handl
     let arguments = [folder.join("bootstrap.mjs"), folder.join(handler)].map(|path| path.display().to_string());
     let settings = [("OPENSEARCH_URL", format!("http://{host}")), ("OPENSEARCH_INDEX", DESTINATION.into())];
     let artifact = folder.join(if handler.starts_with("dist") { "dist" } else { "node_modules" });
-    Subject { id, label, launch: launch(id, Path::new("node"), arguments.into(), &settings), artifact }
+    let launch = launch(id, Path::new("node"), arguments.into(), &settings);
+    Subject { id, label, launch, source: Source::DynamoDb, artifact }
 }
 
 fn python(
@@ -196,7 +224,7 @@ fn python(
         [places.peers.join("python_bootstrap.py").display().to_string(), folder.display().to_string(), module.into()];
     let mut launch = launch(id, &interpreter, arguments.into(), settings);
     launch.settings.push(("PYTHONPATH".into(), packages.display().to_string()));
-    Subject { id, label, launch, artifact: packages }
+    Subject { id, label, launch, source: Source::DynamoDb, artifact: packages }
 }
 
 fn launch(id: &str, program: &Path, arguments: Vec<String>, settings: &[(&str, String)]) -> Launch {

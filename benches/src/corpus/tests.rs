@@ -158,3 +158,71 @@ fn events_hold_whole_batches_or_fill_the_bytes() {
     assert!(full[0].body.len() <= 6_000_000 && full[0].body.len() > 5_990_000, "{}", full[0].body.len());
     assert!((3_750..=3_950).contains(&full[0].records), "{}", full[0].records);
 }
+
+/// The corpus of both sources, each record parsed.
+fn both(shape: &Shape) -> [Vec<Value>; 2] {
+    [Source::DynamoDb, Source::DocumentDb].map(|source| parsed(&Corpus::generate(&Shape { source, ..shape.clone() })))
+}
+
+#[test]
+fn a_change_stream_tells_the_same_changes_of_the_same_documents() {
+    let shape = Shape { hot_share: 0.2, records: 2_000, ..Shape::default() };
+    let [items, changes] = both(&shape);
+    let (mut ids, mut times) = (HashMap::new(), Vec::new());
+    for (item, change) in items.iter().zip(&changes) {
+        let event = &change["event"];
+        let id = &event["documentKey"]["_id"]["$oid"];
+        assert_eq!(id.as_str().map(str::len), Some(24));
+        assert_eq!(ids.entry(key(item)).or_insert(id), &id, "a key has one id");
+        let time = &event["clusterTime"]["$timestamp"];
+        times.push((time["t"].as_u64(), time["i"].as_u64()));
+        assert_eq!(event["ns"]["coll"], "bench");
+        let operation = match item["eventName"].as_str() {
+            Some("INSERT") => "insert",
+            Some("MODIFY") => "update",
+            _ => "delete",
+        };
+        assert_eq!(event["operationType"], operation);
+        let mut expected = item["dynamodb"].get("NewImage").map(document);
+        if let Some(expected) = &mut expected {
+            expected["_id"] = event["documentKey"]["_id"].clone();
+        }
+        assert_eq!(event.get("fullDocument"), expected.as_ref());
+    }
+    assert_eq!(ids.values().collect::<std::collections::HashSet<_>>().len(), ids.len(), "an id has one key");
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "cluster times rise");
+}
+
+#[test]
+fn an_event_of_a_change_stream_is_whole_and_fills_its_bytes() {
+    let corpus = Corpus::generate(&Shape { source: Source::DocumentDb, records: 5_200, ..Shape::default() });
+    let full = corpus.events(FULL_EVENT);
+    assert!(full[0].body.len() <= 6_000_000 && full[0].body.len() > 5_990_000, "{}", full[0].body.len());
+    let event: Value = serde_json::from_slice(&full[0].body).expect("JSON");
+    assert_eq!(event["eventSource"], "aws:docdb");
+    assert_eq!(event["events"].as_array().map(Vec::len), Some(full[0].records));
+    let bytes = full[0].body.len() / full[0].records;
+    assert!((1_210..=1_270).contains(&bytes), "{bytes} B of event a change");
+}
+
+#[test]
+fn one_record_in_a_hundred_is_poisoned_and_its_key_is_written_by_no_other() {
+    for source in [Source::DynamoDb, Source::DocumentDb] {
+        let shape = Shape { source, hot_share: 0.2, records: 5_000, ..Shape::default() };
+        let (clean, poisoned) = (Corpus::generate(&shape), Corpus::generate(&shape).poison(100));
+        let differing = (0..clean.records.len()).filter(|at| clean.records[*at] != poisoned.records[*at]);
+        let differing = differing.collect::<Vec<_>>();
+        assert_eq!((differing.len(), poisoned.poisoned_records()), (50, 50), "{source:?}");
+        assert_eq!(poisoned.live_keys() + 50, clean.live_keys());
+        for at in differing {
+            let record: Value = serde_json::from_str(&poisoned.records[at]).expect("a record is JSON");
+            let stock = match source {
+                Source::DynamoDb => &record["dynamodb"]["NewImage"]["stock"]["S"],
+                Source::DocumentDb => &record["event"]["fullDocument"]["stock"],
+            };
+            assert_eq!(stock, "sold out");
+            assert_eq!(poisoned.keys.iter().filter(|key| **key == poisoned.keys[at]).count(), 1);
+        }
+        assert_eq!(clean.poisoned_records(), 0);
+    }
+}

@@ -1,6 +1,5 @@
 //! What draining held changes costs a function, beside writing them as they come: processor time into the same real target.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +34,9 @@ fn sync(places: &Places, settings: &[(&'static str, String)]) -> Subject {
 }
 
 /// `redrive`, which lies beside the measured function.
-fn redrive(places: &Places, settings: &[(&'static str, String)]) -> Result<Launch> {
-    let functions = places.function.parent().and_then(|folder| folder.parent());
-    let program: PathBuf = functions.ok_or("the function has no folder")?.join("redrive/bootstrap");
+fn redrive(places: &Places, settings: &[(&'static str, String)]) -> Launch {
     let Subject { launch, .. } = sync(places, settings);
-    Ok(Launch { name: "redrive".into(), program, ..launch })
+    Launch { name: "redrive".into(), program: places.beside("redrive"), ..launch }
 }
 
 /// Microseconds of processor time a change.
@@ -75,7 +72,7 @@ pub(crate) fn run(places: &Places, server: &OpenSearch, shape: &Shape, records: 
         expect_documents(server, load.documents)?;
         server.fresh()?;
         let mut holding = Function::start(&sync(places, &settings(server, &sqs, HOLDS)).launch, &places.logs())?;
-        let mut draining = Function::start(&redrive(places, &settings(server, &sqs, WRITES))?, &places.logs())?;
+        let mut draining = Function::start(&redrive(places, &settings(server, &sqs, WRITES)), &places.logs())?;
         holding.invoke(&load.warm_up)?;
         drain(&mut draining, load.warm_up.records)?;
         for event in &load.events {

@@ -7,6 +7,7 @@ pub(crate) mod conflicts;
 pub(crate) mod drain;
 pub(crate) mod guards;
 pub(crate) mod letters;
+pub(crate) mod poison;
 mod servers;
 
 use std::path::{Path, PathBuf};
@@ -66,9 +67,15 @@ impl Load {
     fn new(shape: &Shape, records: usize, batch: Batch) -> Result<Self> {
         let first = Corpus::generate(&Shape { records: 50, seed: shape.seed + 1, hot_share: 0.0, ..shape.clone() });
         let corpus = Corpus::generate(&Shape { records, ..shape.clone() });
+        Self::of(&first, &corpus, batch)
+    }
+
+    fn of(first: &Corpus, corpus: &Corpus, batch: Batch) -> Result<Self> {
         let warm_up = first.all_events(Batch::Records(50)).pop().ok_or("the warm-up has no event")?;
         let documents = (first.live_keys() + corpus.live_keys()) as u64;
-        Ok(Self { warm_up, events: corpus.all_events(batch), records, documents })
+        let events = corpus.all_events(batch);
+        let records = events.iter().map(|event| event.records).sum();
+        Ok(Self { warm_up, events, records, documents })
     }
 
     /// Changes per second.
