@@ -47,6 +47,8 @@ pub struct Delivery<'b> {
     pub(super) plan: &'b Plan<'b>,
     /// The source can be read again.
     truth: bool,
+    /// It is read for every change, so that no record needs to be readable beyond its key.
+    by_truth: bool,
     pub(super) fates: Vec<Fate>,
     /// How many members of each group are left to try, counted from its oldest; 0 when the group is done.
     pub(super) left: Vec<usize>,
@@ -123,7 +125,33 @@ impl<'b> Delivery<'b> {
             }
         }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
-        Self { batch, plan, truth, fates, left }
+        Self { batch, plan, truth, by_truth: false, fates, left }
+    }
+
+    /// The same, where the source is read for every change: a record whose content is of no use is a wish like the others.
+    #[must_use]
+    pub fn by_truth(self) -> Self {
+        let mut delivery = Self { by_truth: self.truth, ..self };
+        for act in delivery.plan.acts.iter().filter(|act| !act.leaves) {
+            let asks = matches!(
+                delivery.batch.slots.get(act.slot).map(|slot| &slot.content),
+                Some(Content::Failed(failure)) if delivery.asks(failure)
+            );
+            if let Some(fate) = delivery.fates.get_mut(act.slot).filter(|fate| asks && matches!(fate, Fate::Failed(_)))
+            {
+                *fate = Fate::Pending;
+            }
+        }
+        delivery
+    }
+
+    /// Whether the source can tell what a record does not.
+    fn asks(&self, failure: &Failure) -> bool {
+        match failure.cause {
+            Cause::MissingImage => self.truth,
+            Cause::UnknownEvent => false,
+            cause => self.by_truth && !cause.is_of_a_collection(),
+        }
     }
 
     /// The next round: for every undecided group, the newest change that has not been refused. Empty when all is decided.
@@ -154,7 +182,7 @@ impl<'b> Delivery<'b> {
                 _ if act.leaves => Write::Delete,
                 Content::Upsert(range) => Write::Upsert(self.batch.documents.get(range.clone())?),
                 Content::Delete => Write::Delete,
-                Content::Failed(failure) if self.truth && failure.cause == Cause::MissingImage => {
+                Content::Failed(failure) if self.asks(failure) => {
                     return self.wish(group).map(Next::Read);
                 }
                 Content::Failed(_) | Content::Deferred => {
@@ -246,7 +274,7 @@ impl<'b> Delivery<'b> {
     /// The record's own content is of no use.
     fn is_undecodable(&self, slot: usize) -> bool {
         match self.batch.slots.get(slot).map(|slot| &slot.content) {
-            Some(Content::Failed(failure)) => !(self.truth && failure.cause == Cause::MissingImage),
+            Some(Content::Failed(failure)) => !self.asks(failure),
             Some(Content::Deferred) => true,
             _ => false,
         }

@@ -2,6 +2,7 @@
 
 mod located;
 mod survey;
+mod unreadable;
 
 use super::*;
 use crate::batch::tests::{Scripted, record};
