@@ -2,6 +2,7 @@
 //! a record: to Lambda, and to the function, that is the same as memory that is exhausted, or an abort.
 
 use crate::convergence::processes;
+use crate::documentdb;
 use crate::support::event::{AT, Stream, apart, event, named};
 use crate::support::function::{Running, Sync, dynamodb_sync, target};
 use crate::support::index::Index;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidelock_local::function::Invocation;
 use tidelock_local::mapping::{LocalMapping, MappingSettings, Pace};
 use tidelock_local::source::file::FileSource;
@@ -120,6 +121,42 @@ async fn one_record_that_ends_the_process_is_parked_and_its_99_neighbours_are_wr
         accounted(&stage, &records, &[57]).await;
         function.logged(&["\"Crashes\":1"]).await;
     }
+}
+
+#[tokio::test]
+async fn one_change_event_that_ends_the_process_is_parked_and_its_99_neighbours_are_written() {
+    let Some(stage) = Stage::new("deadly-event").await else { return };
+    let Some(sync) = documentdb::with_queues("documentdb-sync", &target(&stage.proxy.url), &stage.folder) else {
+        return;
+    };
+    let function =
+        sync.into(stage.index.name()).with("TIDELOCK_STATE", &format!("file:{}", stage.folder.path("state")));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let changes: Vec<Value> = (1..=100)
+        .map(|n| {
+            let document = json!({"_id": n, "name": if n == 57 { DEADLY } else { "good" }});
+            let mut change = documentdb::change("insert", "demo", &json!(n), n, Some(document));
+            change["event"]["clusterTime"]["$timestamp"]["t"] = json!(now);
+            change
+        })
+        .collect();
+    let function = function.start();
+    // The mapping repeats the batch whole, for as long as it must: it knows nothing else.
+    let events = documentdb::event(&changes);
+    let source = FileSource::parse(std::str::from_utf8(&events).unwrap(), "changes").unwrap();
+    let settings = MappingSettings { batch_size: 100, ..MappingSettings::default() };
+    let mut mapping = LocalMapping::new(settings, source, function.process.clone()).unwrap().pace(Pace::fast());
+    let summary = tokio::time::timeout(Duration::from_secs(120), mapping.run_until_idle()).await;
+    let summary = summary.unwrap_or_else(|_| panic!("never done:\n{}", function.log())).unwrap();
+    let died = |invocation: &Invocation| matches!(invocation, Invocation::Crashed { .. });
+    let deaths = summary.answers.iter().filter(|answer| died(&answer.invocation)).count();
+    assert_eq!((summary.records, summary.discarded, summary.disabled, deaths), (100, 0, None, 4));
+    let fields = stage.index.fields().await;
+    assert!(fields.len() == 99 && !fields.contains_key("57"), "{:?}", fields.keys());
+    let letters = stage.letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((&letters[0]["reason"], &letters[0]["record"]), (&json!("crashed_function"), &changes[56]));
+    assert_eq!(stage.remembered(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -20,13 +20,13 @@ fn sample(name: &str) -> Bytes {
 }
 
 /// A function with files for its queues.
-fn with_queues(name: &str, target: &str, folder: &Folder) -> Option<Sync> {
+pub(crate) fn with_queues(name: &str, target: &str, folder: &Folder) -> Option<Sync> {
     let function = function(name, target)?.with("TIDELOCK_DEAD_LETTERS", &format!("file:{}", folder.path("letters")));
     Some(function.with("TIDELOCK_FALLBACK", &format!("file:{}", folder.path("held"))))
 }
 
 /// A change of collection `c`.
-fn change(operation: &str, database: &str, id: &Value, ordinal: u32, document: Option<Value>) -> Value {
+pub(crate) fn change(operation: &str, database: &str, id: &Value, ordinal: u32, document: Option<Value>) -> Value {
     let mut event = json!({
         "_id": {"_data": format!("01{ordinal:08x}")}, "clusterTime": {"$timestamp": {"t": 1_588_166_728, "i": ordinal}},
         "documentKey": {"_id": id}, "ns": {"db": database, "coll": "c"}, "operationType": operation,
@@ -37,7 +37,7 @@ fn change(operation: &str, database: &str, id: &Value, ordinal: u32, document: O
     json!({"event": event})
 }
 
-fn event(changes: &[Value]) -> Bytes {
+pub(crate) fn event(changes: &[Value]) -> Bytes {
     let arn = "arn:aws:rds:us-east-1:123456789012:cluster:demo-cluster";
     json!({"eventSourceArn": arn, "events": changes, "eventSource": "aws:docdb"}).to_string().into()
 }
