@@ -16,6 +16,7 @@ mod support;
 
 mod backfill;
 mod bson_types;
+mod chain;
 mod change_streams;
 mod convergence;
 mod cookbook;

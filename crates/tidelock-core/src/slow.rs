@@ -144,6 +144,17 @@ enum Step<W> {
     Remove(W, Mark),
 }
 
+/// What is stored is of another change of the same number.
+fn is_another(version: &Version<'_>, stored: &Mark) -> bool {
+    version.judge(Some(stored)) == Judgement::Tie
+}
+
+/// Two changes of one transaction, or of an item whose number stayed: which is the later one, a slow lane cannot know.
+fn tie(version: &Version<'_>, what: &str) -> Failure {
+    let detail = format!("the {what} is of another change of the same version, {}", version.exact);
+    Failure::new(Cause::OrderConflict, detail)
+}
+
 /// Compares a change with what is stored, which may be what we have just `written`.
 fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, news: News) -> Step<W> {
     let (version, write) = (&operation.version, operation.write);
@@ -161,6 +172,9 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, ne
                 return Step::Done(Err(Failure::new(Cause::FenceUnwritten, detail)));
             }
             return Step::Remove(stored.witness.clone(), fence.clone());
+        }
+        if is_another(version, fence) {
+            return Step::Done(Err(tie(version, "fence")));
         }
         let own = order(fence) == Some(Ordering::Equal) && write == Write::Delete;
         if conflicts(Some(fence)) {
@@ -182,18 +196,13 @@ fn step<W: Clone>(operation: &Operation<'_>, found: &Found<W>, written: bool, ne
         }
         Some(Ordering::Greater) => Step::Done(Ok(Done::Stale)),
         Some(Ordering::Less) => over(),
+        Some(Ordering::Equal) if stored.mark.as_ref().is_some_and(|mark| is_another(version, mark)) => {
+            Step::Done(Err(tie(version, "document")))
+        }
         Some(Ordering::Equal) if write == Write::Delete => over(),
         Some(Ordering::Equal) => {
-            let token = stored.mark.as_ref().map_or("", |mark| mark.token.as_str());
-            if token == version.token || token.is_empty() || version.token.is_empty() {
-                let is_part = stored.mark.as_ref().is_some_and(|mark| mark.part);
-                return if is_part && !written { over() } else { Step::Done(Ok(Done::Applied)) };
-            }
-            // Two changes of one transaction: which is the later one, a slow lane cannot know.
-            Step::Done(Err(Failure::new(
-                Cause::OrderConflict,
-                format!("another change of the same version, {}, is stored", version.exact),
-            )))
+            let is_part = stored.mark.as_ref().is_some_and(|mark| mark.part);
+            if is_part && !written { over() } else { Step::Done(Ok(Done::Applied)) }
         }
         // As in the live lane: news take over what nobody else can settle.
         None if news == News::AndAll => over(),
@@ -545,5 +554,25 @@ mod tests {
         assert_eq!(step(&operation, &stored(true), false, News::No), Step::Write(Some(7)));
         assert_eq!(step(&operation, &stored(true), true, News::No), Step::Done(Ok(Done::Applied)));
         assert_eq!(step(&operation, &stored(false), false, News::No), Step::Done(Ok(Done::Applied)));
+    }
+
+    #[test]
+    fn of_two_changes_of_one_number_a_slow_lane_does_not_know_the_later_one() {
+        let place = Place::new("i".to_owned(), false);
+        let of = |token: &'static str| Version { token, ..oldest("dynamodb:us-east-1:1:t") };
+        let stored = |token| Some(Stored { witness: 7, mark: Some(of(token).mark()), body: None });
+        for write in [Write::Upsert(b"{}"), Write::Delete] {
+            let (key, salvage, version) = (Key::from_bytes(b""), Salvage::Never, of("a"));
+            let operation = Operation { into: &place, key, write, version, salvage, manner: None };
+            let conflicts = |document, fence: Option<&'static str>| {
+                let found = Found { document, fence: fence.map(|token| of(token).mark()) };
+                let step = step(&operation, &found, false, News::No);
+                matches!(step, Step::Done(Err(failure)) if failure.cause == Cause::OrderConflict)
+            };
+            assert!(conflicts(stored("b"), None) && conflicts(None, Some("b")), "{write:?}");
+            for own in ["a", ""] {
+                assert!(!conflicts(stored(own), None) && !conflicts(None, Some(own)), "{write:?} {own}");
+            }
+        }
     }
 }

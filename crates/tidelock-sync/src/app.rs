@@ -189,7 +189,8 @@ impl<R: Open> App<R> {
         let report = deliver_located(payload, batch, &self.pipeline, &self.target, source, posts, state, at).await;
         // While the target is down, or a part of it, every batch tries it for a moment only.
         let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));
-        let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if *cause != Cause::Buffered));
+        let of_one = |cause: &Cause| matches!(cause, Cause::Buffered | Cause::Tombstone | Cause::LostRace);
+        let down = report.fates.iter().any(|fate| matches!(fate, Fate::Held(cause) if !of_one(cause)));
         if passes || down {
             self.patience.set(if down { PROBE } else { PATIENCE });
         }

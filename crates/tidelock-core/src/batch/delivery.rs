@@ -49,6 +49,8 @@ pub struct Delivery<'b> {
     truth: bool,
     /// It is read for every change, so that no record needs to be readable beyond its key.
     by_truth: bool,
+    /// Changes come in no order.
+    unordered: bool,
     pub(super) fates: Vec<Fate>,
     /// How many members of each group are left to try, counted from its oldest; 0 when the group is done.
     pub(super) left: Vec<usize>,
@@ -125,7 +127,7 @@ impl<'b> Delivery<'b> {
             }
         }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
-        Self { batch, plan, truth, by_truth: false, fates, left }
+        Self { batch, plan, truth, by_truth: false, unordered: false, fates, left }
     }
 
     /// The same, where the source is read for every change: a record whose content is of no use is a wish like the others.
@@ -143,6 +145,38 @@ impl<'b> Delivery<'b> {
             }
         }
         delivery
+    }
+
+    /// The same, where changes come in no order, as messages of a queue: of two with one number nobody but the source knows which
+    /// is the newer one.
+    #[must_use]
+    pub fn unordered(self) -> Self {
+        let mut delivery = Self { unordered: true, ..self };
+        if !delivery.truth {
+            for group in 0..delivery.plan.groups.len() {
+                if delivery.is_tied(group) {
+                    let why = "two changes of the same version wait, and nobody knows which is the later one";
+                    delivery.give_up(group, &Failure::new(Cause::OrderConflict, why));
+                }
+            }
+        }
+        delivery
+    }
+
+    fn is_tied(&self, group: usize) -> bool {
+        self.unordered && self.plan.groups.get(group).is_some_and(|group| group.tied)
+    }
+
+    /// Refuses all that is left of a group.
+    fn give_up(&mut self, group: usize, failure: &Failure) {
+        for act in self.members(group).to_vec() {
+            if let Some(fate) = self.fates.get_mut(act.slot) {
+                fate.absorb(&Err(failure.clone()));
+            }
+        }
+        if let Some(left) = self.left.get_mut(group) {
+            *left = 0;
+        }
     }
 
     /// Whether the source can tell what a record does not.
@@ -175,7 +209,7 @@ impl<'b> Delivery<'b> {
             let act = self.member(group)?;
             let slot = self.batch.slots.get(act.slot)?;
             let into = self.plan.place(group)?;
-            if self.truth && self.plan.groups.get(group)?.disputed {
+            if self.truth && (self.plan.groups.get(group)?.disputed || self.is_tied(group)) {
                 return self.wish(group).map(Next::Read);
             }
             let write = match &slot.content {

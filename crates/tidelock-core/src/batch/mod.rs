@@ -186,6 +186,16 @@ impl Batch {
         self.keys.get(range.clone()).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 
+    /// Whether two slots of a key are different changes of one number.
+    fn is_tie(&self, a: usize, b: usize) -> bool {
+        let token = |slot: usize| match self.slots.get(slot).and_then(|slot| slot.order.as_ref()) {
+            Some(Order::Cluster(_, token) | Order::Field(_, token)) => self.text(token),
+            _ => "",
+        };
+        let (one, other) = (token(a), token(b));
+        self.compare(a, b) == Ordering::Equal && one != other && !one.is_empty() && !other.is_empty()
+    }
+
     /// Which of two slots of a key is the newer change; equal where the version does not say.
     pub(crate) fn compare(&self, a: usize, b: usize) -> Ordering {
         let (Some(a), Some(b)) = (self.slots.get(a), self.slots.get(b)) else { return Ordering::Equal };
@@ -206,3 +216,5 @@ mod hold_tests;
 mod move_tests;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tied_tests;

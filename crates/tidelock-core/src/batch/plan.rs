@@ -36,6 +36,8 @@ pub struct Group {
     /// The newest change is not the one that was delivered last, which says that numbers of items have begun anew: only the
     /// source can tell.
     pub disputed: bool,
+    /// The newest two changes have one number: only the order of delivery says which is the newer one, where there is one.
+    pub tied: bool,
 }
 
 /// Groups of a batch.
@@ -300,7 +302,11 @@ impl<'p> Planner<'_, 'p> {
             let counts = last.is_some_and(|slot| matches!(slot.order, Some(Order::Field(..))));
             let delivered = || run.iter().map(|(_, act)| act.slot).max();
             let disputed = counts && run.last().map(|(_, act)| act.slot) != delivered();
-            plan.groups.push(Group { members: from..from + run.len(), origin, place, disputed });
+            let tied = match run {
+                [.., (_, one), (_, last)] => one.slot != last.slot && batch.is_tie(one.slot, last.slot),
+                _ => false,
+            };
+            plan.groups.push(Group { members: from..from + run.len(), origin, place, disputed, tied });
             from += run.len();
         }
         plan

@@ -27,9 +27,9 @@ impl<'a> Policies<'a> {
 
     /// What a slot's route wants. Looked at when it matters: while all goes well nobody asks.
     pub(super) fn of(&self, slot: usize) -> Policy {
-        let Some(slot) = self.batch.slots.get(slot) else { return Policy::default() };
+        let Some(slot) = self.batch.slots.get(slot) else { return self.pipeline.default_policy() };
         let Some((rules, common)) = slot.origin.and_then(|origin| self.rules.get(origin)) else {
-            return Policy::default();
+            return self.pipeline.default_policy();
         };
         if let Some(common) = common {
             return *common;

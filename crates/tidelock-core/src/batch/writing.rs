@@ -120,28 +120,41 @@ impl Delivery<'_> {
     }
 }
 
-/// Writes news. What keeps parts of the document that is stored has to look at it first.
+/// Writes news. What keeps parts of the document that is stored has to look at it first; numbers of items may begin anew below a
+/// fence, which the guard does not know.
 async fn live<S: Store>(target: &S, operations: &[Operation<'_>], call: Call) -> Vec<Outcome> {
-    // Numbers of items may begin anew below a fence, which the guard does not know.
-    if operations.iter().any(|operation| operation.version.is_of_an_item()) {
-        return drain(target, operations, call).await;
-    }
     let merges = |operation: &Operation<'_>| operation.manner.is_some_and(Manner::needs_stored);
-    if !operations.iter().any(merges) {
+    let counts = |operation: &Operation<'_>| operation.version.is_of_an_item();
+    if !operations.iter().any(|operation| merges(operation) || counts(operation)) {
         return target.apply(operations, call).await;
     }
-    let (merged, plain): (Vec<usize>, Vec<usize>) =
-        (0..operations.len()).partition(|&index| operations.get(index).is_some_and(merges));
-    let some = |indices: &[usize]| -> Vec<Operation<'_>> {
-        indices.iter().filter_map(|&index| operations.get(index).copied()).collect()
-    };
     let mut outcomes: Vec<Option<Outcome>> = vec![None; operations.len()];
-    let applied = if plain.is_empty() { Vec::new() } else { target.apply(&some(&plain), call).await };
-    let settled = merge(target, &some(&merged), call).await;
-    for (&index, outcome) in plain.iter().zip(applied).chain(merged.iter().zip(settled)) {
-        if let Some(place) = outcomes.get_mut(index) {
-            *place = Some(outcome);
+    let mut told = |indices: Vec<usize>, written: Vec<Outcome>| {
+        for (index, outcome) in indices.into_iter().zip(written) {
+            if let Some(place) = outcomes.get_mut(index) {
+                *place = Some(outcome);
+            }
         }
+    };
+    let those = |wanted: &dyn Fn(&Operation<'_>) -> bool| -> (Vec<usize>, Vec<Operation<'_>>) {
+        operations
+            .iter()
+            .enumerate()
+            .filter(|(_, operation)| wanted(operation))
+            .map(|(index, one)| (index, *one))
+            .unzip()
+    };
+    let (plain, some) = those(&|operation| !merges(operation) && !counts(operation));
+    if !some.is_empty() {
+        told(plain, target.apply(&some, call).await);
+    }
+    let (merged, some) = those(&|operation| merges(operation) && !counts(operation));
+    if !some.is_empty() {
+        told(merged, merge(target, &some, call).await);
+    }
+    let (counted, some) = those(&counts);
+    if !some.is_empty() {
+        told(counted, drain(target, &some, call).await);
     }
     outcomes.into_iter().map_while(|outcome| outcome).collect()
 }

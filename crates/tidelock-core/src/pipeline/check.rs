@@ -321,6 +321,11 @@ fn versions(routes: &[Option<Route>], problems: &mut Problems<'_>) {
             let words = if part == "from" { format!("`version`, which is left out, {words}") } else { words };
             problems.wrong(format!("routes[{index}].{part}"), words);
         }
+        let located = |index: &usize| routes.get(*index).and_then(Option::as_ref).is_some_and(|route| route.is_located);
+        if route.version.is_some() && route.also.iter().any(located) {
+            let words = "a route that it leads to has `locate: state`, which cannot be used with `version: {field}`: numbers that begin anew do not say which place is the latest";
+            problems.wrong(format!("routes[{index}].also"), words);
+        }
     }
 }
 

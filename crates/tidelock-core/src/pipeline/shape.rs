@@ -1,6 +1,6 @@
 //! Documents as the transforms of their routes want them.
 
-use super::{Pipeline, Route, Rules};
+use super::{Pipeline, Route, Routed, Rules};
 use crate::batch::{Batch, Before, Content, Order, Origin, Slot};
 use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink};
@@ -11,6 +11,7 @@ use crate::source::dynamodb::transformed;
 use crate::source::{EnvelopeError, Reader};
 use crate::target::Deletes;
 use crate::transform::Transform;
+use crate::version::Refusal;
 use crate::version::field::{self, FieldVersion, Rank};
 use std::ops::Range;
 
@@ -126,6 +127,13 @@ impl Pipeline {
             let Some(slot) = batch.slots.get(index) else { continue };
             let Some(field) = slot.origin.and_then(|origin| *fields.get(origin)?) else { continue };
             let number = numbered(payload, batch, slot, field);
+            // What no route wants needs no number.
+            let number = match number {
+                Err(failure) if self.filters(payload, batch, slot) => {
+                    FieldVersion::new(0, Rank::Upsert).map_err(|_| failure)
+                }
+                number => number,
+            };
             let token = match &slot.order {
                 Some(Order::Cluster(_, token) | Order::Field(_, token)) => token.clone(),
                 _ => {
@@ -139,11 +147,27 @@ impl Pipeline {
             let Some(slot) = batch.slots.get_mut(index) else { continue };
             slot.order = None;
             match number {
-                Some(Ok(number)) => slot.order = Some(Order::Field(number, token)),
-                Some(Err(failure)) => slot.content = Content::Failed(Box::new(failure)),
-                None => {}
+                Ok(number) => slot.order = Some(Order::Field(number, token)),
+                Err(failure) => slot.content = Content::Failed(Box::new(failure)),
+            }
+            if slot.content == Content::Delete && !matches!(slot.before, Before::Image(_)) {
+                let why = "the version of a delete is the number of the item's last image (`version: {field}`), which the record does not carry: the stream's view type must be NEW_AND_OLD_IMAGES, or TIDELOCK_SOURCE be set";
+                slot.content = Content::Failed(Box::new(Failure::new(Cause::MissingImage, why)));
             }
         }
+    }
+
+    /// Whether no route wants what a record tells of, before or after.
+    fn filters(&self, payload: &[u8], batch: &Batch, slot: &Slot) -> bool {
+        let (Some(origin), Some(key)) = (batch.origin(slot), batch.key(slot)) else { return false };
+        let rules = self.rules(&origin.name, 0);
+        let before = match &slot.before {
+            Before::Image(range) => Some(range),
+            Before::Absent | Before::Unknown => None,
+        };
+        let mut images = slot.image.iter().chain(before).peekable();
+        images.peek().is_some()
+            && images.all(|range| matches!(rules.locate(&batch.image(payload, range), key), Routed::Filtered))
     }
 
     /// Gives a change a slot of its own for each further route that it may take.
@@ -178,18 +202,19 @@ impl Pipeline {
     }
 }
 
-/// The number that an item holds, as the version of its change; `None` where there is no item to look at.
-fn numbered(payload: &[u8], batch: &Batch, slot: &Slot, field: &[String]) -> Option<Result<FieldVersion, Failure>> {
-    let (image, rank) = match (&slot.content, &slot.before, &slot.image) {
-        (Content::Delete, Before::Image(range), _) => (batch.image(payload, range), Rank::Delete),
-        (Content::Delete, ..) => {
-            let why = "the version of a delete is the number of the item's last image (`version: {field}`), which the record does not carry: the stream's view type must be NEW_AND_OLD_IMAGES";
-            return Some(Err(Failure::new(Cause::MissingOldImage, why)));
-        }
-        (_, _, Some(range)) => (batch.image(payload, range), Rank::Upsert),
-        (_, _, None) => return None,
+/// The number that an item holds, as the version of its change. Without an item to look at it is the lowest: the source tells what
+/// there is, and the target what it is newer than.
+fn numbered(payload: &[u8], batch: &Batch, slot: &Slot, field: &[String]) -> Result<FieldVersion, Failure> {
+    let lowest = |rank| {
+        let refused = |why: Refusal| Failure::new(Cause::InvalidVersion, why.to_string());
+        FieldVersion::new(0, rank).map_err(refused)
     };
-    Some(item_version(&image, field, rank))
+    match (&slot.content, &slot.before, &slot.image) {
+        (Content::Delete, Before::Image(range), _) => item_version(&batch.image(payload, range), field, Rank::Delete),
+        (Content::Delete, ..) => lowest(Rank::Delete),
+        (_, _, Some(range)) => item_version(&batch.image(payload, range), field, Rank::Upsert),
+        (_, _, None) => lowest(Rank::Upsert),
+    }
 }
 
 /// The version of an item that holds its number.
@@ -396,17 +421,18 @@ routes:
         let batch = pipeline.decode(&READER, payload.as_bytes(), Format::Json).expect("an event");
         let told = |index: usize| match (&batch.slots[index].content, batch.version(&batch.slots[index])) {
             (Content::Failed(failure), None) => format!("{}: {}", failure.cause, failure.detail),
+            (Content::Failed(failure), Some(version)) => format!("{} at {}", failure.cause, version.exact),
             (_, Some(version)) => format!("{} {} {}", version.space, version.exact, version.token),
             other => format!("{other:?}"),
         };
         assert_eq!(told(0), "field:t:rev.n 00000000000000000007.0 42");
         assert_eq!(told(1), "field:t:rev.n 00000000000000000007.1 42");
         for (index, begins) in [
-            (2, "missing_old_image: the version of a delete"),
+            (2, "missing_image at 00000000000000000000.1"),
             (3, "invalid_version: field `rev.n`: it is a text, and must be a whole number"),
             (4, "invalid_version: field `rev.n`: the item has none"),
             (5, "invalid_version: field `rev.n`: the version field `1.5` is no integer"),
-            (6, "missing_image"),
+            (6, "missing_image at 00000000000000000000.0"),
         ] {
             assert!(told(index).starts_with(begins), "{}", told(index));
         }

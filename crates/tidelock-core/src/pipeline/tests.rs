@@ -219,6 +219,10 @@ fn routes_of_one_source_have_one_order() {
             format!("  - {{from: a, to: 'x-{{y}}', locate: state, {counted}}}\n"),
             "routes[0].locate: state cannot be used with `version: {field}`",
         ),
+        (
+            format!("  - {{from: a, also: [x], {counted}}}\n  - {{name: x, to: 'x-{{y}}', locate: state}}\n"),
+            "routes[0].also: a route that it leads to has `locate: state`",
+        ),
         ("  - {from: a, version: atuo}\n".to_owned(), "routes[0].version: expected `auto`, found `atuo`"),
         ("  - {from: a, version: {felid: x}}\n".to_owned(), "felid"),
     ] {

@@ -139,9 +139,10 @@ impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
             Located::recall(payload.as_bytes(), &batch, self.pipeline, self.state, recall, call.deadline).await;
         let plan = Plan::located(payload.as_bytes(), &batch, self.pipeline, &[], located.as_ref());
         let mut delivery = Delivery::new(&batch, &plan, self.source.is_some());
-        if load.mode == Mode::Truth {
-            delivery = delivery.by_truth();
-        }
+        delivery = match load.mode {
+            Mode::Truth => delivery.by_truth(),
+            Mode::Payload => delivery.unordered(),
+        };
         let call = Call { truth: self.source.is_some(), ..call };
         delivery.write(self.target, self.source, lane, call, call).await;
         if let (Some(located), Some(state)) = (located, self.state) {

@@ -1,6 +1,6 @@
 //! News that has waited: written as the live lane writes, between two looks at the fences.
 
-use super::{News, Step, answers, finish, set, settle, step};
+use super::{News, Step, answers, finish, is_another, set, settle, step};
 use crate::cause::{Cause, Failure};
 use crate::fence::overtakes;
 use crate::target::{Call, Done, Found, Manner, Operation, Outcome, Store, Write};
@@ -67,7 +67,9 @@ fn is_newer(operation: &Operation<'_>, fence: Option<&Mark>) -> bool {
     match order {
         Some(Ordering::Greater) => false,
         // A delete finds its own fence; an upsert of equal version is settled exactly.
-        Some(Ordering::Equal) => operation.write == Write::Delete,
+        Some(Ordering::Equal) => {
+            operation.write == Write::Delete && !fence.is_some_and(|fence| is_another(&operation.version, fence))
+        }
         Some(Ordering::Less) | None => true,
     }
 }

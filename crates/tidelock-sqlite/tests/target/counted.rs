@@ -17,7 +17,7 @@ use tidelock_core::source::dynamodb::{READER, decode_item};
 use tidelock_core::target::{Call, Operation, Place, Salvage, Store as _, Target as _, Write};
 use tidelock_sqlite::{SqliteTarget, documents};
 
-const PIPELINE: &str = "version: 1\nroutes: [{from: t, to: t, version: {field: rev.number}}]";
+const PIPELINE: &str = "version: 1\nroutes: [{from: t, to: t, where: .open, version: {field: rev.number}}]";
 
 /// How a change follows the one before it.
 #[derive(Debug, Clone, Copy)]
@@ -32,15 +32,16 @@ enum Follows {
     End,
 }
 
-fn image(change: usize, number: u64) -> Value {
-    json!({"id": {"S": "k"}, "change": {"N": change.to_string()}, "rev": {"M": {"number": {"N": number.to_string()}}}})
+fn image(change: usize, number: u64, open: bool) -> Value {
+    let rev = json!({"M": {"number": {"N": number.to_string()}}});
+    json!({"id": {"S": "k"}, "change": {"N": change.to_string()}, "open": {"BOOL": open}, "rev": rev})
 }
 
 /// The records of a history that begins with nothing, and what the item is after each.
-fn records(history: &[Follows]) -> Vec<(Value, Option<Value>)> {
+fn records(history: &[(Follows, bool)]) -> Vec<(Value, Option<Value>)> {
     let mut records = Vec::new();
     let mut is: Option<(u64, Value)> = None;
-    for (change, follows) in history.iter().enumerate() {
+    for (change, (follows, open)) in history.iter().enumerate() {
         let next = match (&is, follows) {
             (None, Follows::End) => continue,
             (None, _) => Some(1),
@@ -60,7 +61,7 @@ fn records(history: &[Follows]) -> Vec<(Value, Option<Value>)> {
         if let Some((_, image)) = &is {
             record["OldImage"] = image.clone();
         }
-        is = next.map(|number| (number, image(change, number)));
+        is = next.map(|number| (number, image(change, number, *open)));
         if let Some((_, image)) = &is {
             record["NewImage"] = image.clone();
         }
@@ -110,7 +111,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
     #[test]
     fn an_item_ends_as_it_is_whatever_its_numbers_do(
-        history in proptest::collection::vec(follows(), 1..12),
+        // Whether the route wants the item, besides.
+        history in proptest::collection::vec((follows(), proptest::bool::weighted(0.8)), 1..12),
         pieces in proptest::collection::vec((1..5_usize, 0..4_usize), 1..12),
         redriven in proptest::collection::vec((any::<proptest::sample::Index>(), any::<bool>()), 0..4),
         late in proptest::option::of(any::<proptest::sample::Index>()),
@@ -130,7 +132,7 @@ proptest! {
             let at = Circumstances { function: "f", now_ms: NOW, started, deadline: soon(), patience: PATIENCE };
             let posts = Posts { dead_letters: None::<&Nowhere>, fallback: None, bucket: None::<&Nowhere> };
             let report = run(deliver(payload.as_bytes(), &batch, &pipeline, &target, Some(&table), posts, at));
-            prop_assert!(report.fates.iter().all(|fate| matches!(fate, Fate::Done(_))), "{:?}", report.fates);
+            prop_assert!(report.fates.iter().all(|fate| matches!(fate, Fate::Done(_) | Fate::Filtered)), "{:?}", report.fates);
             from = if to == records.len() { to } else { to.saturating_sub(back) };
         }
         let last = records.last().and_then(|(_, is)| is.clone());
@@ -141,13 +143,17 @@ proptest! {
             let mut delivery = Delivery::new(&batch, &plan, true);
             let lane = if truth { Lane::Truth } else { Lane::Slow };
             run(delivery.write(&target, Some(&table), lane, by(soon()), by(soon())));
-            prop_assert!(matches!(delivery.fates(), [Fate::Done(_)]), "{:?}", delivery.fates());
+            prop_assert!(matches!(delivery.fates(), [Fate::Done(_) | Fate::Filtered]), "{:?}", delivery.fates());
         }
         if let Some(index) = late {
             // A write of an invocation that was given up: nobody looks at a fence, or at what becomes of it.
-            let (_, batch) = event(&pipeline, std::slice::from_ref(index.get(&records)));
+            let (record, is) = index.get(&records);
+            let wanted = is.as_ref().is_some_and(|image| image["open"]["BOOL"] == true);
+            let (_, batch) = event(&pipeline, &[(record.clone(), is.clone())]);
             let (slot, into) = (&batch.slots[0], Place::new("t".to_owned(), false));
-            if let Content::Upsert(document) = &slot.content {
+            if let Content::Upsert(document) = &slot.content
+                && wanted
+            {
                 let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
                 let write = Write::Upsert(&batch.documents[document.clone()]);
                 let operation = Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None };
@@ -156,7 +162,7 @@ proptest! {
             let swept = run(target.sweep(Window::at(NOW + SWEEP_AGE_MS + 1, i64::MAX), by(soon())));
             prop_assert!(swept.is_ok());
         }
-        let expected = last.map(|image| image["change"]["N"].as_str().expect("digits").parse().expect("a number"));
+        let expected = last.filter(|image| image["open"]["BOOL"] == true).map(|image| image["change"]["N"].as_str().expect("digits").parse().expect("a number"));
         prop_assert_eq!(stored(&folder), expected, "{:?}", history);
     }
 }

@@ -177,6 +177,10 @@ impl<'p, S: Sink> EventDecoder<'p, S> {
                 b"updateDescription" => return behind(cursor, start),
                 _ => cursor.skip().map(drop).map_err(Stop::Structure),
             };
+            // What is only told besides costs no change.
+            if result.is_err() && matches!(name.raw, b"wallTime" | b"fullDocumentBeforeChange") {
+                return behind(cursor, start);
+            }
             partial.recover(cursor, start, result)
         })
     }
