@@ -256,7 +256,7 @@ const VERSION: &[Choice] = &[choice("auto", sentence!("by the source's own order
 static VERSION_FIELD: Object = Object {
     name: "version",
     doc: sentence!(
-        "A number of the item that grows with every change. A delete has the number of the item's last image, and is newer. What is older by number is read from the source again, so that functions need TIDELOCK_SOURCE, and streams old images."
+        "A number of the item that grows with every change. A delete has the number of the item's last image, and is newer. What is older by number is read from the source again, so that functions need TIDELOCK_SOURCE."
     ),
     one: false,
     fields: &[Field::new(
