@@ -318,6 +318,26 @@ pub(crate) fn range(values: &[f64]) -> (f64, f64) {
     (lowest.unwrap_or(0.0), highest.unwrap_or(0.0))
 }
 
+/// Two subjects that were measured side by side: medians.
+pub(crate) struct Pairs {
+    pub(crate) first: f64,
+    pub(crate) second: f64,
+    /// First to second: median of the pairs' ratios, not ratio of the medians, so that a slow round, which slows both, does not count.
+    pub(crate) ratio: f64,
+    /// The pairs' lowest and highest ratio.
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+impl Pairs {
+    pub(crate) fn of(pairs: &[(f64, f64)]) -> Self {
+        let (first, second): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+        let ratios = pairs.iter().map(|(first, second)| first / second).collect::<Vec<_>>();
+        let (lowest, highest) = range(&ratios);
+        Self { first: median(&first), second: median(&second), ratio: median(&ratios), lowest, highest }
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "the values are exact")]
 mod tests {

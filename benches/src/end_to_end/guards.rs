@@ -4,7 +4,7 @@ use super::{Load, Target, feed};
 use crate::corpus::{Batch, Shape};
 use crate::function::Result;
 use crate::measure::USUAL;
-use crate::results::{GuardCost, median, range};
+use crate::results::{GuardCost, Pairs};
 use crate::subjects::{Places, Subject, TIDELOCK, TIDELOCK_UNGUARDED, tidelock, unguarded};
 
 /// Records of a batch: [`USUAL`].
@@ -68,17 +68,15 @@ fn check_fences(guarded: bool, shape: &Shape, fences: u64) -> Result<()> {
 
 /// The figures of pairs of (guarded, unguarded) changes per second.
 fn cost(name: &str, records: usize, pairs: &[(f64, f64)]) -> GuardCost {
-    let (guarded, unguarded): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
-    let ratios = pairs.iter().map(|(guarded, unguarded)| guarded / unguarded).collect::<Vec<_>>();
-    let (lowest, highest) = range(&ratios);
+    let Pairs { first, second, ratio, lowest, highest } = Pairs::of(pairs);
     GuardCost {
         target: name.into(),
         batch: USUAL.into(),
         rounds: pairs.len(),
         records,
-        guarded_per_second: median(&guarded),
-        unguarded_per_second: median(&unguarded),
-        ratio: median(&ratios),
+        guarded_per_second: first,
+        unguarded_per_second: second,
+        ratio,
         lowest,
         highest,
     }

@@ -9,7 +9,7 @@ use crate::function::{Function, Result};
 use crate::http::{self, Listener};
 use crate::measure::USUAL;
 use crate::opensearch;
-use crate::results::{Poison, median, range};
+use crate::results::{Pairs, Poison};
 use crate::sqs::Sqs;
 use crate::subjects::{DOCUMENTDB, Places, Subject, documentdb};
 
@@ -102,7 +102,7 @@ pub(crate) fn run(
         let [clean, poisoned] = rates;
         eprintln!("poison: round {round} of {rounds}: clean {clean:.0}/s, poisoned {poisoned:.0}/s");
         if round > 0 {
-            pairs.push((clean, poisoned));
+            pairs.push((poisoned, clean));
         }
     }
     if let Some(server) = server {
@@ -133,20 +133,18 @@ fn expect_letters(found: usize, expected: usize) -> Result<()> {
     Ok(())
 }
 
-/// The figures of pairs of (clean, poisoned) changes per second.
+/// The figures of pairs of (poisoned, clean) changes per second.
 fn row(target: &str, records: usize, poisoned: usize, pairs: &[(f64, f64)]) -> Poison {
-    let (clean, with): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
-    let ratios = pairs.iter().map(|(clean, with)| with / clean).collect::<Vec<_>>();
-    let (lowest, highest) = range(&ratios);
+    let Pairs { first, second, ratio, lowest, highest } = Pairs::of(pairs);
     Poison {
         target: target.into(),
         batch: USUAL.into(),
         rounds: pairs.len(),
         records,
         poisoned,
-        clean_per_second: median(&clean),
-        poisoned_per_second: median(&with),
-        ratio: median(&ratios),
+        clean_per_second: second,
+        poisoned_per_second: first,
+        ratio,
         lowest,
         highest,
     }
@@ -158,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_poisoned_stream_is_told_by_its_share_of_the_clean_rate() {
-        let found = row("X", 100, 1, &[(10.0, 9.0), (100.0, 50.0), (4.0, 4.0)]);
+        let found = row("X", 100, 1, &[(9.0, 10.0), (50.0, 100.0), (4.0, 4.0)]);
         assert_eq!((found.ratio, found.lowest, found.highest), (0.9, 0.5, 1.0));
         assert_eq!((found.clean_per_second, found.poisoned_per_second), (10.0, 9.0));
         assert_eq!((found.rounds, found.poisoned), (3, 1));

@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::settings::percent_decoded;
 use tidelock_lambda::Fatal;
 
 /// API Gateway gives a function 29 or 30 seconds: whoever waits is to be told before that.
@@ -155,23 +156,4 @@ pub(crate) fn answer(status: i64, body: &impl Serialize) -> ApiGatewayProxyRespo
     // Nothing that is answered can fail to be written.
     response.body = Some(Body::Text(serde_json::to_string(body).unwrap_or_default()));
     response
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-        match tail.get(..2).filter(|_| byte == b'%').and_then(hex) {
-            Some(decoded) => {
-                out.push(decoded);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

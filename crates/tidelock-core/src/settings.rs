@@ -5,7 +5,9 @@
 mod address;
 mod cluster;
 
-pub use address::{PipelineSource, bucket_address, is_inline, queue_address, state_address, target_address};
+pub use address::{
+    PipelineSource, bucket_address, is_inline, percent_decoded, queue_address, state_address, target_address,
+};
 use address::{TARGET_FORMS, failures_address, source_address};
 pub use cluster::{ClusterSettings, DemoSettings, SearchSettings};
 use std::collections::BTreeMap;

@@ -73,7 +73,7 @@ impl<C: Credentials> Documents<C> {
                     Ok(if own { Inserted::Stored } else { Inserted::Duplicate })
                 }
                 Err(stop) => {
-                    unanswered = true;
+                    unanswered |= matches!(stop, Stop::Trouble(_));
                     Err(stop)
                 }
             })
@@ -105,7 +105,7 @@ impl<C: Credentials> Documents<C> {
                 // What is missing now may have been deleted by the request whose answer was lost.
                 Ok(count) => Ok(count == 1 || unanswered),
                 Err(stop) => {
-                    unanswered = true;
+                    unanswered |= matches!(stop, Stop::Trouble(_));
                     Err(stop)
                 }
             })

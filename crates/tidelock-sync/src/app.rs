@@ -9,6 +9,7 @@ use crate::targets::AnyTarget;
 use crate::trial::Diary;
 use crate::waiting::{AnyBucket, AnyQueue};
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidelock_core::batch::{Batch, BatchResponse, Circumstances, Fate, PATIENCE, Posts, deliver_located};
 use tidelock_core::cause::Cause;
@@ -31,8 +32,7 @@ pub(crate) struct App<R = AnySource> {
     pub(crate) dead_letters: Option<AnyQueue>,
     pub(crate) fallback: Option<AnyQueue>,
     pub(crate) bucket: Option<AnyBucket>,
-    /// Where it is needed, or opened by who needs it.
-    pub(crate) state: Option<AnyState>,
+    pub(crate) state: Option<Rc<AnyState>>,
     pub(crate) fence_life_ms: i64,
     /// Which batches are on trial, where that is written down.
     pub(crate) diary: Option<Diary>,
@@ -89,8 +89,8 @@ impl<R: Open> App<R> {
         let fallback = queue("TIDELOCK_FALLBACK", &settings.fallback)?;
         let bucket = settings.letters_bucket.clone();
         let bucket = bucket.map(|name| AnyBucket::new(name, "TIDELOCK_LETTERS_BUCKET", authentication, environment));
-        let state = settings.state.clone().filter(|_| pipeline.locates());
-        let state = state.map(|address| AnyState::new(address, authentication, environment)).transpose()?;
+        let state = settings.state.clone();
+        let state = state.map(|address| AnyState::new(address, authentication, environment)).transpose()?.map(Rc::new);
         let function = environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or("tidelock").to_owned();
         Ok(Self {
             function,
@@ -131,8 +131,7 @@ impl<R: Open> App<R> {
         let settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
         let app = Self::with(&settings, &authentication, environment).await?.located()?;
-        let state = settings.state.map(|address| AnyState::new(address, &authentication, environment));
-        Ok(Self { diary: state.transpose()?.map(Diary::new), ..app })
+        Ok(Self { diary: app.state.clone().map(Diary::new), ..app })
     }
 
     /// Refuses a pipeline that holds changes where there is no queue for them.
@@ -185,7 +184,7 @@ impl<R: Open> App<R> {
             bucket: self.bucket.as_ref(),
         };
         let source = self.source.as_ref();
-        let state = self.state.as_ref();
+        let state = self.state.as_deref();
         let report = deliver_located(payload, batch, &self.pipeline, &self.target, source, posts, state, at).await;
         // While the target is down, or a part of it, every batch tries it for a moment only.
         let passes = report.fates.iter().any(|fate| matches!(fate, Fate::Done(_)));

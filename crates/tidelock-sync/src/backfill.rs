@@ -224,7 +224,7 @@ impl Backfiller {
             pipeline: &self.app.pipeline,
             target: &self.app.target,
             source: &self.source,
-            state: self.app.state.as_ref(),
+            state: self.app.state.as_deref(),
             dead_letters: self.app.dead_letters.as_ref(),
             bucket: self.app.bucket.as_ref(),
             function: &self.app.function,

@@ -215,11 +215,7 @@ impl Recovery {
     pub async fn start(environment: &Environment) -> Result<Self, Fatal> {
         let settings: Settings = read_settings(environment)?;
         let authentication = Authentication::new(&settings, environment);
-        let mut app = App::with(&settings, &authentication, environment).await?.located()?;
-        if app.state.is_none() {
-            let state = settings.state.clone().map(|address| AnyState::new(address, &authentication, environment));
-            app.state = state.transpose()?;
-        }
+        let app = App::with(&settings, &authentication, environment).await?.located()?;
         let failures = match settings.failures.clone() {
             None => None,
             Some(FailuresAddress::Queue(queue)) => {
@@ -242,7 +238,7 @@ impl Recovery {
             pipeline: &self.app.pipeline,
             target: &self.app.target,
             source: self.app.source.as_ref(),
-            state: self.app.state.as_ref(),
+            state: self.app.state.as_deref(),
             function: &self.app.function,
             fence_life_ms: self.app.fence_life_ms,
             kinds: KINDS,

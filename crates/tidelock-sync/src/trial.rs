@@ -6,6 +6,7 @@ use crate::remembered::AnyState;
 use crate::source::Open;
 use std::cell::Cell;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidelock_core::batch::BatchResponse;
 use tidelock_core::journal::{Envelope, Journal, Step, alone, alone_name, condemned, name};
@@ -19,7 +20,7 @@ const STATE_TIME: Duration = Duration::from_secs(2);
 
 /// Where an environment keeps its journal, and whether it needs one.
 pub(crate) struct Diary {
-    state: AnyState,
+    state: Rc<AnyState>,
     /// The last invocation has come to an orderly end, and left nothing to try part by part.
     trusted: Cell<bool>,
 }
@@ -88,7 +89,7 @@ impl Mark<'_> {
 }
 
 impl Diary {
-    pub(crate) fn new(state: AnyState) -> Self {
+    pub(crate) fn new(state: Rc<AnyState>) -> Self {
         Self { state, trusted: Cell::new(false) }
     }
 

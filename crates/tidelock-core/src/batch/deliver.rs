@@ -159,9 +159,9 @@ async fn hold<Q: Outbox, B: Bucket>(
     at: Circumstances<'_>,
 ) {
     let Some(queue) = posts.fallback else { return };
-    // It is not the target that is missing.
-    let is_located = |slot: usize| !matches!(delivery.fates.get(slot), Some(Fate::Failed(failure)) if failure.cause == Cause::StateUnreachable);
-    let may = |slot: usize| is_located(slot) && policies.of(slot).on_outage != OnOutage::Retry;
+    let misses_state = |slot: usize| matches!(delivery.fates.get(slot), Some(Fate::Failed(failure)) if failure.cause == Cause::StateUnreachable);
+    // Without its state it is not the target that is missing.
+    let may = |slot: usize| !misses_state(slot) && policies.of(slot).on_outage != OnOutage::Retry;
     let slots = delivery.to_hold(may);
     if slots.is_empty() {
         return;

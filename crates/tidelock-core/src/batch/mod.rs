@@ -8,8 +8,7 @@ mod response;
 mod writing;
 
 use crate::cause::Failure;
-use crate::image::Image;
-use crate::image::Notation;
+use crate::image::{Image, Notation};
 use crate::key::Key;
 use crate::version::field::FieldVersion;
 use crate::version::mongodb::ClusterTime;
@@ -66,6 +65,17 @@ pub enum Before {
     Image(Range<usize>),
     /// The record does not say.
     Unknown,
+}
+
+impl Before {
+    /// Where the old image is, if the record has it.
+    #[must_use]
+    pub fn image(&self) -> Option<&Range<usize>> {
+        match self {
+            Self::Image(range) => Some(range),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
 }
 
 /// A change's place in the order of its source.

@@ -348,11 +348,7 @@ pub(crate) fn entered(
 /// By slot, how its route wants it written.
 fn manners<'p>(payload: &[u8], batch: &Batch, rules: &[Rules<'p>]) -> Vec<Option<&'p Manner>> {
     let of = |slot: &Slot| {
-        let before = match &slot.before {
-            Before::Image(range) => Some(range),
-            Before::Absent | Before::Unknown => None,
-        };
-        let image = slot.image.as_ref().or(before).map(|range| batch.image(payload, range));
+        let image = slot.image.as_ref().or(slot.before.image()).map(|range| batch.image(payload, range));
         rules.get(slot.origin?)?.manner(image.as_ref())
     };
     batch.slots.iter().map(of).collect()

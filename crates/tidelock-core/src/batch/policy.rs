@@ -35,11 +35,7 @@ impl<'a> Policies<'a> {
             return *common;
         }
         let image = |range: &Range<usize>| self.batch.image(self.payload, range);
-        let before = match &slot.before {
-            Before::Image(range) => Some(range),
-            _ => None,
-        };
-        rules.policy(slot.image.iter().chain(before).map(image), self.pipeline.default_policy())
+        rules.policy(slot.image.iter().chain(slot.before.image()).map(image), self.pipeline.default_policy())
     }
 
     /// By slot, whether it goes to the fallback queue in any case; empty where none does.

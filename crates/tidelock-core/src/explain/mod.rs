@@ -297,10 +297,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn tell<B>(&self, slot: &Slot, record: usize, acts: Vec<Act<B>>, fate: &Fate) -> Explanation<B> {
         let origin = self.batch.origin(slot);
-        let before = match &slot.before {
-            Before::Image(range) => Some(self.image(range)),
-            Before::Absent | Before::Unknown => None,
-        };
+        let before = slot.before.image().map(|range| self.image(range));
         let now = slot.image.as_ref().map(|range| self.image(range));
         let image = now.or(before);
         let ask = |image: Option<&Image<'_>>| {

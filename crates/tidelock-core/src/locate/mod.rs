@@ -285,11 +285,7 @@ fn keyed<'p>(payload: &[u8], batch: &Batch, pipeline: &'p Pipeline) -> Vec<Keyed
         if !items.are_located() {
             continue;
         }
-        let image = |range| batch.image(payload, range);
-        let old = match &slot.before {
-            Before::Image(range) => Some(image(range)),
-            Before::Absent | Before::Unknown => None,
-        };
+        let old = slot.before.image().map(|range| batch.image(payload, range));
         let places = match entered(payload, batch, slot, key, items) {
             None => continue,
             Some(Entered::Places(places)) => places,

@@ -85,7 +85,7 @@ impl Pipeline {
                 // The source might say that it is gone, and nobody what that means.
                 (Content::Failed(failure), None)
                     if failure.cause == Cause::MissingImage
-                        && !matches!(slot.before, Before::Image(_))
+                        && slot.before.image().is_none()
                         && rules.deletes(None).is_none() =>
                 {
                     Err(Failure::new(Cause::MissingOldImage, DIFFERENT))
@@ -116,22 +116,23 @@ impl Pipeline {
         if !self.counts() {
             return;
         }
-        let fields: Vec<Option<&[String]>> =
-            batch.origins.iter().map(|origin| self.version_field(&origin.name)).collect();
-        for (origin, field) in batch.origins.iter_mut().zip(&fields) {
-            if let Some(field) = field {
+        let counted = |origin: &Origin| {
+            let field = self.version_field(&origin.name)?;
+            Some((field, self.rules(&origin.name, 0)))
+        };
+        let counted: Vec<Option<(&[String], Rules<'_>)>> = batch.origins.iter().map(counted).collect();
+        for (origin, counted) in batch.origins.iter_mut().zip(&counted) {
+            if let Some((field, _)) = counted {
                 origin.space = field::space(&origin.name, &field.join("."));
             }
         }
         for index in 0..batch.slots.len() {
             let Some(slot) = batch.slots.get(index) else { continue };
-            let Some(field) = slot.origin.and_then(|origin| *fields.get(origin)?) else { continue };
+            let Some((field, rules)) = slot.origin.and_then(|origin| counted.get(origin)?.as_ref()) else { continue };
             let number = numbered(payload, batch, slot, field);
             // What no route wants needs no number.
             let number = match number {
-                Err(failure) if self.filters(payload, batch, slot) => {
-                    FieldVersion::new(0, Rank::Upsert).map_err(|_| failure)
-                }
+                Err(_) if Self::filters(payload, batch, slot, rules) => Ok(FieldVersion::lowest(Rank::Upsert)),
                 number => number,
             };
             let token = match &slot.order {
@@ -150,7 +151,7 @@ impl Pipeline {
                 Ok(number) => slot.order = Some(Order::Field(number, token)),
                 Err(failure) => slot.content = Content::Failed(Box::new(failure)),
             }
-            if slot.content == Content::Delete && !matches!(slot.before, Before::Image(_)) {
+            if slot.content == Content::Delete && slot.before.image().is_none() {
                 let why = "the version of a delete is the number of the item's last image (`version: {field}`), which the record does not carry: the stream's view type must be NEW_AND_OLD_IMAGES, or TIDELOCK_SOURCE be set";
                 slot.content = Content::Failed(Box::new(Failure::new(Cause::MissingImage, why)));
             }
@@ -158,14 +159,9 @@ impl Pipeline {
     }
 
     /// Whether no route wants what a record tells of, before or after.
-    fn filters(&self, payload: &[u8], batch: &Batch, slot: &Slot) -> bool {
-        let (Some(origin), Some(key)) = (batch.origin(slot), batch.key(slot)) else { return false };
-        let rules = self.rules(&origin.name, 0);
-        let before = match &slot.before {
-            Before::Image(range) => Some(range),
-            Before::Absent | Before::Unknown => None,
-        };
-        let mut images = slot.image.iter().chain(before).peekable();
+    fn filters(payload: &[u8], batch: &Batch, slot: &Slot, rules: &Rules<'_>) -> bool {
+        let Some(key) = batch.key(slot) else { return false };
+        let mut images = slot.image.iter().chain(slot.before.image()).peekable();
         images.peek().is_some()
             && images.all(|range| matches!(rules.locate(&batch.image(payload, range), key), Routed::Filtered))
     }
@@ -205,15 +201,11 @@ impl Pipeline {
 /// The number that an item holds, as the version of its change. Without an item to look at it is the lowest: the source tells what
 /// there is, and the target what it is newer than.
 fn numbered(payload: &[u8], batch: &Batch, slot: &Slot, field: &[String]) -> Result<FieldVersion, Failure> {
-    let lowest = |rank| {
-        let refused = |why: Refusal| Failure::new(Cause::InvalidVersion, why.to_string());
-        FieldVersion::new(0, rank).map_err(refused)
-    };
     match (&slot.content, &slot.before, &slot.image) {
         (Content::Delete, Before::Image(range), _) => item_version(&batch.image(payload, range), field, Rank::Delete),
-        (Content::Delete, ..) => lowest(Rank::Delete),
+        (Content::Delete, ..) => Ok(FieldVersion::lowest(Rank::Delete)),
         (_, _, Some(range)) => item_version(&batch.image(payload, range), field, Rank::Upsert),
-        (_, _, None) => lowest(Rank::Upsert),
+        (_, _, None) => Ok(FieldVersion::lowest(Rank::Upsert)),
     }
 }
 
@@ -243,10 +235,7 @@ fn soft<'a>(
     format: Format,
     key: Key<'_>,
 ) -> Option<Result<Softened, Failure>> {
-    let before = match &slot.before {
-        Before::Image(range) => Some(range),
-        Before::Absent | Before::Unknown => None,
-    };
+    let before = slot.before.image();
     let old = before.map(image);
     let deletes = match rules.deletes(old.as_ref()) {
         Some(deletes @ Deletes::Soft { .. }) => deletes,

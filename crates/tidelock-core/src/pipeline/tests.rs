@@ -1,8 +1,7 @@
 //! Routes: what they match, and where they lead.
 
 use super::*;
-use crate::image::Image;
-use crate::image::Notation;
+use crate::image::{Image, Notation};
 use crate::key::{Key, KeyKind, push_part};
 use crate::target::ShardValue;
 

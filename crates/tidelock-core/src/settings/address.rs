@@ -77,7 +77,9 @@ fn endpoint(tls: bool, rest: &str) -> Result<Endpoint, String> {
     Ok(Endpoint { tls, host: host.to_owned(), port, user })
 }
 
-fn percent_decoded(text: &str) -> String {
+/// A text with every `%XX` decoded (RFC 3986, section 2.1); what is no such triplet stays as it is.
+#[must_use]
+pub fn percent_decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

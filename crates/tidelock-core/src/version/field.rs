@@ -17,6 +17,12 @@ pub fn space(name: &str, field: &str) -> String {
     format!("{KIND}:{name}:{field}")
 }
 
+/// Whether a space is [that of a field](space).
+#[must_use]
+pub(super) fn is_space(text: &str) -> bool {
+    text.strip_prefix(KIND).is_some_and(|rest| rest.starts_with(':'))
+}
+
 /// What ranks among changes of equal number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
@@ -44,8 +50,18 @@ impl FieldVersion {
         let Some(signed) = signed else {
             return Err(Refusal::of("the version field", &number.to_string(), "is over 2^61"));
         };
+        Ok(Self::of(signed, number, rank))
+    }
+
+    /// The version of the lowest number.
+    #[must_use]
+    pub fn lowest(rank: Rank) -> Self {
+        Self::of(0, 0, rank)
+    }
+
+    fn of(signed: i64, number: u64, rank: Rank) -> Self {
         let suffix = u64::from(rank == Rank::Delete);
-        Ok(Self { number: signed, rank, exact: Exact::number(number).byte(b'.').digits(suffix, 1) })
+        Self { number: signed, rank, exact: Exact::number(number).byte(b'.').digits(suffix, 1) }
     }
 
     /// Reads a version field, given as a number's text: `7`, `7.0` and `7e0` are one number.
@@ -76,7 +92,9 @@ impl Position for FieldVersion {
 /// no write that lands late, passes for what came after it.
 #[must_use]
 pub(crate) fn above(bound: &Mark, rank: Rank, over: bool) -> Option<Mark> {
-    bound.space.strip_prefix(KIND).filter(|rest| rest.starts_with(':'))?;
+    if !is_space(&bound.space) {
+        return None;
+    }
     let (number, bound_rank) = read(&bound.label, &bound.exact)?;
     let further = match (rank, bound_rank) {
         (Rank::Upsert, Rank::Delete) => 1,

@@ -163,7 +163,7 @@ impl Version<'_> {
     /// Its number is one that [items hold](field).
     #[must_use]
     pub fn is_of_an_item(&self) -> bool {
-        self.space.strip_prefix(field::KIND).is_some_and(|rest| rest.starts_with(':'))
+        field::is_space(&self.space)
     }
 
     /// Whether a token of the same number is that of another change. One that is missing proves nothing.
