@@ -38,11 +38,14 @@ const WALLED: [&str; 8] = [
 const NOT_IN_CORE: [&str; 5] = ["hyper", "mongodb", "reqwest", "rusqlite", "tokio"];
 
 /// Each would cost cold start and size, or brings a second TLS library.
-const NOT_IN_FUNCTIONS: [&str; 10] = [
+const NOT_IN_FUNCTIONS: [&str; 13] = [
+    "aws-config",
     "aws-lc-rs",
     "aws-lc-sys",
     "aws-sdk-dynamodb",
     "aws-sdk-s3",
+    "aws-sdk-secretsmanager",
+    "aws-sdk-sts",
     "clap",
     "libsqlite3-sys",
     "native-tls",

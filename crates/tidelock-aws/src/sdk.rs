@@ -15,15 +15,6 @@ impl Sdk {
     pub async fn config(&self) -> &SdkConfig {
         self.config.get_or_init(|| async { Box::pin(loader().load()).await }).await
     }
-
-    /// The configuration of a server on this machine.
-    #[cfg(test)]
-    pub(crate) async fn local(url: &str) -> Self {
-        let keys = aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
-        let region = aws_config::Region::new("us-east-1");
-        let config = loader().endpoint_url(url).region(region).credentials_provider(keys).load().await;
-        Self { config: OnceCell::new_with(Some(config)) }
-    }
 }
 
 fn loader() -> ConfigLoader {

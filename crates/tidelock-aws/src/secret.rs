@@ -1,8 +1,7 @@
-//! Logins in Secrets Manager, and the keys of the function's role.
+//! Logins in Secrets Manager.
 
-use crate::Sdk;
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sdk_secretsmanager::Client;
+use crate::keys::Keys;
+use crate::service::{ServiceConfig, secret};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,16 +12,42 @@ use tokio::sync::Mutex;
 /// A refused login is asked for anew at most this often: requests that fail side by side share one refresh.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The longest that a secret is asked for: what waits for it tries again.
+const SECRET_TIME: Duration = Duration::from_secs(10);
+
+/// Secrets Manager, or why it cannot be asked.
+#[derive(Debug)]
+pub struct Secrets {
+    config: Result<ServiceConfig, String>,
+    keys: Keys,
+}
+
+impl Secrets {
+    /// `config` is an error where the environment does not say where the service is.
+    #[must_use]
+    pub fn new(config: Result<ServiceConfig, String>, keys: Keys) -> Self {
+        Self { config, keys }
+    }
+
+    /// The text of a secret.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds no text.
+    pub async fn text(&self, name: &str) -> Result<Secret, String> {
+        let config = self.config.clone().map_err(|why| format!("the secret `{name}` cannot be read: {why}"))?;
+        let text = Box::pin(secret(config, self.keys.clone(), name, Instant::now() + SECRET_TIME)).await?;
+        Ok(Secret::new(text))
+    }
+}
+
 /// Credentials of a function: a login from its secret, keys from its environment.
 #[derive(Debug)]
 pub struct AwsCredentials {
-    sdk: Rc<Sdk>,
+    secrets: Rc<Secrets>,
     /// Name or ARN of the secret.
     secret: Option<String>,
     /// A login from the target's URL, used where no secret is configured.
     fixed: Option<Login>,
-    /// Keys from the environment, which outlive the environment in Lambda; elsewhere the SDK's provider chain is asked.
-    keys: Option<AwsKeys>,
     cached: RefCell<Option<(Login, Instant)>>,
     /// Held while the secret is read, so that whoever waits for it finds it in the cache.
     reading: Mutex<()>,
@@ -31,8 +56,8 @@ pub struct AwsCredentials {
 impl AwsCredentials {
     /// See the fields.
     #[must_use]
-    pub fn new(sdk: Rc<Sdk>, secret: Option<String>, fixed: Option<Login>, keys: Option<AwsKeys>) -> Self {
-        Self { sdk, secret, fixed, keys, cached: RefCell::default(), reading: Mutex::default() }
+    pub fn new(secrets: Rc<Secrets>, secret: Option<String>, fixed: Option<Login>) -> Self {
+        Self { secrets, secret, fixed, cached: RefCell::default(), reading: Mutex::default() }
     }
 }
 
@@ -46,37 +71,15 @@ impl Credentials for AwsCredentials {
         {
             return Ok(Some(login));
         }
-        let text = secret_text(&self.sdk, name).await?;
+        let text = self.secrets.text(name).await?;
         let login = login_from_secret(text.expose()).map_err(|problem| format!("the secret `{name}` {problem}"))?;
         self.cached.replace(Some((login.clone(), Instant::now())));
         Ok(Some(login))
     }
 
     async fn aws_keys(&self) -> Result<AwsKeys, String> {
-        if let Some(keys) = &self.keys {
-            return Ok(keys.clone());
-        }
-        let provider = self.sdk.config().await.credentials_provider().ok_or("there are no AWS credentials")?;
-        let found =
-            provider.provide_credentials().await.map_err(|error| format!("there are no AWS credentials: {error}"))?;
-        Ok(AwsKeys {
-            access_key_id: found.access_key_id().to_owned(),
-            secret_access_key: Secret::new(found.secret_access_key()),
-            session_token: found.session_token().map(Secret::new),
-        })
+        self.secrets.keys.aws_keys().await
     }
-}
-
-/// The text of a secret.
-///
-/// # Errors
-/// When it cannot be read, or holds no text.
-pub async fn secret_text(sdk: &Sdk, name: &str) -> Result<Secret, String> {
-    let client = Client::new(sdk.config().await);
-    let value = Box::pin(client.get_secret_value().secret_id(name).send()).await.map_err(|error| {
-        format!("the secret `{name}` cannot be read: {}", aws_sdk_secretsmanager::error::DisplayErrorContext(&error))
-    })?;
-    value.secret_string().map(Secret::new).ok_or_else(|| format!("the secret `{name}` holds no text"))
 }
 
 /// The login in a secret's text, as RDS, DocumentDB and OpenSearch users store it.

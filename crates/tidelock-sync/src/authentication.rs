@@ -14,9 +14,10 @@ use std::rc::Rc;
 )]
 pub(crate) struct Authentication {
     #[cfg(feature = "aws")]
-    pub(crate) sdk: Rc<tidelock_aws::Sdk>,
+    pub(crate) secrets: Rc<tidelock_aws::Secrets>,
     pub(crate) secret: Option<String>,
     pub(crate) fixed: Option<Login>,
+    #[cfg(not(feature = "aws"))]
     pub(crate) keys: Option<AwsKeys>,
 }
 
@@ -36,16 +37,21 @@ impl Authentication {
     /// Without a target's login.
     pub(crate) fn bare(environment: &Environment) -> Self {
         let keys = environment.get("AWS_ACCESS_KEY_ID").zip(environment.get("AWS_SECRET_ACCESS_KEY"));
+        let keys = keys.map(|(id, secret)| AwsKeys {
+            access_key_id: id.to_owned(),
+            secret_access_key: Secret::new(secret),
+            session_token: environment.get("AWS_SESSION_TOKEN").map(Secret::new),
+        });
         Self {
             #[cfg(feature = "aws")]
-            sdk: Rc::default(),
+            secrets: Rc::new(tidelock_aws::Secrets::new(
+                crate::source::secrets_manager(environment),
+                tidelock_aws::Keys::new(keys),
+            )),
+            #[cfg(not(feature = "aws"))]
+            keys,
             secret: None,
             fixed: None,
-            keys: keys.map(|(id, secret)| AwsKeys {
-                access_key_id: id.to_owned(),
-                secret_access_key: Secret::new(secret),
-                session_token: environment.get("AWS_SESSION_TOKEN").map(Secret::new),
-            }),
         }
     }
 
@@ -53,7 +59,7 @@ impl Authentication {
     #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "with AWS it asks a service"))]
     pub(crate) async fn secret_text(&self, name: &str) -> Result<Secret, String> {
         #[cfg(feature = "aws")]
-        return tidelock_aws::secret_text(&self.sdk, name).await;
+        return self.secrets.text(name).await;
         #[cfg(not(feature = "aws"))]
         Err(format!("`{name}` needs a build with the feature `aws`, or file:PATH"))
     }
@@ -65,12 +71,7 @@ impl Authentication {
         expect(dead_code, reason = "no target asks for credentials")
     )]
     pub(crate) fn credentials(&self) -> tidelock_aws::AwsCredentials {
-        tidelock_aws::AwsCredentials::new(
-            Rc::clone(&self.sdk),
-            self.secret.clone(),
-            self.fixed.clone(),
-            self.keys.clone(),
-        )
+        tidelock_aws::AwsCredentials::new(Rc::clone(&self.secrets), self.secret.clone(), self.fixed.clone())
     }
 
     /// The credentials for a client: without AWS in the build, those of the URL and the environment alone.
@@ -84,8 +85,7 @@ impl Authentication {
     #[cfg(feature = "mongodb")]
     pub(crate) fn of_mongodb_source(&self, secret: Option<&str>) -> MongoDbLogin {
         #[cfg(feature = "aws")]
-        let credentials =
-            tidelock_aws::AwsCredentials::new(Rc::clone(&self.sdk), secret.map(str::to_owned), None, self.keys.clone());
+        let credentials = tidelock_aws::AwsCredentials::new(Rc::clone(&self.secrets), secret.map(str::to_owned), None);
         #[cfg(not(feature = "aws"))]
         let credentials =
             WithoutAws { secret: secret.map(|_| "TIDELOCK_SOURCE_SECRET"), fixed: None, keys: self.keys.clone() };

@@ -290,7 +290,7 @@ impl Recovery {
         invocation: &Invocation,
         work: impl AsyncFnOnce() -> Result<O, Fatal>,
     ) -> Result<Result<O, String>, Fatal> {
-        let Some(state) = &self.app.state else { return work().await.map(Ok) };
+        let Some(state) = self.app.state.as_deref() else { return work().await.map(Ok) };
         let time = invocation.deadline.saturating_duration_since(Instant::now()) + MARGIN;
         let taken = lease(state, LEASE, &invocation.request_id, now_ms(), time, invocation.deadline).await;
         let lease = match taken {
@@ -408,7 +408,7 @@ impl Recovery {
 
     /// When the fallback queue was last seen empty: nothing in it is older. `None` when it is empty, or nobody remembers.
     async fn waiting_since(&self, queue: &AnyQueue, facts: &QueueFacts, deadline: Instant) -> Option<i64> {
-        let state = self.app.state.as_ref()?;
+        let state = self.app.state.as_deref()?;
         let known = state.read(EMPTY, deadline).await.ok()?;
         if facts.waiting + facts.hidden + facts.delayed > 0 || !self.gives_nothing(queue, deadline).await {
             return known?.value.parse().ok();
@@ -439,14 +439,14 @@ impl Recovery {
     }
 
     async fn survey_is_due(&self, deadline: Instant) -> bool {
-        let Some(state) = &self.app.state else { return true };
+        let Some(state) = self.app.state.as_deref() else { return true };
         let last =
             state.read(SURVEYED, deadline).await.ok().flatten().and_then(|entry| entry.value.parse::<i64>().ok());
         last.is_none_or(|last| !(0..SURVEY_EVERY_MS).contains(&(now_ms() - last)))
     }
 
     async fn surveyed(&self, deadline: Instant) {
-        let Some(state) = &self.app.state else { return };
+        let Some(state) = self.app.state.as_deref() else { return };
         let known = state.read(SURVEYED, deadline).await.ok().flatten();
         let revision = known.as_ref().map(|entry| entry.revision.as_str());
         if let Err(why) = state.write(SURVEYED, &now_ms().to_string(), revision, deadline).await {

@@ -226,13 +226,8 @@ pub(crate) async fn parameter(
     environment: &Environment,
 ) -> Result<String, Fatal> {
     let service = Service::new("TIDELOCK_PIPELINE: ssm:", environment)?;
-    let config = tidelock_aws::ParameterConfig {
-        region: service.region.clone(),
-        endpoint: service.endpoint("SSM"),
-        ca_pem: service.ca_pem.clone(),
-    };
     let until = Instant::now() + PARAMETER_TIME;
-    let text = tidelock_aws::parameter(config, authentication.credentials(), name, until).await;
+    let text = tidelock_aws::parameter(service.json("SSM"), authentication.credentials(), name, until).await;
     text.map_err(|why| Fatal::new("Tidelock.Settings", format!("TIDELOCK_PIPELINE: {why}")))
 }
 
@@ -248,6 +243,13 @@ pub(crate) async fn parameter(_: &str, _: &Authentication, _: &Environment) -> R
 /// [10 seconds](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib) to start.
 #[cfg(feature = "aws")]
 const PARAMETER_TIME: std::time::Duration = std::time::Duration::from_secs(6);
+
+/// Where secrets are, or why nobody knows.
+#[cfg(feature = "aws")]
+pub(crate) fn secrets_manager(environment: &Environment) -> Result<tidelock_aws::ServiceConfig, String> {
+    let service = Service::new("Secrets Manager", environment).map_err(|fatal| fatal.message)?;
+    Ok(service.json("SECRETS_MANAGER"))
+}
 
 /// A queue of SQS.
 #[cfg(feature = "aws")]
@@ -305,6 +307,16 @@ impl<'a> Service<'a> {
     fn endpoint(&self, service: &str) -> Option<String> {
         let own = self.environment.get(&format!("AWS_ENDPOINT_URL_{service}"));
         own.or_else(|| self.environment.get("AWS_ENDPOINT_URL")).map(str::to_owned)
+    }
+
+    fn json(&self, service: &str) -> tidelock_aws::ServiceConfig {
+        let fips = self.environment.get("AWS_USE_FIPS_ENDPOINT");
+        tidelock_aws::ServiceConfig {
+            region: self.region.clone(),
+            endpoint: self.endpoint(service),
+            fips: fips.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            ca_pem: self.ca_pem.clone(),
+        }
     }
 
     fn dynamodb(&self, service: &str) -> tidelock_dynamodb::DynamoDbConfig {

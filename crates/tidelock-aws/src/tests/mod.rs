@@ -5,10 +5,10 @@
 
 mod bucket;
 mod bucket_troubles;
-mod parameter;
 mod queue;
 mod queue_troubles;
 mod server;
+mod service;
 
 use crate::{BucketConfig, QueueConfig, S3Bucket, SqsQueue};
 use std::io::Write as _;
@@ -52,6 +52,15 @@ fn bucket_at(url: &str, name: &str, role: Role) -> S3Bucket<Role> {
 fn queue_at(endpoint: &str, url: &str) -> SqsQueue<Role> {
     let (url, region, endpoint) = (url.to_owned(), "us-east-1".to_owned(), Some(endpoint.to_owned()));
     SqsQueue::new(QueueConfig { url, region, endpoint, ca_pem: None }, Role(true)).expect("a standard queue")
+}
+
+/// The SDK's configuration for a server on this machine.
+async fn sdk(url: &str) -> aws_config::SdkConfig {
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let keys = aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    let loader = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http);
+    loader.endpoint_url(url).region(aws_config::Region::new("us-east-1")).credentials_provider(keys).load().await
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests read their own settings")]

@@ -1,8 +1,8 @@
 //! A real SQS.
 
-use super::{LONG, service, soon, unique};
+use super::{LONG, sdk, service, soon, unique};
 use super::{Role, queue_at};
-use crate::{Sdk, SqsQueue};
+use crate::SqsQueue;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidelock_core::letter::Letter;
@@ -10,8 +10,7 @@ use tidelock_core::queue::{Message, Outbox as _, Queue as _, QueueFacts};
 
 /// A queue of its own.
 async fn queue(url: &str) -> SqsQueue<Role> {
-    let sdk = Sdk::local(url).await;
-    let client = aws_sdk_sqs::Client::new(sdk.config().await);
+    let client = aws_sdk_sqs::Client::new(&sdk(url).await);
     let created = client.create_queue().queue_name(unique("letters")).send().await.expect("a queue");
     queue_at(url, created.queue_url().expect("a URL"))
 }

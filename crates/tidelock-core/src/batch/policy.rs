@@ -1,6 +1,6 @@
 //! What the routes of a batch's changes want when something goes wrong.
 
-use super::{Batch, Before, Content, Slot};
+use super::{Batch, Content, Slot};
 use crate::cause::Cause;
 use crate::pipeline::{OnConflict, OnOutage, Pipeline, Policy, Rules};
 use std::ops::Range;

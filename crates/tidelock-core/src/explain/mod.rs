@@ -3,7 +3,7 @@
 //! The same decoder, routes, transforms and plan as a function uses; the rounds of a delivery are gone through with a target that
 //! takes everything but what it could tell from the operation alone.
 
-use crate::batch::{Batch, Before, Content, Delivery, Fate, Plan, Round, Slot, buffered};
+use crate::batch::{Batch, Content, Delivery, Fate, Plan, Round, Slot, buffered};
 use crate::bson::{Elements, write_extended};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::diff::quoted;

@@ -39,7 +39,7 @@
 
 mod memory;
 
-use crate::batch::{Batch, Before, Content, Entered, Fate, entered};
+use crate::batch::{Batch, Content, Entered, Fate, entered};
 use crate::cause::{Cause, Failure};
 use crate::fence::fence_id;
 use crate::key::Key;

@@ -11,7 +11,6 @@ use crate::source::dynamodb::transformed;
 use crate::source::{EnvelopeError, Reader};
 use crate::target::Deletes;
 use crate::transform::Transform;
-use crate::version::Refusal;
 use crate::version::field::{self, FieldVersion, Rank};
 use std::ops::Range;
 

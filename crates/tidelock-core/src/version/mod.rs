@@ -163,7 +163,7 @@ impl Version<'_> {
     /// Its number is one that [items hold](field).
     #[must_use]
     pub fn is_of_an_item(&self) -> bool {
-        field::is_space(&self.space)
+        field::is_space(self.space)
     }
 
     /// Whether a token of the same number is that of another change. One that is missing proves nothing.
