@@ -160,3 +160,29 @@ fn strict_ends_with_one_where_a_record_would_be_parked() {
     assert_eq!(told(&[&poison, "--strict"]).0, Some(1));
     assert_eq!(told(&[&event("insert.json"), "--strict"]).0, Some(0));
 }
+
+#[test]
+fn a_long_row_of_routes_of_other_sources_is_one_line() {
+    let others = (0..7).map(|n| format!("{{from: other{n}}}, ")).collect::<String>();
+    let pipeline = format!(
+        "{{version: 1, routes: [{others}{{from: mytable, where: 'false'}}, {{from: last}}, {{from: mytable}}]}}"
+    );
+    let told = |arguments: &[&str]| {
+        let path = event("insert.json");
+        let output = command(&[&[path.as_str()], arguments].concat()).env("TIDELOCK_PIPELINE", &pipeline).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let out = told(&[]);
+    let routes = out.lines().filter(|line| line.contains("routes[")).map(str::trim).collect::<Vec<_>>();
+    assert_eq!(
+        routes,
+        [
+            "route      routes[0] to routes[6]: `from` of none of the 7 matches `mytable`",
+            "routes[7]: `from: mytable` matches, `where: false` does not hold",
+            "routes[8]: `from: last` does not match `mytable`",
+            "routes[9]: `from: mytable` matches: taken",
+        ]
+    );
+    let told: Value = serde_json::from_str(&told(&["--json"])).unwrap();
+    assert_eq!(told["routes"].as_array().unwrap().len(), 10, "for programs, each of them");
+}

@@ -15,6 +15,9 @@ const SHOWN: usize = 600;
 /// Columns of the labels.
 const LABEL: usize = 11;
 
+/// So many routes of other sources are told one by one.
+const SHORT_ROW: usize = 4;
+
 /// As terminals number them.
 #[derive(Clone, Copy)]
 pub(crate) enum Colour {
@@ -98,7 +101,10 @@ impl Page {
         }
         for (label, routes) in [("route", &told.routes), ("before", &told.routes_before)] {
             // Of those that were not asked there is nothing to learn.
-            let lines = routes.iter().filter(|asked| asked.asked).map(|asked| self.asked(asked)).collect::<Vec<_>>();
+            let asked = routes.iter().filter(|asked| asked.asked).collect::<Vec<_>>();
+            let name = told.source.as_deref().unwrap_or_default();
+            let lines = asked.chunk_by(|one, next| one.of_others && next.of_others);
+            let lines = lines.flat_map(|run| self.asked_in_a_row(run, name)).collect::<Vec<_>>();
             self.lines(label, lines);
         }
         let steps = told.steps.iter().flat_map(|step| self.step(step)).collect::<Vec<_>>();
@@ -111,6 +117,19 @@ impl Page {
             self.line("leaves", self.paint.paint(Colour::Grey, words));
         }
         self.outlook(&told.outlook);
+    }
+
+    /// A long row of routes of other sources is one line.
+    fn asked_in_a_row(&self, row: &[&Asked], source: &str) -> Vec<String> {
+        match row {
+            [first, .., last] if row.len() > SHORT_ROW => {
+                let (first, last, count) = (first.route, last.route, row.len());
+                let line =
+                    format!("routes[{first}] to routes[{last}]: `from` of none of the {count} matches `{source}`");
+                vec![self.paint.paint(Colour::Grey, &line)]
+            }
+            row => row.iter().map(|asked| self.asked(asked)).collect(),
+        }
     }
 
     fn asked(&self, asked: &Asked) -> String {

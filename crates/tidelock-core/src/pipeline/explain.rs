@@ -16,6 +16,8 @@ pub struct Asked {
     pub takes: bool,
     /// Whether it was asked at all: no route before it has taken the item, and where it is a further route, the item's own names it.
     pub asked: bool,
+    /// Its `from` names other sources.
+    pub of_others: bool,
 }
 
 impl Pipeline {
@@ -33,7 +35,7 @@ impl Pipeline {
                 (_, Some(stopped), _) => Answer::not_asked(format!("not asked: {} fails", label(routes, stopped))),
                 (.., None) => Answer::no("has no `from`: only `also` leads here".to_owned()),
                 (.., Some(from)) if !matches(from, name) => {
-                    Answer::no(format!("`from: {from}` does not match `{name}`"))
+                    Answer { of_others: true, ..Answer::no(format!("`from: {from}` does not match `{name}`")) }
                 }
                 (.., Some(from)) => route.answer(format!("`from: {from}` matches"), image),
             };
@@ -46,7 +48,8 @@ impl Pipeline {
             taken = taken.or(takes.then_some(index));
             stopped = stopped.or(answer.fails.then_some(index));
             unknown |= answer.holds.is_none();
-            asked.push(Asked { route: index, name: route.name.clone(), said, takes, asked: answer.asked });
+            let (asks, of_others) = (answer.asked, answer.of_others);
+            asked.push(Asked { route: index, name: route.name.clone(), said, takes, asked: asks, of_others });
         }
         let Some(also) = branch.checked_sub(1) else { return asked };
         let further = self.further(name).get(also).copied();
@@ -68,7 +71,8 @@ impl Pipeline {
             }
         };
         let name = routes.get(index).and_then(|route| route.name.clone());
-        Asked { route: index, name, said: answer.said, takes: answer.holds == Some(true), asked: answer.asked }
+        let takes = answer.holds == Some(true);
+        Asked { route: index, name, said: answer.said, takes, asked: answer.asked, of_others: false }
     }
 }
 
@@ -80,11 +84,12 @@ struct Answer {
     /// It cannot be evaluated, and no further route is asked.
     fails: bool,
     asked: bool,
+    of_others: bool,
 }
 
 impl Answer {
     fn no(said: String) -> Self {
-        Self { said, holds: Some(false), fails: false, asked: true }
+        Self { said, holds: Some(false), fails: false, asked: true, of_others: false }
     }
 
     fn not_asked(said: String) -> Self {
@@ -102,7 +107,7 @@ impl Route {
             Some(Ok(false)) => ("does not hold".to_owned(), Some(false), false),
             Some(Err(failure)) => (format!("cannot be evaluated: {}", failure.detail), Some(false), true),
         };
-        Answer { said: format!("{said}, `where: {text}` {words}"), holds, fails, asked: true }
+        Answer { said: format!("{said}, `where: {text}` {words}"), holds, fails, asked: true, of_others: false }
     }
 }
 
