@@ -217,6 +217,15 @@ pub(super) const COMMON_RIGHTS: &[Right] = &[
     ("secretsmanager:GetSecretValue", &["!Ref SecretArn"]),
 ];
 
+/// The right of a function whose pipeline may lie in a parameter, which the template's own parameter names.
+pub(super) const PIPELINE_RIGHTS: &[Right] = &[(
+    "ssm:GetParameter",
+    &[concat!(
+        r#"{"!Sub":["arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${Name}","#,
+        r#"{"Name":{"!Join":["",{"!Split":["ssm:",{"!Ref":"Pipeline"}]}]}}]}"#
+    )],
+)];
+
 /// Rights that are given on `*`, because IAM knows no narrower resource for them, or none that exists beforehand:
 /// [DynamoDB](https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html),
 /// [Lambda in a VPC](https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions),

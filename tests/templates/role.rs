@@ -3,7 +3,7 @@
 use super::check::Check;
 use super::document::{alternatives, attribute_of, keys, resources_of, texts};
 use super::rights::{
-    COMMON_RIGHTS, LOG_RIGHTS, ON_EVERYTHING, ROLE_PROPERTIES, Right, STACK_ROLE_PROPERTIES, STATE,
+    COMMON_RIGHTS, LOG_RIGHTS, ON_EVERYTHING, PIPELINE_RIGHTS, ROLE_PROPERTIES, Right, STACK_ROLE_PROPERTIES, STATE,
     STATE_MACHINE_RIGHTS,
 };
 use serde_json::{Value, json};
@@ -54,11 +54,13 @@ impl<'a> Check<'a> {
         // A stack knows the target that it has made.
         let targets = self.targets.iter().filter(|_| self.source.stream.is_some());
         let targets: Vec<Right> = targets.flat_map(|target| target.rights).copied().collect();
-        let needed = [read, rules.needs].concat();
+        let variables = &resource["Properties"]["Environment"]["Variables"];
+        let piped = if variables["TIDELOCK_PIPELINE"].is_null() { &[] } else { PIPELINE_RIGHTS };
+        let needed = [read, rules.needs, piped].concat();
         self.rights(name, properties, holder, &needed, &[COMMON_RIGHTS, &targets].concat());
         self.own_log(name, properties, &resource["Properties"]["LoggingConfig"]["LogGroup"]);
         if rules.reads_again {
-            self.read_again(name, properties, &resource["Properties"]["Environment"]["Variables"]);
+            self.read_again(name, properties, variables);
         }
     }
 

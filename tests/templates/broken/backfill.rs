@@ -162,6 +162,7 @@ fn a_backfill_with_other_rights_is_refused() {
             ),
             ("Resource: !Sub ${DomainArn}/*", "Resource: !Ref DomainArn", "es:ESHttpPost is given on"),
             ("Resource: !Ref SecretArn", "Resource: !Ref TableArn", "secretsmanager:GetSecretValue is given on"),
+            ("Action: ssm:GetParameter", "Action: secretsmanager:GetSecretValue", "ssm:GetParameter is missing"),
         ],
     );
 }

@@ -53,6 +53,8 @@ fn a_broken_pipeline_is_refused() {
                 "RedriveRole: dynamodb:BatchGetItem is in 2 statements",
             ),
             ("PutLogEvents]", "PutLogEvents, es:ESHttpPost]", "has no use for es:ESHttpPost"),
+            ("Action: ssm:GetParameter", "Action: ssm:GetParameters", "ssm:GetParameter is missing"),
+            ("parameter${Name}", "parameter/*${Name}", "ssm:GetParameter is given on"),
             ("Action: dynamodb:BatchGetItem", "Action: dynamodb:GetItem", "dynamodb:BatchGetItem is missing"),
             (
                 "Action: dynamodb:BatchGetItem",
