@@ -126,8 +126,8 @@ pub async fn deliver_located<T: Store, Q: Outbox, B: Bucket, R: Source, S: State
     let share = if source.is_some() { time.min(left.mul_f64(FIRST_ROUND)) } else { time };
     let first = Call { deadline: circumstances.started + share, ..call };
     let fences = Call { deadline: fences_by(circumstances.started, first.deadline), ..first };
-    delivery.fence_endings(target, fences).await;
-    let sent = delivery.write(target, source, Lane::Live, first, call).await;
+    let mut sent = delivery.fence_endings(target, fences).await;
+    sent += delivery.write(target, source, Lane::Live, first, call).await;
     // Behind the writes, so that nothing older of this batch stays.
     let until = cleared_by(circumstances.started, circumstances.deadline);
     let removed = delivery.clear(target, Call { deadline: until, ..call }).await;

@@ -71,11 +71,12 @@ pub(super) fn ending(batch: &Batch, pipeline: &Pipeline, index: usize) -> Vec<En
 }
 
 impl<'b> Delivery<'b> {
-    /// Writes the fences of what has ended. Of several events of one location, the newest stands for the others.
-    pub async fn fence_endings<S: Store>(&mut self, target: &S, call: Call) {
+    /// Writes the fences of what has ended; gives how many operations that took. Of several events of one location, the newest
+    /// stands for the others.
+    pub async fn fence_endings<S: Store>(&mut self, target: &S, call: Call) -> usize {
         let endings = self.newest_endings();
         if endings.is_empty() {
-            return;
+            return 0;
         }
         let operations: Vec<Operation<'_>> = endings
             .iter()
@@ -99,6 +100,7 @@ impl<'b> Delivery<'b> {
                 self.ended.push((*ending, version.mark()));
             }
         }
+        operations.len()
     }
 
     /// Says of everything that ends that it has. Nothing is written.
