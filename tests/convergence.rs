@@ -3,6 +3,7 @@
 //! The simulation (`tidelock-sim`) plays the same with many seeds and no server. Here the built functions write to real ones.
 
 mod deletes;
+mod endings;
 mod faults;
 mod history;
 mod interruptions;
@@ -75,5 +76,6 @@ scripts! {
     moves_by_where on opensearch ferretdb secantusdb: |stage| moves::moved(stage, By::Where);
     moves_by_a_shard_key on ferretdb secantusdb: |stage| moves::moved(stage, By::ShardKey);
     fences_deleted_by_hand on opensearch ferretdb secantusdb: |stage| deletes::fences_deleted(stage);
+    collections_that_are_gone on opensearch ferretdb secantusdb: |stage| endings::dropped(stage);
     fences_made_again_take_every_id on opensearch ferretdb secantusdb: |stage| deletes::fences_made_again(stage);
 }

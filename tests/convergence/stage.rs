@@ -121,13 +121,19 @@ impl Stage {
         self.function("redrive")
     }
 
-    fn function(&self, name: &str) -> Sync {
+    /// A function of this name, with a queue for its letters.
+    pub(crate) fn function(&self, name: &str) -> Sync {
         let to = match &self.server {
             Server::Search(search) => search.index.name(),
             Server::Store(_) => DOCUMENTS,
         };
         let letters = format!("file:{}", self.folder.path("letters"));
         function(name, &self.target()).unwrap().into(to).with("TIDELOCK_DEAD_LETTERS", &letters)
+    }
+
+    /// A file for a queue of held changes.
+    pub(crate) fn fallback(&self) -> String {
+        format!("file:{}", self.folder.path("held"))
     }
 
     /// What is there, by id, without `_tidelock`.

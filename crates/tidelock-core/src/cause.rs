@@ -62,9 +62,9 @@ causes! {
     InvalidSource "invalid_source" Park "the record does not say which stream it comes from in a form tidelock knows" "look at eventSourceARN in the raw record";
     MissingKey "missing_key" Park "the record has no key, or one tidelock cannot read" "look at the raw record";
     MissingImage "missing_image" Park "an insert or a change came without the new image" "let the stream carry whole items (NEW_IMAGE or NEW_AND_OLD_IMAGES; UpdateLookup of DocumentDB) and write the item again, or set TIDELOCK_SOURCE and redrive";
-    CollectionDropped "collection_dropped" Park "the collection was dropped, and its documents are still in the target" "delete them from the target where they should go, too; `on_drop: ignore` leaves such events out";
-    CollectionRenamed "collection_renamed" Park "the collection was renamed, and its documents are in the target under the old name" "backfill the new name and delete what is left of the old one; `on_rename: ignore` leaves such events out";
-    DatabaseDropped "database_dropped" Park "the database was dropped, and its documents are still in the target" "delete them from the target where they should go, too; `on_drop_database: ignore` leaves such events out";
+    CollectionDropped "collection_dropped" Park "the collection was dropped, and its documents are still in the target" "delete them from the target where they should go, too; with `on_drop: delete-all` a redrive does it, `on_drop: ignore` leaves such events out";
+    CollectionRenamed "collection_renamed" Park "the collection was renamed, and its documents are in the target under the old name" "backfill the new name and delete what is left of the old one; with `on_rename: delete-all` a redrive does it, `on_rename: ignore` leaves such events out";
+    DatabaseDropped "database_dropped" Park "the database was dropped, and its documents are still in the target" "delete them from the target where they should go, too; with `on_drop_database: delete-all` a redrive does it, `on_drop_database: ignore` leaves such events out";
     StreamInvalidated "stream_invalidated" Park "the change stream has ended: what it followed was dropped or renamed" "see that the mapping follows what it should; `on_invalidate: ignore` leaves such events out";
     UnknownType "unknown_type" Park "a value carries a type the source does not have" "look at the named field; upgrade tidelock if the source has gained a type";
     InvalidValue "invalid_value" Park "a value does not fit its own type" "look at the named field in the raw record";

@@ -9,6 +9,12 @@
 //!   **sweep**: some time after a fence was written, when every write that began before it has either landed or never will,
 //!   the document at its location is compared with it and deleted if it is older.
 //! - **Expiry**: a fence is dropped when no letter of its age can be redriven blindly any more (15 days by default).
+//! - **A collection that was dropped** leaves one fence for all of its documents, at a location of its own in each place that
+//!   they went to: [`namespace_key`].
+
+mod namespace;
+
+pub use namespace::{NAMESPACE_ID, check_id, is_of_namespace, namespace_id, namespace_key};
 
 use crate::version::Mark;
 use base64::Engine as _;
@@ -79,6 +85,15 @@ pub struct Swept {
     /// Fences that had expired and are gone.
     pub expired: usize,
     /// All fences of the window have been seen; otherwise time was over and the next sweep goes on.
+    pub complete: bool,
+}
+
+/// What has been done to [clear](crate::target::Store::clear) a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cleared {
+    /// Documents older than the fence, which are deleted now.
+    pub removed: usize,
+    /// All documents of the place have been looked at; otherwise time was over.
     pub complete: bool,
 }
 

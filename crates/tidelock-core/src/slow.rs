@@ -10,10 +10,12 @@
 //!   a clock's, so that every later change still passes.
 
 mod drain;
+mod fenced;
 mod merge;
 mod scanned;
 
 pub use drain::{drain, foretell};
+pub(crate) use fenced::Fenced;
 pub(crate) use merge::{softened_new, whole};
 pub use scanned::backfill;
 

@@ -2,7 +2,7 @@
 
 use crate::cause::Failure;
 use crate::encode::Format;
-use crate::fence::{Swept, Window};
+use crate::fence::{Cleared, Swept, Window};
 use crate::key::Key;
 use crate::version::{Mark, Version};
 use std::time::Instant;
@@ -100,6 +100,12 @@ impl Place {
         // One place has one form: where there is no dot, nothing can be separated.
         let literal = literal && name.contains('.');
         Self { name, literal, shard_key: Vec::new(), routing: None, id: None }
+    }
+
+    /// All of what this name stands for, whatever document was meant.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self::new(self.name.clone(), self.literal)
     }
 
     /// The key that gives the id of a document here; `source` is the source's.
@@ -266,4 +272,12 @@ pub trait Store: Target {
     /// # Errors
     /// When the fences cannot be read or an overtaken document cannot be removed: the pass must be made again.
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure>;
+
+    /// Deletes the documents of a [whole](Place::whole) place that a [fence of its namespace](crate::fence::namespace_key)
+    /// overtakes, each only if nothing has changed since it was looked at. Documents of other spaces, and those whose version
+    /// cannot be read, stay.
+    ///
+    /// # Errors
+    /// When the place cannot be read or a document cannot be removed. What has been removed until then stays removed.
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure>;
 }

@@ -307,6 +307,7 @@ pub(crate) fn location_in<'a>(
 ) -> Result<(&'a str, &'a str), Failure> {
     let namespace = namespace(database, operation)?;
     check_shard_key(operation)?;
+    tidelock_core::fence::check_id(operation.key)?;
     check_id(operation).map(|()| namespace)
 }
 

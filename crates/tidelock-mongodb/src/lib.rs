@@ -26,6 +26,7 @@ mod answer;
 mod apply;
 mod caller;
 mod change_streams;
+mod clear;
 mod command;
 mod config;
 mod connection;
@@ -50,8 +51,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
-use tidelock_core::fence::{Swept, Window};
-use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target};
+use tidelock_core::fence::{Cleared, Swept, Window};
+use tidelock_core::target::{Call, Found, Operation, Outcome, Place, Put, Store, Target};
 use tidelock_core::version::Mark;
 
 pub use self::change_streams::{ChangeStreams, Scope, State};
@@ -147,5 +148,9 @@ impl<C: Credentials> Store for MongoDbTarget<C> {
 
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
         sweep::sweep(self, window, call).await
+    }
+
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure> {
+        clear::clear(self, into, fence, call).await
     }
 }

@@ -34,10 +34,12 @@ mod id;
 mod place;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use self::bracket::{Bracket, Outline, Span, bounds};
 use self::id::Id;
 use self::place::{PAGE_BYTES, Place};
+pub(crate) use self::walk::{Walk, end_of};
 use crate::caller::{Caller, Shared};
 use crate::login::Credentials;
 use crate::source::{MongoDbSource, item, namespace, unreadable};
@@ -94,7 +96,7 @@ impl Question<'_> {
 }
 
 /// The documents of an answer, where they lie.
-fn documents(batches: &[RawBatch]) -> Result<Vec<&RawDocument>, Error> {
+pub(crate) fn documents(batches: &[RawBatch]) -> Result<Vec<&RawDocument>, Error> {
     let mut documents = Vec::new();
     for batch in batches {
         for value in batch.doc_slices()? {

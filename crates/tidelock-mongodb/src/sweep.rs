@@ -6,6 +6,7 @@
 use crate::MongoDbTarget;
 use crate::answer::Answer;
 use crate::caller::{Caller, Shared, Stop};
+use crate::clear::Clearing;
 use crate::error::Trouble;
 use crate::fence::{self, COLLECTION, ID, SHARD_KEY, WRITTEN};
 use crate::login::Credentials;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::MARK_FIELD;
-use tidelock_core::fence::{FENCE_COLLECTION, Swept, Window, overtakes};
+use tidelock_core::fence::{Cleared, FENCE_COLLECTION, Swept, Window, is_of_namespace, overtakes};
 use tidelock_core::target::Call;
 use tidelock_core::version::Mark;
 
@@ -24,10 +25,13 @@ use tidelock_core::version::Mark;
 const PAGE: usize = 500;
 
 /// How often documents are looked at again because another writer was faster.
-const RACES: usize = 5;
+pub(crate) const RACES: usize = 5;
 
 /// The watermark's id; fences' ids are longer.
 const WATERMARK: &str = "watermark";
+
+/// How far the collection of a namespace's fence has been cleared, beside the watermark.
+const CLEARING: &str = "clearing";
 
 pub(crate) async fn sweep<C: Credentials>(
     target: &MongoDbTarget<C>,
@@ -41,7 +45,8 @@ pub(crate) async fn sweep<C: Credentials>(
     let mut swept = Swept { complete: true, ..Swept::default() };
     let mut failed = None;
     for database in target.databases() {
-        let mut pass = Pass { target, caller: Caller::new(&shared), database, window, stop, swept: &mut swept };
+        let caller = Caller::new(&shared);
+        let mut pass = Pass { target, caller, database, window, stop, swept: &mut swept, held: None, clearing: None };
         match pass.run().await {
             Ok(complete) => swept.complete &= complete,
             // Time was over in the middle of a call.
@@ -109,6 +114,10 @@ struct Pass<'p, 'r, 'a, C> {
     window: Window,
     stop: Instant,
     swept: &'p mut Swept,
+    /// What is not to be passed: the place before a namespace's fence whose collection is not cleared yet.
+    held: Option<Place>,
+    /// Which fence's collection is being cleared, and how far that has come.
+    clearing: Option<(String, String)>,
 }
 
 impl<C: Credentials> Pass<'_, '_, '_, C> {
@@ -121,6 +130,7 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
                 return Ok(false);
             }
             let fences = self.page(self.after(&place), PAGE).await?;
+            self.clear(&place, &fences).await?;
             if !self.compare(&fences).await? {
                 return Ok(false);
             }
@@ -132,6 +142,9 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
             self.keep(&place).await?;
         }
         self.keep(&Place { written: self.window.until_ms, last: None }).await?;
+        if self.held.is_some() {
+            return Ok(false);
+        }
         // Only what has been compared may expire.
         self.expire().await?;
         Ok(true)
@@ -156,7 +169,7 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
             .caller
             .patiently(async |caller| {
                 let mut found = None;
-                let projection = Some(doc! {WATERMARK: 1, "last": 1});
+                let projection = Some(doc! {WATERMARK: 1, "last": 1, CLEARING: 1});
                 let query = Query { filter: doc! {"_id": WATERMARK}, projection, sort: None, limit: None };
                 caller
                     .query(database, FENCE_COLLECTION, query, |document| {
@@ -168,6 +181,9 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
             })
             .await?
             .unwrap_or_default();
+        let clearing = watermark.get_document(CLEARING).ok();
+        let text = |name: &str| clearing.and_then(|clearing| clearing.get_str(name).ok()).map(str::to_owned);
+        self.clearing = text("fence").zip(text("place"));
         let reached = watermark.get_i64(WATERMARK).ok();
         Ok(match (reached, watermark.get("last")) {
             // No overlap: else a crowd of fences of one time could never be passed.
@@ -208,6 +224,38 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
                 Ok(rows)
             })
             .await
+    }
+
+    /// Clears the collections of namespaces' fences, each in a part of the time that is left: one that is large must not leave the
+    /// other fences unswept.
+    async fn clear(&mut self, before: &Place, fences: &[Row]) -> Result<(), Failure> {
+        let mut before = before.clone();
+        for fence in fences {
+            let own = Place { written: fence.written, last: Some(fence.id.clone()) };
+            let before = std::mem::replace(&mut before, own);
+            let (Some((collection, spot)), Some(mark)) = (&fence.location, &fence.mark) else { continue };
+            if !spot.id.as_str().is_some_and(|id| is_of_namespace(id, mark)) {
+                continue;
+            }
+            let name = format!("{}:{}", fence.id, mark.exact);
+            let from = self.clearing.take_if(|(known, _)| *known == name).map(|(_, place)| place);
+            let now = Instant::now();
+            let stop = now + self.stop.saturating_duration_since(now) / 2;
+            let mut clearing = Clearing { caller: &mut self.caller, database: self.database, collection, stop };
+            let (cleared, place) = match clearing.run(mark, from.as_deref()).await {
+                Ok(done) => done,
+                Err(failure) if matches!(failure.cause, Cause::Deadline | Cause::TimedOut) => {
+                    (Cleared::default(), from.unwrap_or_default())
+                }
+                Err(failure) => return Err(failure),
+            };
+            self.swept.removed += cleared.removed;
+            if !cleared.complete {
+                self.clearing = Some((name, place));
+                self.held.get_or_insert(before);
+            }
+        }
+        Ok(())
     }
 
     /// Removes the documents that these fences overtake. `false` when another writer was always faster.
@@ -263,41 +311,23 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
         Ok((open, doomed))
     }
 
-    /// Runs a `delete`; gives how many there were.
     async fn delete(&mut self, collection: &str, deletes: &[Document]) -> Result<usize, Failure> {
-        let concern = doc! {"w": "majority"};
-        let command = doc! {"delete": collection, "ordered": false, "writeConcern": concern, "deletes": deletes};
-        self.write(command, deletes.len()).await
-    }
-
-    /// Runs a write command of so many statements; gives how many had an effect.
-    async fn write(&mut self, command: Document, statements: usize) -> Result<usize, Failure> {
-        let database = self.database;
-        let command = command.to_vec().map_err(|error| Failure::new(Cause::UnexpectedAnswer, error.to_string()))?;
-        let mut written = 0;
-        self.caller
-            .patiently(async |caller| {
-                let answer = caller.command(database, command.clone()).await?;
-                let fits = |why| Stop::Trouble(Trouble::new(Cause::UnexpectedAnswer, why));
-                let answer = Answer::read(&answer, statements).map_err(fits)?;
-                written += answer.n;
-                match answer.errors.into_iter().flatten().next().or(answer.concern) {
-                    Some(error) => Err(Stop::Trouble(Trouble::of_server(&error))),
-                    None => Ok(()),
-                }
-            })
-            .await?;
-        Ok(written)
+        delete(&mut self.caller, self.database, collection, deletes).await
     }
 
     async fn keep(&mut self, place: &Place) -> Result<(), Failure> {
+        let place = self.held.as_ref().unwrap_or(place);
         let mut document = doc! {"_id": WATERMARK, WATERMARK: place.written};
         if let Some(last) = &place.last {
             document.insert("last", last.clone());
         }
+        if let Some((fence, place)) = &self.clearing {
+            document.insert(CLEARING, doc! {"fence": fence, "place": place});
+        }
         let update = doc! {"q": {"_id": WATERMARK}, "u": document, "upsert": true};
         let concern = doc! {"w": "majority"};
-        self.write(doc! {"update": FENCE_COLLECTION, "writeConcern": concern, "updates": [update]}, 1).await.map(|_| ())
+        let command = doc! {"update": FENCE_COLLECTION, "writeConcern": concern, "updates": [update]};
+        write(&mut self.caller, self.database, command, 1).await.map(|_| ())
     }
 
     /// Drops fences that have expired, each only if it is still the one that was read.
@@ -320,8 +350,44 @@ impl<C: Credentials> Pass<'_, '_, '_, C> {
     }
 }
 
+/// Runs a `delete`; gives how many there were.
+pub(crate) async fn delete<C: Credentials>(
+    caller: &mut Caller<'_, '_, C>,
+    database: &str,
+    collection: &str,
+    deletes: &[Document],
+) -> Result<usize, Failure> {
+    let concern = doc! {"w": "majority"};
+    let command = doc! {"delete": collection, "ordered": false, "writeConcern": concern, "deletes": deletes};
+    write(caller, database, command, deletes.len()).await
+}
+
+/// Runs a write command of so many statements; gives how many had an effect.
+async fn write<C: Credentials>(
+    caller: &mut Caller<'_, '_, C>,
+    database: &str,
+    command: Document,
+    statements: usize,
+) -> Result<usize, Failure> {
+    let command = command.to_vec().map_err(|error| Failure::new(Cause::UnexpectedAnswer, error.to_string()))?;
+    let mut written = 0;
+    caller
+        .patiently(async |caller| {
+            let answer = caller.command(database, command.clone()).await?;
+            let fits = |why| Stop::Trouble(Trouble::new(Cause::UnexpectedAnswer, why));
+            let answer = Answer::read(&answer, statements).map_err(fits)?;
+            written += answer.n;
+            match answer.errors.into_iter().flatten().next().or(answer.concern) {
+                Some(error) => Err(Stop::Trouble(Trouble::of_server(&error))),
+                None => Ok(()),
+            }
+        })
+        .await?;
+    Ok(written)
+}
+
 /// A statement that deletes a document whose `_tidelock` is still what was read.
-fn delete_of(id: &Bson, unchanged: &Unchanged, mut filter: Document) -> Result<Document, Failure> {
+pub(crate) fn delete_of(id: &Bson, unchanged: &Unchanged, mut filter: Document) -> Result<Document, Failure> {
     let expression = Document::from_reader(unchanged.0.as_slice())
         .map_err(|error| Failure::new(Cause::UnexpectedAnswer, error.to_string()))?;
     filter.insert("_id", id.clone());

@@ -9,8 +9,8 @@ use crate::{Request, Response, Transport};
 use bytes::Bytes;
 use serde::Deserialize;
 use std::time::Duration;
-use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::fence::{FENCE_INDEX, Swept, Window, fence_id, overtakes};
+use tidelock_core::cause::{Cause, Disposition, Failure};
+use tidelock_core::fence::{FENCE_INDEX, Swept, Window, fence_id, is_of_namespace, overtakes};
 use tidelock_core::json::write_string;
 use tidelock_core::target::Call;
 use tidelock_core::version::Mark;
@@ -19,10 +19,10 @@ use tidelock_core::version::Mark;
 const PAGE: usize = 500;
 
 /// How often documents that change while they are swept are looked at again.
-const LOOKS: usize = 5;
+pub(crate) const LOOKS: usize = 5;
 
 /// Time that a page may take: less is not begun with.
-const PAGE_TIME: Duration = Duration::from_secs(2);
+pub(crate) const PAGE_TIME: Duration = Duration::from_secs(2);
 
 /// The id under which the index remembers how far the last sweep came.
 const WATERMARK: &str = "watermark";
@@ -87,7 +87,7 @@ struct Watermark {
 }
 
 /// How far sweeps have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 struct WatermarkSource {
     /// All fences written before this have been compared.
     #[serde(default)]
@@ -96,6 +96,31 @@ struct WatermarkSource {
     /// never be passed.
     #[serde(default)]
     resume: Option<(i64, i64)>,
+    /// Something before that could not be looked at.
+    #[serde(default)]
+    skipped: bool,
+    /// The index of this fence, of this version, has been cleared up to this sequence number.
+    #[serde(default)]
+    clearing: Option<(String, i64)>,
+}
+
+/// What a pass leaves behind.
+#[derive(Debug, Default)]
+struct Left {
+    /// Something could not be looked at.
+    skipped: bool,
+    /// See [`WatermarkSource::clearing`].
+    clearing: Option<(String, i64)>,
+    /// Time was over before an index was cleared.
+    uncleared: bool,
+}
+
+impl WatermarkSource {
+    /// A pass was cut short, and goes on behind a fence.
+    fn cut(&self, after: Option<(i64, i64)>, left: &Left) -> Self {
+        let (skipped, clearing) = (left.skipped, left.clearing.clone());
+        Self { watermark: self.watermark, resume: after, skipped, clearing }
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,12 +144,17 @@ fn passes(kind: &str) -> bool {
     ["shard", "timeout", "rejected", "circuit_breaking", "unavailable", "node_"].iter().any(|part| kind.contains(part))
 }
 
+/// It says something of the index, not of the moment.
+fn is_of_the_index(failure: &Failure) -> bool {
+    failure.cause.needs_mending() || failure.cause.disposition() == Disposition::Park || failure.cause == Cause::Blocked
+}
+
 /// A document to delete if it is still the one that was read.
-struct Doomed<'a> {
-    index: &'a str,
-    id: &'a str,
-    routing: Option<&'a str>,
-    seen: Seen,
+pub(crate) struct Doomed<'a> {
+    pub(crate) index: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) routing: Option<&'a str>,
+    pub(crate) seen: Seen,
 }
 
 impl<T: Transport> OpenSearchTarget<T> {
@@ -138,17 +168,18 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
         let known = self.watermark(call).await?;
         let from = window.from_ms(known.watermark);
-        let (mut after, mut skipped) = (known.resume, false);
+        let mut left = Left { skipped: known.skipped, clearing: known.clearing.clone(), uncleared: false };
+        let mut after = known.resume;
         loop {
             if now() + PAGE_TIME > call.deadline {
-                self.set_watermark(WatermarkSource { resume: after, ..known }, call).await?;
+                self.set_watermark(known.cut(after, &left), call).await?;
                 return Ok(swept);
             }
             let compared = match self.page(from, window.until_ms, after, call).await {
                 Ok(page) => match page.last() {
                     None => break,
                     Some(last) => {
-                        let compared = self.compare(&page, &mut swept, &mut skipped, call).await;
+                        let compared = self.compare(&page, &mut swept, &mut left, call).await;
                         compared.map(|()| (page.len() == PAGE).then(|| behind(last)))
                     }
                 },
@@ -163,14 +194,15 @@ impl<T: Transport> OpenSearchTarget<T> {
                 Ok(last) => after = last,
                 Err(failure) => {
                     // The next sweep need not begin where this one did.
-                    self.set_watermark(WatermarkSource { resume: after, ..known }, call).await?;
+                    self.set_watermark(known.cut(after, &left), call).await?;
                     return Err(failure);
                 }
             }
         }
         // What could not be looked at is looked at again, each time: by who may, or when it is open again.
-        let watermark = if skipped { known.watermark } else { Some(window.until_ms) };
-        self.set_watermark(WatermarkSource { watermark, resume: None }, call).await?;
+        let watermark = if left.skipped { known.watermark } else { Some(window.until_ms) };
+        let clearing = left.clearing.filter(|_| left.skipped);
+        self.set_watermark(WatermarkSource { watermark, clearing, ..WatermarkSource::default() }, call).await?;
         let mut after = None;
         loop {
             if now() + PAGE_TIME > call.deadline {
@@ -196,14 +228,49 @@ impl<T: Transport> OpenSearchTarget<T> {
                 break;
             }
         }
-        swept.complete = true;
+        swept.complete = !left.uncleared;
         Ok(swept)
     }
 
+    /// Clears the index of a namespace's fence, in a part of the time that is left: one that is large must not leave the other
+    /// fences unswept.
+    async fn clear_swept(&self, hit: &Hit, swept: &mut Swept, left: &mut Left, call: Call) -> Result<(), Failure> {
+        let own = format!("{}:{}", hit.id, hit.source.mark.exact);
+        let known = left.clearing.as_ref().filter(|(fence, _)| *fence == own).map(|(_, after)| *after);
+        let deadline = now() + call.deadline.saturating_duration_since(now()) / 2;
+        let reached = self.clear_index(hit.source.index(), &hit.source.mark, known, Call { deadline, ..call }).await;
+        match reached {
+            Ok(reached) => {
+                swept.removed += reached.cleared.removed;
+                if reached.cleared.complete {
+                    left.clearing = left.clearing.take().filter(|(fence, _)| *fence != own);
+                } else {
+                    (left.skipped, left.uncleared) = (true, true);
+                    left.clearing = reached.after.map(|after| (own, after));
+                }
+                Ok(())
+            }
+            Err(_) if now() >= deadline => {
+                (left.skipped, left.uncleared) = (true, true);
+                Ok(())
+            }
+            Err(failure) if is_of_the_index(&failure) => {
+                tracing::warn!(index = hit.source.index(), %failure, "the sweep cannot clear this index");
+                left.skipped = true;
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Deletes what a page of fences overtakes.
-    async fn compare(&self, page: &[Hit], swept: &mut Swept, skipped: &mut bool, call: Call) -> Result<(), Failure> {
-        let mut open: Vec<&Hit> = page.iter().collect();
-        swept.compared += open.len();
+    async fn compare(&self, page: &[Hit], swept: &mut Swept, left: &mut Left, call: Call) -> Result<(), Failure> {
+        let of_namespace = |hit: &&Hit| is_of_namespace(hit.source.id(), &hit.source.mark);
+        let (namespaces, mut open): (Vec<&Hit>, Vec<&Hit>) = page.iter().partition(of_namespace);
+        swept.compared += page.len();
+        for hit in namespaces {
+            self.clear_swept(hit, swept, left, call).await?;
+        }
         for _ in 0..LOOKS {
             if open.is_empty() {
                 return Ok(());
@@ -233,7 +300,7 @@ impl<T: Transport> OpenSearchTarget<T> {
                             reason,
                             "the sweep cannot look into this index"
                         );
-                        *skipped = true;
+                        left.skipped = true;
                     }
                 }
             }
@@ -263,7 +330,7 @@ impl<T: Transport> OpenSearchTarget<T> {
     }
 
     /// Deletes what is still the same; says of each, by position, whether it is gone.
-    async fn delete(&self, doomed: &[Doomed<'_>], call: Call) -> Result<Vec<bool>, Failure> {
+    pub(crate) async fn delete(&self, doomed: &[Doomed<'_>], call: Call) -> Result<Vec<bool>, Failure> {
         if doomed.is_empty() {
             return Ok(Vec::new());
         }
@@ -314,13 +381,28 @@ impl<T: Transport> OpenSearchTarget<T> {
     async fn set_watermark(&self, known: WatermarkSource, call: Call) -> Result<(), Failure> {
         let number = |number: Option<i64>| number.map_or("null".to_owned(), |number| number.to_string());
         let resume = known.resume.map_or("null".to_owned(), |(written, seq_no)| format!("[{written},{seq_no}]"));
-        let body = format!(r#"{{"watermark":{},"resume":{resume}}}"#, number(known.watermark)).into_bytes();
+        let mut body = format!(r#"{{"watermark":{},"resume":{resume}"#, number(known.watermark)).into_bytes();
+        if known.skipped {
+            body.extend_from_slice(b",\"skipped\":true");
+        }
+        if let Some((fence, after)) = &known.clearing {
+            body.extend_from_slice(b",\"clearing\":[");
+            write_string(&mut body, fence);
+            body.extend_from_slice(format!(",{after}]").as_bytes());
+        }
+        body.push(b'}');
         let answer = self.ask("PUT", format!("/{FENCE_INDEX}/_doc/{WATERMARK}"), body, call).await?;
         if (200..300).contains(&answer.status) { Ok(()) } else { Err(self.whole(&answer)) }
     }
 
     /// Sends a request; an answer that is no success, but for 404, is its failure.
-    async fn ask(&self, method: &'static str, path: String, body: Vec<u8>, call: Call) -> Result<Response, Failure> {
+    pub(crate) async fn ask(
+        &self,
+        method: &'static str,
+        path: String,
+        body: Vec<u8>,
+        call: Call,
+    ) -> Result<Response, Failure> {
         let content_type = if path.contains("/_bulk") { "application/x-ndjson" } else { "application/json" };
         let request = Request { method, path, content_type, body: Bytes::from(body) };
         let response = self.transport.send(request, call.deadline).await?;
@@ -330,7 +412,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         }
     }
 
-    fn parse<A: serde::de::DeserializeOwned>(&self, response: &Response, api: &str) -> Result<A, Failure> {
+    pub(crate) fn parse<A: serde::de::DeserializeOwned>(&self, response: &Response, api: &str) -> Result<A, Failure> {
         if response.status == 404 {
             return Err(self.whole(response));
         }

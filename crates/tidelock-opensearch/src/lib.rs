@@ -11,6 +11,7 @@
 pub mod admin;
 mod answer;
 mod bulk;
+mod clear;
 mod error;
 mod fence;
 mod index;

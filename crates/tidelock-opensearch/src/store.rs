@@ -8,8 +8,8 @@ use crate::{Request, Transport};
 use bytes::Bytes;
 use std::time::Instant;
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::fence::{FENCE_INDEX, Swept, Window};
-use tidelock_core::target::{Call, Found, Manner, Operation, Put, Store, Stored};
+use tidelock_core::fence::{Cleared, FENCE_INDEX, Swept, Window};
+use tidelock_core::target::{Call, Found, Manner, Operation, Place, Put, Store, Stored};
 use tidelock_core::version::Mark;
 
 /// Operations looked at with one request.
@@ -142,5 +142,9 @@ impl<T: Transport> Store for OpenSearchTarget<T> {
 
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
         self.sweep_fences(window, call).await
+    }
+
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure> {
+        Ok(self.clear_index(&into.name, fence, None, call).await?.cleared)
     }
 }

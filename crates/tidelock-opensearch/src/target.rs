@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 use tidelock_core::cause::{Cause, Disposition, Failure};
 use tidelock_core::encode::Format;
-use tidelock_core::fence::FENCE_INDEX;
+use tidelock_core::fence::{FENCE_INDEX, check_id};
 use tidelock_core::pipeline::Indexes;
 use tidelock_core::target::{Call, Done, Operation, Outcome, Target, Write};
 
@@ -199,6 +199,7 @@ impl<T: Transport> OpenSearchTarget<T> {
 
 /// What can be told before sending: an id or a document that would sink a whole request of at most `most` bytes.
 pub(crate) fn check(operation: &Operation<'_>, id: &str, most: usize) -> Result<usize, Failure> {
+    check_id(operation.key)?;
     if id.is_empty() || id.len() > MAX_ID {
         let detail = format!("the id has {} bytes; it must have 1 to {MAX_ID}", id.len());
         return Err(Failure::new(Cause::InvalidId, detail));

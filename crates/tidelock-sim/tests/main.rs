@@ -1,5 +1,6 @@
 //! The model against what OpenSearch does, request by request, and the real client over it.
 
+mod clearing;
 mod faults;
 mod fleet;
 mod operators;

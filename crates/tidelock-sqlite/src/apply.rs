@@ -6,6 +6,7 @@ use crate::{Safeguards, fence, transaction};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value};
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::fence::check_id;
 use tidelock_core::target::{Call, Done, Operation, Outcome, Write};
 use tidelock_core::version::{Judgement, Mark, Version};
 
@@ -78,6 +79,7 @@ impl Table {
         call: Call,
         safeguards: Safeguards,
     ) -> Outcome {
+        check_id(operation.key)?;
         let id = operation.key.text_id();
         if safeguards.fences && operation.write == Write::Delete {
             fence::write(transaction, operation, call.now_ms, true)?;

@@ -16,6 +16,7 @@
 //! document is still so when it is written.
 
 mod apply;
+mod clear;
 mod error;
 mod fence;
 mod read;
@@ -28,8 +29,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
-use tidelock_core::fence::{Swept, Window};
-use tidelock_core::target::{Call, Found, Operation, Outcome, Put, Store, Target};
+use tidelock_core::fence::{Cleared, Swept, Window};
+use tidelock_core::target::{Call, Found, Operation, Outcome, Place, Put, Store, Target};
+use tidelock_core::version::Mark;
 
 pub use self::read::{StoredDocument, documents};
 pub use self::store::Unchanged;
@@ -109,5 +111,9 @@ impl Store for SqliteTarget {
 
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
         sweep::sweep(&self.connection, window, call)
+    }
+
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure> {
+        clear::clear(&self.connection, &into.name, fence, call)
     }
 }

@@ -6,6 +6,7 @@ use crate::{fence, transaction};
 use rusqlite::{Connection, Transaction, TransactionBehavior, types::Value};
 use std::collections::HashMap;
 use tidelock_core::cause::{Cause, Failure};
+use tidelock_core::fence::check_id;
 use tidelock_core::target::{Call, Found, Manner, Operation, Put, Stored, Write};
 use tidelock_core::version::Judgement;
 
@@ -22,6 +23,7 @@ pub(crate) fn look(
     transaction::each(connection, TransactionBehavior::Deferred, call.deadline, operations, |transaction, operation| {
         let (table, id) = (operation.into.name.as_str(), operation.key.text_id());
         refuse_reserved(table)?;
+        check_id(operation.key)?;
         let whole = operation.manner.is_some_and(Manner::needs_stored);
         let table_of = Table::new(table);
         let (stored, body) = match fence::exists(transaction, table)? {
@@ -60,6 +62,7 @@ fn put_one(
     fences: bool,
 ) -> Result<bool, Failure> {
     let operation = &put.operation;
+    check_id(operation.key)?;
     if fences && operation.write == Write::Delete {
         fence::write(transaction, operation, call.now_ms, false)?;
     }

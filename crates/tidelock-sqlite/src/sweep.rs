@@ -3,12 +3,13 @@
 //! Page by page, each in a transaction of its own, which holds the write lock: nothing changes in between.
 
 use crate::apply::{Table, read_mark};
+use crate::clear::clear_within;
 use crate::error::of_table;
 use crate::fence;
 use crate::transaction::{begin, has_time};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value};
 use tidelock_core::cause::{Cause, Failure};
-use tidelock_core::fence::{FENCE_COLLECTION, Swept, Window, overtakes};
+use tidelock_core::fence::{FENCE_COLLECTION, Swept, Window, is_of_namespace, overtakes};
 use tidelock_core::target::Call;
 
 /// Fences compared at a time.
@@ -32,7 +33,7 @@ pub(crate) fn sweep(connection: &Connection, window: Window, call: Call) -> Resu
             None => start(&transaction, window)?,
         };
         let mut page = swept;
-        let reached = compare(&transaction, window, &from, &mut page)?;
+        let reached = compare(&transaction, window, &from, &mut page, call)?;
         page.complete = reached.is_none();
         let reached = reached.unwrap_or((window.until_ms, None));
         keep(&transaction, &reached)?;
@@ -77,12 +78,14 @@ fn keep(transaction: &Transaction<'_>, (written, last): &Place) -> Result<(), Fa
     transaction.execute(&sql, params![written, last]).map(|_| ()).map_err(explain)
 }
 
-/// Compares a page of fences; gives its last one, or nothing where there are no more.
+/// Compares a page of fences; gives its last one, or nothing where there are no more. A fence of a whole namespace for which time
+/// was over is not passed.
 fn compare(
     transaction: &Transaction<'_>,
     window: Window,
     (written, last): &Place,
     swept: &mut Swept,
+    call: Call,
 ) -> Result<Option<Place>, Failure> {
     let sql = format!(
         "SELECT _id, written, collection, id, _tidelock FROM {FENCE_COLLECTION} \
@@ -94,8 +97,17 @@ fn compare(
     let from = params![written, last.as_deref().unwrap_or_default(), window.until_ms];
     let mut select = transaction.prepare_cached(&sql).map_err(explain)?;
     let rows: Vec<Row> = select.query_map(from, read).and_then(|rows| rows.collect()).map_err(explain)?;
-    for (_, _, collection, id, mark) in &rows {
+    let mut reached = (*written, last.clone());
+    for (fence, written, collection, id, mark) in &rows {
+        let before = std::mem::replace(&mut reached, (*written, Some(fence.clone())));
         let (Some(collection), Some(id), Some(mark)) = (collection, id, read_mark(mark)) else { continue };
+        if is_of_namespace(id, &mark) {
+            let cleared = clear_within(transaction, collection, &mark, call.deadline)?;
+            swept.removed += cleared.removed;
+            if !cleared.complete {
+                return Ok(Some(before));
+            }
+        }
         swept.compared += 1;
         if fence::is_reserved(collection) || !fence::exists(transaction, collection)? {
             continue;
@@ -107,6 +119,5 @@ fn compare(
             swept.removed += 1;
         }
     }
-    let full = rows.len() == PAGE;
-    Ok(rows.into_iter().next_back().filter(|_| full).map(|(id, written, ..)| (written, Some(id))))
+    Ok((rows.len() == PAGE).then_some(reached))
 }

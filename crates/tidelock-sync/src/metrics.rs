@@ -24,6 +24,12 @@ pub(crate) struct Batch {
     retry: usize,
     /// Records that another of the same key stood for.
     coalesced: usize,
+    /// Documents that have gone with their collections.
+    #[serde(skip_serializing_if = "is_zero")]
+    deleted_with_collection: usize,
+    /// Places that were not looked through for such documents: the sweep does it.
+    #[serde(skip_serializing_if = "is_zero")]
+    left_to_sweep: usize,
     /// Age of the oldest change, by the source's time.
     oldest_age_ms: i64,
     /// Time spent at the target and the queue.
@@ -36,6 +42,11 @@ pub(crate) struct Batch {
     /// Of what was parked, by cause.
     #[serde(skip)]
     reasons: BTreeMap<&'static str, usize>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +80,8 @@ impl Batch {
             held: count(|fate| matches!(fate, Fate::Held(_))),
             retry: count(|fate| matches!(fate, Fate::Failed(_) | Fate::Pending)),
             coalesced: (applied + stale).saturating_sub(report.operations),
+            deleted_with_collection: report.removed.documents,
+            left_to_sweep: report.removed.left,
             oldest_age_ms: oldest.map_or(0, |at| (now_ms - at).max(0)),
             target_ms: u64::try_from(total.saturating_sub(decoded).as_millis()).unwrap_or(u64::MAX),
             total_ms: u64::try_from(total.as_millis()).unwrap_or(u64::MAX),

@@ -5,10 +5,10 @@ use crate::stdout::StdoutTarget;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
 use tidelock_core::encode::Format;
-use tidelock_core::fence::{Swept, Window};
+use tidelock_core::fence::{Cleared, Swept, Window};
 use tidelock_core::pipeline::Pipeline;
 use tidelock_core::settings::{Guards, Settings, TargetAddress};
-use tidelock_core::target::{Call, Found, Namespaces, Operation, Outcome, Put, Store, Stored, Target};
+use tidelock_core::target::{Call, Found, Namespaces, Operation, Outcome, Place, Put, Store, Stored, Target};
 use tidelock_core::version::Mark;
 use tidelock_lambda::{Environment, Fatal};
 
@@ -392,6 +392,18 @@ impl Store for AnyTarget {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => target.sweep(window, call).await,
             Self::Stdout(_) => Ok(Swept { complete: true, ..Swept::default() }),
+        }
+    }
+
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure> {
+        match self {
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(target) => target.clear(into, fence, call).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(target) => target.clear(into, fence, call).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(target) => target.clear(into, fence, call).await,
+            Self::Stdout(_) => Ok(Cleared { complete: true, ..Cleared::default() }),
         }
     }
 }

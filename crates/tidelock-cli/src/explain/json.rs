@@ -29,6 +29,9 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     recalls: bool,
     outcome: &'static str,
+    /// Places that all older documents of the collection go from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    from: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,10 +134,15 @@ pub(crate) fn fields(changes: &[Change]) -> Result<Vec<Field<'_>>, String> {
 pub(super) fn object(told: &Explanation<Sent>) -> Result<String, String> {
     let (outcome, why, failure) = match &told.outlook {
         Outlook::Written => ("written", None, None),
+        Outlook::DeletesAll(_) => ("deletes_all", None, None),
         Outlook::Filtered(why) => ("filtered", Some(why.as_str()), None),
         Outlook::Held => ("held", None, None),
         Outlook::Parked(failure) => ("parked", None, Some(failure)),
         Outlook::Retried(failure) => ("retried", None, Some(failure)),
+    };
+    let from = match &told.outlook {
+        Outlook::DeletesAll(places) => places.iter().map(|place| place.name.as_str()).collect(),
+        _ => Vec::new(),
     };
     let steps = told.steps.iter().map(|step| {
         Ok(Step { step: step.step, name: step.name, changes: fields(&step.changes)?, failure: step.failure.as_deref() })
@@ -160,6 +168,7 @@ pub(super) fn object(told: &Explanation<Sent>) -> Result<String, String> {
         acts: told.acts.iter().map(act).collect::<Result<_, String>>()?,
         recalls: told.recalls,
         outcome,
+        from,
         why,
         failure: failure.map(Refusal::of),
     };

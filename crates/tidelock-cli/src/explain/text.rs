@@ -201,6 +201,11 @@ impl Page {
     fn outlook(&mut self, outlook: &Outlook) {
         let (colour, line, failure) = match outlook {
             Outlook::Written => (Colour::Green, "done, unless the target holds something newer".to_owned(), None),
+            Outlook::DeletesAll(places) => {
+                let places = places.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(", ");
+                let line = format!("all documents of the collection that are older go from {places} (`delete-all`)");
+                (Colour::Yellow, line, None)
+            }
             Outlook::Filtered(why) => (Colour::Yellow, format!("left out: {why}"), None),
             Outlook::Held => {
                 let line = "to the fallback queue (`on_outage: always_hold`); `redrive` writes it".to_owned();

@@ -9,7 +9,7 @@ use crate::locate::{self, Remembered};
 use crate::pipeline::{OnConflict, Pipeline, Routed, Rules, document, item_version};
 use crate::queue::{Bucket, Outbox};
 use crate::salvage::Salvaging;
-use crate::slow::{Source, Told, Wish, backfill, truth};
+use crate::slow::{Fenced, Source, Told, Wish, backfill, truth};
 use crate::state::State;
 use crate::target::{Call, Done, Place, Salvage, Store};
 use crate::version::Position as _;
@@ -163,7 +163,8 @@ impl<T: Store, R: Source, M: State, Q: Outbox, B: Bucket> Backfill<'_, T, R, M, 
             manner: None,
         });
         let wishes: Vec<Wish<'_>> = wishes.collect();
-        let told = truth(&Salvaging::new(self.target), self.source, &wishes, call).await;
+        let fenced = Fenced::new(self.target, self.pipeline.may_delete_all());
+        let told = truth(&Salvaging::new(&fenced), self.source, &wishes, call).await;
         let refused = left
             .iter()
             .zip(told)
@@ -222,7 +223,8 @@ impl<T: Store, R: Source, M: State, Q: Outbox, B: Bucket> Backfill<'_, T, R, M, 
             }
         }
         let documents: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
-        let target = Salvaging::new(self.target);
+        let fenced = Fenced::new(self.target, self.pipeline.may_delete_all());
+        let target = Salvaging::new(&fenced);
         let is_known = |index: &usize| items.get(*index).is_some_and(|going| going.is_known);
         let (known, new): (Vec<usize>, Vec<usize>) = (0..wishes.len()).partition(is_known);
         let some = |indices: &[usize]| -> Vec<Wish<'_>> {

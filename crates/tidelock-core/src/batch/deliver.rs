@@ -1,7 +1,7 @@
 //! A batch from its plan to its answer: written, parked, answered.
 
 use super::policy::Policies;
-use super::{Batch, BatchResponse, Delivery, Fate, Lane, Plan};
+use super::{Batch, BatchResponse, Delivery, Fate, Lane, Plan, Removed, cleared_by, fences_by};
 use crate::cause::{Cause, Failure};
 use crate::letter::{Held, History, Letter, Post, letter, packs, post};
 use crate::locate::{Located, Recall};
@@ -68,6 +68,8 @@ pub struct Report {
     pub fates: Vec<Fate>,
     /// How many operations were sent, over all rounds.
     pub operations: usize,
+    /// Documents that have gone with their collections.
+    pub removed: Removed,
     /// Per cause of what was parked or is to be retried: how many slots, and one example.
     pub failures: BTreeMap<&'static str, (usize, Failure)>,
 }
@@ -123,7 +125,12 @@ pub async fn deliver_located<T: Store, Q: Outbox, B: Bucket, R: Source, S: State
     // Where the source may have to be read, the first round leaves it some time, too.
     let share = if source.is_some() { time.min(left.mul_f64(FIRST_ROUND)) } else { time };
     let first = Call { deadline: circumstances.started + share, ..call };
-    let sent = delivery.write(target, source, Lane::Live, first, call).await;
+    let fences = Call { deadline: fences_by(circumstances.started, first.deadline), ..first };
+    let mut sent = delivery.fence_endings(target, fences).await;
+    sent += delivery.write(target, source, Lane::Live, first, call).await;
+    // Behind the writes, so that nothing older of this batch stays.
+    let until = cleared_by(circumstances.started, circumstances.deadline);
+    let removed = delivery.clear(target, Call { deadline: until, ..call }).await;
     if let (Some(located), Some(state)) = (located, state) {
         located.shrink(state, &delivery.fates, call.deadline).await;
     }
@@ -137,7 +144,7 @@ pub async fn deliver_located<T: Store, Q: Outbox, B: Bucket, R: Source, S: State
         failures.entry(code).or_insert(found);
     }
     let answer = delivery.answer(payload);
-    Report { answer, failures, fates: delivery.fates, operations: sent }
+    Report { answer, failures, fates: delivery.fates, operations: sent, removed }
 }
 
 fn summary(fates: &[Fate]) -> BTreeMap<&'static str, (usize, Failure)> {

@@ -1,11 +1,12 @@
 //! From planned groups to one fate per slot: what is to be done next, and the falling back when a change is refused for good.
 
+use super::endings::{self, Ending};
 use super::{Act, Batch, BatchResponse, Content, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::pipeline::{Routed, Rules};
 use crate::slow::Wish;
 use crate::target::{Done, Manner, Operation, Outcome, Salvage, Write};
-use crate::version::{Sequence, mongodb};
+use crate::version::{Mark, Sequence, mongodb};
 
 /// What became of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Delivery<'b> {
     pub(super) fates: Vec<Fate>,
     /// How many members of each group are left to try, counted from its oldest; 0 when the group is done.
     pub(super) left: Vec<usize>,
+    /// What has ended: its fence is there.
+    pub(super) ended: Vec<(&'b Ending, Mark)>,
 }
 
 impl Fate {
@@ -113,6 +116,7 @@ impl<'b> Delivery<'b> {
                 _ => continue,
             };
         }
+        endings::begin(&plan.endings, &mut fates);
         for &slot in &plan.buffered {
             if let Some(fate) = fates.get_mut(slot).filter(|fate| !matches!(fate, Fate::Filtered)) {
                 *fate = Fate::Failed(Failure::new(Cause::Buffered, "it waits in the fallback queue"));
@@ -127,7 +131,7 @@ impl<'b> Delivery<'b> {
             }
         }
         let left = plan.groups.iter().map(|group| group.members.len()).collect();
-        Self { batch, plan, truth, by_truth: false, unordered: false, fates, left }
+        Self { batch, plan, truth, by_truth: false, unordered: false, fates, left, ended: Vec::new() }
     }
 
     /// The same, where the source is read for every change: a record whose content is of no use is a wish like the others.

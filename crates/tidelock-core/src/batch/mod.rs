@@ -2,6 +2,7 @@
 
 mod deliver;
 mod delivery;
+mod endings;
 mod plan;
 mod policy;
 mod response;
@@ -18,6 +19,8 @@ use std::ops::Range;
 
 pub use deliver::{Circumstances, PATIENCE, Posts, Report, deliver, deliver_located};
 pub use delivery::{Delivery, Fate, Round};
+pub use endings::{Ending, Removed};
+pub(crate) use endings::{cleared_by, fences_by};
 pub use plan::{Act, Group, Plan};
 pub(crate) use plan::{Entered, entered};
 pub use response::BatchResponse;

@@ -4,14 +4,15 @@ use super::{Before, Content, Delivery, Fate, Lane, Plan};
 use crate::batch::Batch;
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
-use crate::fence::{Swept, Window};
+use crate::fence::{Cleared, Swept, Window};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::pipeline::Pipeline;
 use crate::slow::{self, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
-use crate::target::{Call, Done, Found, Namespaces, Operation, Outcome, Put, Store, Target, Write};
+use crate::target::{Call, Done, Found, Namespaces, Operation, Outcome, Place, Put, Store, Target, Write};
 use crate::testing::block_on;
+use crate::version::Mark;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::Instant;
@@ -322,6 +323,10 @@ impl Store for Shelf {
 
     async fn sweep(&self, _: Window, _: Call) -> Result<Swept, Failure> {
         Ok(Swept::default())
+    }
+
+    async fn clear(&self, _: &Place, _: &Mark, _: Call) -> Result<Cleared, Failure> {
+        unreachable!("nothing ends")
     }
 }
 

@@ -4,6 +4,7 @@
 //! *enter* the place of its new image and *leave* that of its old one. Each place is settled by itself, the newest act first:
 //! whatever becomes of the new image, the old place is left.
 
+use super::endings::Ending;
 use super::policy::Policies;
 use super::{Batch, Before, Content, Order, Slot};
 use crate::cause::{Cause, Failure};
@@ -61,6 +62,10 @@ pub struct Plan<'p> {
     pub salvaged: Vec<bool>,
     /// By slot, how its route wants it written; none where it is empty.
     pub manners: Vec<Option<&'p Manner>>,
+    /// All documents that events of the batch take with them.
+    pub endings: Vec<Ending>,
+    /// Fences of [whole namespaces](crate::fence::namespace_key) count.
+    pub fences_namespaces: bool,
 }
 
 /// Gathers acts.
@@ -120,6 +125,8 @@ impl<'p> Plan<'p> {
             buffered: buffered_slots,
             salvaged: Policies::salvaged(payload, batch, pipeline),
             manners,
+            endings: Ending::of(batch, pipeline, buffered),
+            fences_namespaces: pipeline.may_delete_all(),
         };
         let mut planner = Planner {
             payload,

@@ -1,5 +1,6 @@
 //! What the routes of a batch's changes want when something goes wrong.
 
+use super::endings::ending;
 use super::{Batch, Content, Slot};
 use crate::cause::Cause;
 use crate::pipeline::{OnConflict, OnOutage, Pipeline, Policy, Rules};
@@ -43,12 +44,15 @@ impl<'a> Policies<'a> {
         if !self.pipeline.has(|policy| policy.on_outage == OnOutage::AlwaysHold) {
             return Vec::new();
         }
-        let usable = |slot: &Slot| match &slot.content {
+        let usable = |index: usize, slot: &Slot| match &slot.content {
+            Content::Failed(failure) if failure.cause.is_of_a_collection() => {
+                !ending(self.batch, self.pipeline, index).is_empty()
+            }
             Content::Failed(failure) => failure.cause == Cause::MissingImage,
             _ => true,
         };
         let slots = self.batch.slots.iter().enumerate();
-        slots.map(|(index, slot)| usable(slot) && self.of(index).on_outage == OnOutage::AlwaysHold).collect()
+        slots.map(|(index, slot)| usable(index, slot) && self.of(index).on_outage == OnOutage::AlwaysHold).collect()
     }
 
     /// By slot, whether fields that the target has no place for may be set aside; empty where none may.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
-use crate::fence::{Swept, Window};
+use crate::fence::{Cleared, Swept, Window};
 use crate::image::Notation;
 use crate::key::Key;
 use crate::letter::Letter;
@@ -11,8 +11,9 @@ use crate::pipeline::Pipeline;
 use crate::queue::{Nowhere, Outbox};
 use crate::slow::{Item, NoSource, ReadResult, Source};
 use crate::source::dynamodb::decode;
-use crate::target::{Call, Done, Found, Operation, Outcome, Put, Store, Target, Write};
+use crate::target::{Call, Done, Found, Operation, Outcome, Place, Put, Store, Target, Write};
 use crate::testing::block_on;
+use crate::version::Mark;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -77,6 +78,10 @@ impl Store for Scripted {
 
     async fn sweep(&self, _window: Window, _call: Call) -> Result<Swept, Failure> {
         Ok(Swept::default())
+    }
+
+    async fn clear(&self, _: &Place, _: &Mark, _: Call) -> Result<Cleared, Failure> {
+        unreachable!("nothing ends")
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Delivery, Round};
 use crate::cause::{Cause, Failure};
 use crate::pipeline::Rules;
 use crate::salvage::Salvaging;
-use crate::slow::{Source, Told, Wish, drain, merge, settle, truth};
+use crate::slow::{Fenced, Source, Told, Wish, drain, merge, settle, truth};
 use crate::target::{Call, Done, Manner, Operation, Outcome, Store};
 
 /// How changes are written.
@@ -31,7 +31,8 @@ impl Delivery<'_> {
         mut first: Call,
         call: Call,
     ) -> usize {
-        let target = &Salvaging::new(target);
+        let fenced = Fenced::new(target, self.plan.fences_namespaces);
+        let target = &Salvaging::new(&fenced);
         let mut sent = 0;
         loop {
             let Round { mut groups, mut operations, mut wishes } = self.round();

@@ -108,6 +108,8 @@ pub enum Becomes<B> {
 pub enum Outlook {
     /// It is written, or a newer change that stands for it is.
     Written,
+    /// All older documents of its collection go from these places.
+    DeletesAll(Vec<Place>),
     /// It is left out, and why.
     Filtered(String),
     /// It waits in the fallback queue, and is written by `redrive` alone.
@@ -151,7 +153,7 @@ pub fn explain<B: Clone>(
     }
     let teller = Teller { payload, batch: &batch, pipeline, plan: &live };
     let told = batch.slots.iter().enumerate().zip(&records).zip(acts).map(|(((index, slot), &record), acts)| {
-        teller.tell(slot, record, acts, delivery.fates().get(index).unwrap_or(&Fate::Pending))
+        teller.tell(index, slot, record, acts, delivery.fates().get(index).unwrap_or(&Fate::Pending))
     });
     Ok(told.filter(|told| !is_of_another_route(told)).collect())
 }
@@ -295,7 +297,7 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn tell<B>(&self, slot: &Slot, record: usize, acts: Vec<Act<B>>, fate: &Fate) -> Explanation<B> {
+    fn tell<B>(&self, index: usize, slot: &Slot, record: usize, acts: Vec<Act<B>>, fate: &Fate) -> Explanation<B> {
         let origin = self.batch.origin(slot);
         let before = slot.before.image().map(|range| self.image(range));
         let now = slot.image.as_ref().map(|range| self.image(range));
@@ -329,7 +331,7 @@ impl Teller<'_> {
             key.write_json(&mut out);
             String::from_utf8_lossy(&out).into_owned()
         });
-        let outlook = self.outlook(slot, &routes, rules.and_then(|rules| rules.manner(image.as_ref())), fate);
+        let outlook = self.outlook(index, slot, &routes, rules.and_then(|rules| rules.manner(image.as_ref())), fate);
         Explanation {
             record,
             branch: origin.map_or(0, |origin| origin.branch),
@@ -352,8 +354,11 @@ impl Teller<'_> {
         self.batch.image(self.payload, range)
     }
 
-    fn outlook(&self, slot: &Slot, routes: &[Asked], manner: Option<&Manner>, fate: &Fate) -> Outlook {
+    fn outlook(&self, index: usize, slot: &Slot, routes: &[Asked], manner: Option<&Manner>, fate: &Fate) -> Outlook {
+        let ended: Vec<Place> =
+            self.plan.endings.iter().filter(|ending| ending.slot == index).map(|ending| ending.place.clone()).collect();
         match fate {
+            Fate::Pending if !ended.is_empty() => Outlook::DeletesAll(ended),
             Fate::Failed(failure) if failure.cause == Cause::Buffered => Outlook::Held,
             Fate::Failed(failure) => match failure.cause.disposition() {
                 Disposition::Park => Outlook::Parked(failure.clone()),

@@ -5,13 +5,14 @@ use super::*;
 use crate::batch::tests::Queue;
 use crate::batch::{Circumstances, Delivery, Lane, PATIENCE, Plan, Posts, Report, deliver_located};
 use crate::encode::Format;
-use crate::fence::{Swept, Window};
+use crate::fence::{Cleared, Swept, Window};
 use crate::queue::Nowhere;
 use crate::slow::NoSource;
 use crate::source::dynamodb::READER;
 use crate::state::{Entry, MemoryState};
-use crate::target::{Call, Found, Operation, Put, ShardValue, Store, Target, Write};
+use crate::target::{Call, Found, Operation, Place, Put, ShardValue, Store, Target, Write};
 use crate::testing::block_on;
+use crate::version::Mark;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -81,6 +82,10 @@ impl Store for Shelves {
 
     async fn sweep(&self, _: Window, _: Call) -> Result<Swept, Failure> {
         Ok(Swept::default())
+    }
+
+    async fn clear(&self, _: &Place, _: &Mark, _: Call) -> Result<Cleared, Failure> {
+        unreachable!("nothing ends")
     }
 }
 

@@ -1,5 +1,6 @@
 //! A pipeline's file, checked whole: its shape, and its meaning.
 
+use super::commands::deletable;
 use super::file::{Mark, Member, Node, Problem, Problems, Severity, Value, deserialize, read};
 use super::format::validate;
 use super::route::{Route, link};
@@ -261,6 +262,7 @@ fn meaning(tree: &Node, mut problems: Vec<Problem>) -> (Option<Pipeline>, Vec<Pr
     unreachable(&routes, &mut problems);
     versions(&routes, &mut problems);
     unmoved(&routes, &mut problems);
+    deletable(&routes, &mut problems);
     let refused = problems.found.iter().any(|problem| problem.severity == Severity::Error);
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let file = routes.filter(|_| usable && !refused).map(|routes| File { unmatched, routes, indexes });

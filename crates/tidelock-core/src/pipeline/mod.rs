@@ -19,7 +19,7 @@
 //!     deletes: hard            # hard | soft | ignore; soft: {flag: _deleted, at: _deleted_at}
 //!     on_outage: retry         # retry | hold | always_hold
 //!     on_conflict: park        # park | salvage
-//!     on_drop: park            # park | ignore; also on_rename, on_drop_database, on_invalidate
+//!     on_drop: park            # park | ignore | delete-all; also on_rename, on_drop_database, on_invalidate
 //! indexes:                     # how OpenSearch's indices are made; see `indexes`
 //!   paid: {mappings: {properties: {total: {type: double}}}}
 //! ```

@@ -299,7 +299,7 @@ impl Pipeline {
         routes.into_iter().map(|route| Way { takes: route, leads: further(route) }).collect()
     }
 
-    fn route(&self, index: usize) -> Option<&Route> {
+    pub(super) fn route(&self, index: usize) -> Option<&Route> {
         self.file.as_ref().and_then(|file| file.routes.get(index))
     }
 }

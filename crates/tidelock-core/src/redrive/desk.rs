@@ -1,12 +1,12 @@
 //! Where the records of messages are applied.
 
 use super::order::Redriven;
-use crate::batch::{Batch, Delivery, Fate, Lane, Plan};
+use crate::batch::{Batch, Delivery, Fate, Lane, Plan, cleared_by, fences_by};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::letter::{Held, History, Letter, letter, packs};
 use crate::locate::{Located, Recall};
 use crate::pipeline::Pipeline;
-use crate::slow::{Source, foretell};
+use crate::slow::{Fenced, Source, foretell};
 use crate::source::{Envelope, Kind};
 use crate::state::State;
 use crate::target::{Call, Done, Store};
@@ -144,7 +144,12 @@ impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
             Mode::Payload => delivery.unordered(),
         };
         let call = Call { truth: self.source.is_some(), ..call };
+        let started = (self.clock)();
+        let fences = Call { deadline: fences_by(started, call.deadline), ..call };
+        delivery.fence_endings(self.target, fences).await;
         delivery.write(self.target, self.source, lane, call, call).await;
+        let until = cleared_by((self.clock)(), call.deadline);
+        delivery.clear(self.target, Call { deadline: until, ..call }).await;
         if let (Some(located), Some(state)) = (located, self.state) {
             located.shrink(state, delivery.fates(), call.deadline).await;
         }
@@ -166,13 +171,15 @@ impl<T: Store, R: Source, M: State> Desk<'_, T, R, M> {
         if load.mode == Mode::Truth {
             delivery = delivery.by_truth();
         }
+        delivery.foretell_endings();
+        let fenced = Fenced::new(self.target, plan.fences_namespaces);
         loop {
             let round = delivery.round();
             if round.operations.is_empty() && round.wishes.is_empty() {
                 break;
             }
             let outcomes = match load.mode {
-                Mode::Payload => foretell(self.target, &round.operations, call).await,
+                Mode::Payload => foretell(&fenced, &round.operations, call).await,
                 // What the source says is written over whatever is there.
                 Mode::Truth => vec![Ok(Done::Applied); round.operations.len()],
             };

@@ -10,7 +10,7 @@ pub use document::REJECTED;
 
 use crate::cause::{Cause, Failure};
 use crate::encode::Format;
-use crate::fence::{Swept, Window};
+use crate::fence::{Cleared, Swept, Window};
 use crate::key::Key;
 use crate::target::{Call, Found, Operation, Outcome, Place, Put, Salvage, Store, Target, Write};
 use crate::version::Mark;
@@ -229,6 +229,10 @@ impl<S: Store> Store for Salvaging<'_, S> {
 
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
         self.store.sweep(window, call).await
+    }
+
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure> {
+        self.store.clear(into, fence, call).await
     }
 }
 

@@ -80,6 +80,10 @@ impl Store for Picky {
     async fn sweep(&self, _: Window, _: Call) -> Result<Swept, Failure> {
         Ok(Swept::default())
     }
+
+    async fn clear(&self, _: &Place, _: &Mark, _: Call) -> Result<Cleared, Failure> {
+        unreachable!("nothing ends")
+    }
 }
 
 const PIPELINE: &str = "version: 1\nroutes: [{from: t, to: t, on_conflict: salvage}]";

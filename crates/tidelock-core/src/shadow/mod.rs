@@ -6,7 +6,7 @@ use crate::diff::{Change, Node, diff};
 use crate::encode::Format;
 use crate::explain::{event_name, id, reader, recalls, records};
 use crate::pipeline::Pipeline;
-use crate::slow::{answers, merged, whole};
+use crate::slow::{Fenced, answers, merged, whole};
 use crate::source::EnvelopeError;
 use crate::target::{Call, Deletes, Done, Found, Manner, Operation, Place, Store, Write};
 use crate::version::Mark;
@@ -116,6 +116,7 @@ pub async fn compare<S: Store>(
     let plan = Plan::new(payload, &batch, pipeline);
     let mut delivery = Delivery::new(&batch, &plan, truth);
     let (planned, unread) = planned(&mut delivery, check);
+    let store = &Fenced::new(store, plan.fences_namespaces);
     let operations: Vec<Operation<'_>> = planned.iter().map(|(_, operation)| *operation).collect();
     let mut verdicts = look(store, &operations, format, call()).await;
     let other: Vec<usize> = (0..verdicts.len())

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fence::{Swept, Window};
+use crate::fence::{Cleared, Swept, Window};
 use crate::target::{Outcome, Put, Stored, Target};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -54,6 +54,10 @@ impl Store for Seen {
 
     async fn sweep(&self, _: Window, _: Call) -> Result<Swept, Failure> {
         panic!("a shadow writes nothing")
+    }
+
+    async fn clear(&self, _: &Place, _: &Mark, _: Call) -> Result<Cleared, Failure> {
+        unreachable!("nothing is written")
     }
 }
 

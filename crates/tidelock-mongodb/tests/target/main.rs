@@ -8,6 +8,7 @@ mod answers;
 #[cfg(feature = "aws")]
 mod aws;
 mod change_streams;
+mod clearing;
 mod commands;
 mod documents;
 mod events;

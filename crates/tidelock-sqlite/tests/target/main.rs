@@ -1,6 +1,7 @@
 //! The guards on a real database file, and every kind of value through it.
 
 mod counted;
+mod endings;
 mod fences;
 mod guards;
 mod located;

@@ -7,12 +7,13 @@ use std::time::Instant;
 use tidelock_core::batch::Batch;
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::encode::Format;
-use tidelock_core::fence::{Swept, Window};
+use tidelock_core::fence::{Cleared, Swept, Window};
 use tidelock_core::image::Notation;
 use tidelock_core::key::Key;
 use tidelock_core::pipeline::{Routed, Rules};
 use tidelock_core::slow::{Item, ReadResult, Source, Wish, settle, truth};
 use tidelock_core::target::{Call, Done, Found, Operation, Outcome, Place, Put, Salvage, Store, Target, Write};
+use tidelock_core::version::Mark;
 use tidelock_sqlite::{SqliteTarget, Unchanged, documents};
 
 const NAME: &str = "mytable";
@@ -90,6 +91,10 @@ impl Store for Between<'_> {
 
     async fn sweep(&self, window: Window, call: Call) -> Result<Swept, Failure> {
         self.target.sweep(window, call).await
+    }
+
+    async fn clear(&self, into: &Place, fence: &Mark, call: Call) -> Result<Cleared, Failure> {
+        self.target.clear(into, fence, call).await
     }
 }
 

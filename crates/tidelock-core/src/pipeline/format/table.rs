@@ -163,19 +163,19 @@ pub(in crate::pipeline) static ROUTE: Object = Object {
         .default("park"),
         Field::new(
             "on_drop",
-            Shape::OneOf(ON_COMMAND),
-            sentence!("DocumentDB: what becomes of the event that the collection was dropped. The documents stay."),
+            Shape::OneOf(ON_END),
+            sentence!("DocumentDB: what becomes of the event that the collection was dropped."),
         )
         .default("park"),
         Field::new(
             "on_rename",
-            Shape::OneOf(ON_COMMAND),
-            sentence!("DocumentDB: what becomes of the event that the collection was renamed. The documents stay."),
+            Shape::OneOf(ON_END),
+            sentence!("DocumentDB: what becomes of the event that the collection was renamed, and of the documents of its old name."),
         )
         .default("park"),
         Field::new(
             "on_drop_database",
-            Shape::OneOf(ON_COMMAND),
+            Shape::OneOf(ON_END),
             sentence!(
                 "DocumentDB: what becomes of the event that the database was dropped. All routes from it must want the same."
             ),
@@ -183,7 +183,7 @@ pub(in crate::pipeline) static ROUTE: Object = Object {
         .default("park"),
         Field::new(
             "on_invalidate",
-            Shape::OneOf(ON_COMMAND),
+            Shape::OneOf(ON_INVALIDATE),
             sentence!(
                 "DocumentDB: what becomes of the event that the change stream has ended. All routes must want the same."
             ),
@@ -273,9 +273,18 @@ const ON_OUTAGE: &[Choice] = &[
     choice("always_hold", sentence!("every change goes to the fallback queue, and `redrive` alone writes")),
 ];
 
-const ON_COMMAND: &[Choice] = &[
+const ON_INVALIDATE: &[Choice] = &[
     choice("park", sentence!("it becomes a dead letter")),
     choice("ignore", sentence!("it is left out, and counts as done")),
+];
+
+const ON_END: &[Choice] = &[
+    choice("park", sentence!("it becomes a dead letter, and the documents stay")),
+    choice("ignore", sentence!("it is left out, counts as done, and the documents stay")),
+    choice(
+        "delete-all",
+        sentence!("the documents go that have come of the collection before (docs/change-streams.md)"),
+    ),
 ];
 
 const ON_CONFLICT: &[Choice] = &[

@@ -1,8 +1,8 @@
 //! A file against the table: all that has the wrong shape, at once.
 
-use super::super::commands::NO_DELETE_ALL;
 use super::nearest::{listed, nearest};
 use super::{FILE, Object, Shape, objects};
+use crate::pipeline::commands::{DELETE_ALL, NOTHING_NAMED};
 use crate::pipeline::file::{Mark, Member, Node, Problem, Severity, Value, has_room, joined};
 use crate::transform::Path;
 
@@ -119,7 +119,7 @@ impl Validator<'_> {
                 }
                 let known = || choices.iter().map(|choice| choice.value);
                 let help = match text.as_str() {
-                    "delete-all" => Some(NO_DELETE_ALL.to_owned()),
+                    DELETE_ALL => Some(NOTHING_NAMED.to_owned()),
                     _ => nearest(text, known()).map(|near| format!("did you mean `{near}`?")),
                 };
                 let words = format!("expected {}, found `{}`", listed(known()), shortened(text));
