@@ -188,7 +188,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "the values are exact")]
     fn a_row_tells_the_middle_the_slow_and_the_slowest() {
         let millis = (1..=100).rev().map(f64::from).collect::<Vec<_>>();
         let found = row("none", &millis);
