@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the built functions, against an OpenSearch, a FerretDB and a DynamoDB Local of its own.
+# Measures the built functions, against an OpenSearch, a FerretDB, a SecantusDB and a DynamoDB Local of its own.
 # usage: bench.sh [BENCH_ARGUMENT…]        default: all
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
@@ -12,12 +12,14 @@ cd "$REPOSITORY"
 
 port=
 mongodb_port=
+source_port=
 dynamodb_port=
 finish() {
   local status=$?
   trap '' INT TERM
   if [ -n "$port" ]; then scripts/services/opensearch.sh stop "$port"; fi
   if [ -n "$mongodb_port" ]; then scripts/services/mongodb.sh stop "$mongodb_port"; fi
+  if [ -n "$source_port" ]; then scripts/services/mongodb-source.sh stop "$source_port"; fi
   if [ -n "$dynamodb_port" ]; then scripts/services/dynamodb.sh stop "$dynamodb_port"; fi
   exit "$status"
 }
@@ -39,6 +41,11 @@ if [ -z "${TIDELOCK_TEST_FERRETDB:-}" ]; then
   claim_port mongodb_port 27100 27299 10000
   TIDELOCK_TEST_FERRETDB=$(scripts/services/mongodb.sh fresh "$mongodb_port")
   export TIDELOCK_TEST_FERRETDB
+fi
+if [ -z "${TIDELOCK_TEST_SECANTUSDB:-}" ]; then
+  claim_port source_port 27300 27399
+  TIDELOCK_TEST_SECANTUSDB=$(scripts/services/mongodb-source.sh fresh "$source_port")
+  export TIDELOCK_TEST_SECANTUSDB
 fi
 if [ -z "${TIDELOCK_TEST_DYNAMODB:-}" ]; then
   claim_port dynamodb_port 8100 8199

@@ -26,6 +26,7 @@ mod dead_letters;
 mod demo_api;
 mod documentdb;
 mod faults;
+mod large_documents;
 mod opensearch;
 mod redrive;
 mod routes;

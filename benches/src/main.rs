@@ -100,6 +100,8 @@ enum What {
     Drain(ServerArguments),
     /// What a backfill reads in a second beside a bare parallel Scan.
     Backfill(ServerArguments),
+    /// How long a change of a collection takes until a real OpenSearch shows it.
+    Latency(ServerArguments),
     /// How long listing dead letters takes.
     Letters,
     /// How long checking a file and explaining an event take.
@@ -132,6 +134,9 @@ struct ServerArguments {
     /// `http://HOST:PORT` of a DynamoDB Local: the table `bench` is deleted and made again.
     #[arg(long, env = "TIDELOCK_TEST_DYNAMODB")]
     dynamodb: Option<String>,
+    /// Connection string of a server with change streams, such as SecantusDB: the database `bench` is dropped.
+    #[arg(long, env = "TIDELOCK_TEST_SECANTUSDB", hide_env_values = true)]
+    cluster: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -221,6 +226,13 @@ fn measure(cli: &Cli, places: &Places, results: &mut Results, file: &Path) -> Re
             eprintln!("poison is left out: {} is missing", places.beside("documentdb-sync").display());
         }
     }
+    if let What::All(servers) | What::Latency(servers) = &cli.command {
+        match (&servers.cluster, &servers.opensearch) {
+            (Some(cluster), Some(url)) => results.latency = timed(cli, places, cluster, url)?,
+            _ => eprintln!("latency is left out: TIDELOCK_TEST_SECANTUSDB or TIDELOCK_TEST_OPENSEARCH names no server"),
+        }
+        results.save(file)?;
+    }
     if let What::All(servers) | What::Drain(servers) = &cli.command {
         match &servers.opensearch {
             Some(url) => results.drain = Some(drained(cli, places, url)?),
@@ -249,6 +261,11 @@ fn filled(cli: &Cli, places: &Places, url: &str, opensearch: Option<&str>) -> Re
     let (dynamodb, server) = (DynamoDb::new(url)?, opensearch.map(OpenSearch::new).transpose()?);
     let (items, rounds) = if cli.quick { (20_000, 1) } else { (1_000_000, cli.rounds.unwrap_or(3).max(1)) };
     end_to_end::backfill::run(places, &dynamodb, server.as_ref(), items, rounds)
+}
+
+fn timed(cli: &Cli, places: &Places, cluster: &str, url: &str) -> Result<Vec<results::Latency>> {
+    let changes = if cli.quick { 20 } else { 100 };
+    end_to_end::latency::run(places, cluster, &OpenSearch::new(url)?, changes, cli.corpus.seed)
 }
 
 fn drained(cli: &Cli, places: &Places, url: &str) -> Result<results::Drain> {

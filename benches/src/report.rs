@@ -21,6 +21,7 @@ pub(crate) fn tables(results: &Results) -> String {
         end_to_end_table(results),
         guards_table(results),
         poison_table(results),
+        latency_table(results),
         drain_table(results),
         backfill_table(results),
         conflicts_table(results),
@@ -196,6 +197,15 @@ fn poison_table(results: &Results) -> String {
     table("A stream with a poison record in a hundred", &head, &rows.collect::<Vec<_>>())
 }
 
+fn latency_table(results: &Results) -> String {
+    let rows = results.latency.iter().map(|row| {
+        let cells = [row.p50_ms, row.p90_ms, row.max_ms].map(short);
+        [row.window.clone(), row.changes.to_string()].into_iter().chain(cells).collect()
+    });
+    let head = ["the mapping's batch window", "changes", "p50 (ms)", "p90 (ms)", "max (ms)"];
+    table("From a change in DocumentDB until OpenSearch shows it", &head, &rows.collect::<Vec<_>>())
+}
+
 fn drain_table(results: &Results) -> String {
     let rows = results.drain.iter().map(|row| {
         vec![
@@ -277,7 +287,7 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Conflicts;
+    use crate::results::{Conflicts, Latency};
 
     #[test]
     fn a_page_keeps_its_text_around_the_markers() {
@@ -294,6 +304,13 @@ mod tests {
         let row = Conflicts { step: "1".into(), changes: 20_000, documents: 250, waited: 50, fences: 10 };
         let text = tables(&Results { conflicts: vec![row], ..Results::default() });
         assert!(text.contains("| 1 | 20000 | 12.5 | 2.50 | 0.50 |"), "{text}");
+    }
+
+    #[test]
+    fn a_change_is_told_by_the_time_until_it_is_seen() {
+        let row = Latency { window: "none".into(), changes: 100, p50_ms: 50.12, p90_ms: 90.0, max_ms: 100.4 };
+        let text = tables(&Results { latency: vec![row], ..Results::default() });
+        assert!(text.contains("| none | 100 | 50.1 | 90.0 | 100 |"), "{text}");
     }
 
     #[test]

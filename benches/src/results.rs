@@ -23,6 +23,7 @@ pub(crate) struct Results {
     pub(crate) drain: Option<Drain>,
     pub(crate) backfill: Option<Backfill>,
     pub(crate) letters: Option<Letters>,
+    pub(crate) latency: Vec<Latency>,
     #[serde(default)]
     pub(crate) answers: Option<Answers>,
 }
@@ -35,6 +36,17 @@ pub(crate) struct Answers {
     pub(crate) rounds: usize,
     pub(crate) check_ms: f64,
     pub(crate) explain_ms: f64,
+}
+
+/// Single changes of a collection, each timed until the index shows it; milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    /// The mapping's batch window.
+    pub(crate) window: String,
+    pub(crate) changes: usize,
+    pub(crate) p50_ms: f64,
+    pub(crate) p90_ms: f64,
+    pub(crate) max_ms: f64,
 }
 
 /// Dead letters listed by the command.
@@ -311,6 +323,14 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The lowest value that this share of the values does not exceed. Zero for none.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
 /// The lowest and the highest value. Zeros for none.
 pub(crate) fn range(values: &[f64]) -> (f64, f64) {
     let lowest = values.iter().copied().min_by(f64::total_cmp);
@@ -349,5 +369,7 @@ mod tests {
         assert_eq!(median(&[4.0, 2.0]), 3.0);
         assert_eq!(median(&[]), 0.0);
         assert_eq!(range(&[2.0, 1.0, 3.0]), (1.0, 3.0));
+        assert_eq!([0.5, 0.9, 1.0].map(|share| quantile(&[4.0, 1.0, 3.0, 2.0], share)), [2.0, 4.0, 4.0]);
+        assert_eq!(quantile(&[], 0.5), 0.0);
     }
 }

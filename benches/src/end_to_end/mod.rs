@@ -6,6 +6,7 @@ pub(crate) mod ceiling;
 pub(crate) mod conflicts;
 pub(crate) mod drain;
 pub(crate) mod guards;
+pub(crate) mod latency;
 pub(crate) mod letters;
 pub(crate) mod poison;
 mod servers;

@@ -381,7 +381,8 @@ impl RecordSource for Shards {
             ordering_key: Box::default(),
             arrival: Moment::now(),
         };
-        Ok(Page { records: page.into_iter().map(record).collect(), end: shard.closed && pages.is_empty() })
+        let end = shard.closed && pages.is_empty();
+        Ok(Page { records: page.into_iter().map(record).collect(), end, ..Page::default() })
     }
 }
 

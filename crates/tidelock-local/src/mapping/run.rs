@@ -82,6 +82,13 @@ struct TrackedShard {
     last: Vec<Option<(String, bool)>>,
 }
 
+impl TrackedShard {
+    /// Whether more of it can be taken in.
+    fn is_open(&self) -> bool {
+        self.stage == Stage::Reading && self.state.room() > 0
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Its parent is not finished.
@@ -232,6 +239,7 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
             } else if run.tasks.is_empty() {
                 break;
             }
+            let is_listening = !is_stopping && self.shards.values().any(TrackedShard::is_open);
             let pause = wake.earliest.map_or(Duration::from_secs(3_600), |moment| moment.since(self.clock.now()));
             tokio::select! {
                 biased;
@@ -245,6 +253,12 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
                         std::panic::resume_unwind(panic);
                     },
                 },
+                () = self.source.ready(), if is_listening => {
+                    let now = self.clock.now();
+                    for shard in self.shards.values_mut().filter(|shard| shard.is_open()) {
+                        shard.next_read = now;
+                    }
+                }
                 () = sleep(pause) => {}
             }
         }
@@ -334,7 +348,7 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
         for id in ids {
             while let Some(shard) = self.shards.get_mut(&id) {
                 let room = shard.state.room();
-                if shard.stage != Stage::Reading || room == 0 {
+                if !shard.is_open() {
                     break;
                 }
                 if self.clock.now() < shard.next_read {
@@ -347,11 +361,12 @@ impl<S: RecordSource, F: Function> LocalMapping<S, F> {
                     Ok(page) => {
                         self.trouble = None;
                         shard.is_quiet = page.records.is_empty();
+                        if shard.is_quiet || page.caught_up {
+                            shard.next_read = now.plus(self.pace.poll_interval);
+                        }
                         if let Some(last) = page.records.last() {
                             shard.from = ReadFrom::After(last.sequence.clone());
                             run.last_activity = now;
-                        } else {
-                            shard.next_read = now.plus(self.pace.poll_interval);
                         }
                         shard.state.push(page.records, now);
                         if page.end {

@@ -155,7 +155,8 @@ impl MappingSettings {
 /// The pace of a local mapping: what Lambda does not let anyone choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Between two reads of a shard that had nothing new. Lambda polls four times a second.
+    /// Between two reads of a shard that had nothing new, unless the source is told of news by its server, as change streams are.
+    /// Lambda polls four times a second.
     pub poll_interval: Duration,
     /// Before the first retry; doubled for each further one.
     pub first_backoff: Duration,

@@ -238,7 +238,7 @@ impl RecordSource for FileSource {
         let end = self.records.len().min(self.position.saturating_add(limit));
         let records = self.records[self.position..end].to_vec();
         self.position = end;
-        Ok(Page { records, end: end == self.records.len() })
+        Ok(Page { records, end: end == self.records.len(), ..Page::default() })
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Page {
     pub records: Vec<SourceRecord>,
     /// Whether the shard is closed and this was the last of it.
     pub end: bool,
+    /// Whether there was nothing behind these when they were read. A page without records says so anyway.
+    pub caught_up: bool,
 }
 
 /// How a mapping treats failed batches of this source.
@@ -153,6 +155,12 @@ pub trait RecordSource: Send {
         from: &ReadFrom,
         limit: usize,
     ) -> impl Future<Output = Result<Page, SourceError>> + Send;
+
+    /// Waits until a read has something to tell before its time: sources that are told of new records by their server. It may
+    /// be given up at any point. Default: never.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
     /// The sequence number that an `itemIdentifier` of a partial answer stands for; `None` if it is not a valid
     /// identifier for this source. Streams use the sequence number itself, as a string that is not empty.

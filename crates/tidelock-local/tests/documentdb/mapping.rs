@@ -195,3 +195,28 @@ async fn a_stream_has_no_on_failure_destination_and_no_other_setting_of_streams(
     let settings = MappingSettings { maximum_retry_attempts: 3, ..MappingSettings::default() };
     assert!(LocalMapping::new(settings, source().await.unwrap(), function).is_err());
 }
+
+#[tokio::test]
+async fn a_change_is_told_by_the_server_and_not_found_by_polling() {
+    let Some(watched) = Watched::create("told").await else { return };
+    let (function, calls) = noting(|_| ok());
+    let source = DocumentDbSource::connect(watched.settings()).await.unwrap();
+    // Nobody would wait for a second poll.
+    let pace = Pace { poll_interval: Duration::from_secs(3_600), ..Pace::fast() };
+    let mut mapping = LocalMapping::new(settings(&watched, 10), source, function).unwrap().pace(pace);
+    let seen = async |count: usize| {
+        while calls.lock().unwrap().concat().len() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let changes = async {
+        for number in 1..=20 {
+            watched.insert(id(number)).await;
+            seen(usize::try_from(number).unwrap()).await;
+        }
+    };
+    let summary = bounded(mapping.run(changes)).await.unwrap();
+    assert_eq!(summary.records, 20);
+    assert_eq!(calls.lock().unwrap().concat(), (1..=20).collect::<Vec<i64>>());
+    watched.remove().await;
+}

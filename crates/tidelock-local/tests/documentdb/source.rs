@@ -318,3 +318,28 @@ async fn what_cannot_be_watched_is_said() {
     let error = source.read("shard", &ReadFrom::Latest, 1).await.unwrap_err();
     assert!(error.message.starts_with("opening the change stream of local-none: ") && !error.retryable, "{error}");
 }
+
+#[tokio::test]
+async fn a_read_says_whether_more_is_waiting() {
+    let Some(watched) = Watched::create("more").await else { return };
+    for number in 1..=5 {
+        watched.insert(id(number)).await;
+    }
+    let mut source = DocumentDbSource::connect(watched.settings()).await.unwrap();
+    let from = watched.start();
+    let first = source.read("shard", &from, 3).await.unwrap();
+    assert_eq!((first.records.len(), first.caught_up), (3, false));
+    let second = source.read("shard", &from, 3).await.unwrap();
+    assert_eq!((second.records.len(), second.caught_up), (2, true));
+    // What has come meanwhile is told, and kept for the next read however often that is given up.
+    watched.insert(id(6)).await;
+    let told = async { while steps(1, source.ready()).await.is_none() {} };
+    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    let mut found = Vec::new();
+    while found.is_empty() {
+        source.ready().await;
+        found = source.read("shard", &from, 3).await.unwrap().records;
+    }
+    assert_eq!(event(&found[0])["documentKey"], json!({"_id": 6}));
+    watched.remove().await;
+}

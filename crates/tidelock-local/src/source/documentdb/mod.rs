@@ -6,6 +6,8 @@ mod event;
 mod extended_json;
 
 use std::fmt;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::time::Duration;
 
 use mongodb::bson::{Bson, RawDocumentBuf, Timestamp, deserialize_from_bson, doc};
@@ -14,6 +16,7 @@ use mongodb::change_stream::event::ResumeToken;
 use mongodb::options::{ChangeStreamOptions, ClientOptions, FullDocumentType};
 use mongodb::{Client, Collection};
 use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::extended_json::ExtendedJson;
 
@@ -21,7 +24,10 @@ use self::error::{INVALID_RESUME_TOKEN, code, explain};
 use super::{DEFAULT_RETENTION, FailureHandling, Page, ReadFrom, RecordSource, Shard, SourceError, SourceInfo};
 use crate::clock::Moment;
 
-/// How long the server may wait for an event before it answers that there is none. The mapping waits between two reads.
+/// How long the server may wait for an event before it answers that there is none.
+const AWAIT: Duration = Duration::from_millis(250);
+
+/// How long one read waits for that, and how long an answer without an event takes at least, should the server not wait.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// How long to look for the server, unless the connection string says so (`serverSelectionTimeoutMS`).
@@ -91,13 +97,47 @@ impl fmt::Debug for ChangeStreamSettings {
     }
 }
 
+/// A stream, and its next event. It is not given up between two reads, because the server may just be answering.
+enum Reading {
+    UnderWay(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Answered(Box<Answer>),
+}
+
+struct Answer {
+    stream: ChangeStream<RawDocumentBuf>,
+    event: mongodb::error::Result<Option<RawDocumentBuf>>,
+}
+
+impl Reading {
+    /// Nothing is asked before it is waited for.
+    fn begin(mut stream: ChangeStream<RawDocumentBuf>) -> Self {
+        Self::UnderWay(Box::pin(async move {
+            let least = Instant::now() + PATIENCE;
+            let event = stream.next_if_any().await;
+            if matches!(event, Ok(None)) {
+                sleep_until(least).await;
+            }
+            Answer { stream, event }
+        }))
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnderWay(_) => "UnderWay",
+            Self::Answered(_) => "Answered",
+        })
+    }
+}
+
 /// A change stream: one shard that never closes. Records are numbered by their resume tokens, so that another reader
 /// goes on behind any of them.
 #[derive(Debug)]
 pub struct DocumentDbSource {
     client: Client,
     settings: ChangeStreamSettings,
-    stream: Option<ChangeStream<RawDocumentBuf>>,
+    reading: Option<Reading>,
     /// Where a stream that was lost had come to.
     place: Option<Place>,
     has_answered: bool,
@@ -133,7 +173,7 @@ impl DocumentDbSource {
         options.server_selection_timeout.get_or_insert(SELECTION);
         options.app_name.get_or_insert_with(|| "tidelock".into());
         let client = Client::with_options(options).map_err(|error| explain("the connection string", &error))?;
-        Ok(Self { client, settings, stream: None, place: None, has_answered: false })
+        Ok(Self { client, settings, reading: None, place: None, has_answered: false })
     }
 
     /// What is watched: `DATABASE.COLLECTION`, `DATABASE`, or `all databases`.
@@ -170,7 +210,7 @@ impl DocumentDbSource {
             FullDocument::Default => None,
             FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
         };
-        options.max_await_time = Some(PATIENCE);
+        options.max_await_time = Some(AWAIT);
         options.batch_size = Some(REQUEST);
         let mut first = options.clone();
         match &start {
@@ -237,14 +277,40 @@ impl RecordSource for DocumentDbSource {
 
     async fn read(&mut self, _shard: &str, from: &ReadFrom, limit: usize) -> Result<Page, SourceError> {
         // Taken out, so that a read that is given up half-way leaves no stream that has gone on.
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.open(from).await?,
+        let is_open = self.reading.is_some();
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => Reading::begin(self.open(from).await?),
         };
-        let mut page = Page::default();
-        let mut bytes = 0;
-        while page.records.len() < limit && bytes < PAGE_BYTES {
-            match stream.next_if_any().await {
+        let (mut page, mut bytes, mut reached) = (Page::default(), 0, None);
+        loop {
+            let Answer { stream, event } = match reading {
+                Reading::Answered(answer) => *answer,
+                Reading::UnderWay(mut answer) => {
+                    // The server's first answer says where an open stream is. Later ones are waited for elsewhere.
+                    let patience = async {
+                        match (page.records.is_empty(), is_open) {
+                            (false, _) => {}
+                            (true, true) => sleep(PATIENCE).await,
+                            (true, false) => pending().await,
+                        }
+                    };
+                    let answered = tokio::select! {
+                        biased;
+                        answer = &mut answer => Some(answer),
+                        () = patience => None,
+                    };
+                    match answered {
+                        Some(answer) => answer,
+                        None => {
+                            page.caught_up = true;
+                            self.reading = Some(Reading::UnderWay(answer));
+                            break;
+                        }
+                    }
+                }
+            };
+            let is_last = match event {
                 Ok(Some(event)) => {
                     bytes += event.as_bytes().len();
                     let record = event::to_record(&event, self.settings.form).map_err(|message| SourceError {
@@ -252,25 +318,43 @@ impl RecordSource for DocumentDbSource {
                         retryable: false,
                     })?;
                     page.records.push(record);
+                    page.records.len() >= limit || bytes >= PAGE_BYTES
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    page.caught_up = true;
+                    true
+                }
                 // What was read is handed on; the stream is opened again behind it.
                 Err(_) if !page.records.is_empty() => return Ok(page),
                 Err(error) => {
                     return Err(explain(&format!("reading the change stream of {}", self.watched()), &error));
                 }
+            };
+            reached = stream.resume_token().or(reached);
+            if is_last {
+                // An invalidate event ends the stream; the next read opens a new one behind it.
+                self.reading = stream.is_alive().then(|| Reading::begin(stream));
+                break;
             }
+            reading = Reading::begin(stream);
         }
-        let from = page.records.last().map_or_else(|| from.clone(), |last| ReadFrom::After(last.sequence.clone()));
         // Should the stream be lost before its next event, another must not begin later than this.
-        if let Some(token) = stream.resume_token() {
+        if let Some(token) = reached {
+            let from = page.records.last().map_or_else(|| from.clone(), |last| ReadFrom::After(last.sequence.clone()));
             self.place = Some(Place { from, token });
         }
-        // An invalidate event ends the stream; the next read opens a new one behind it.
-        if stream.is_alive() {
-            self.stream = Some(stream);
-        }
         Ok(page)
+    }
+
+    async fn ready(&mut self) {
+        match &mut self.reading {
+            Some(Reading::UnderWay(answer)) => {
+                let answer = answer.await;
+                self.reading = Some(Reading::Answered(Box::new(answer)));
+            }
+            Some(Reading::Answered(_)) => {}
+            None => pending().await,
+        }
     }
 
     fn identified(&self, _identifier: &Value) -> Option<String> {

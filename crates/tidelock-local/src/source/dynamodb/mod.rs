@@ -244,11 +244,11 @@ impl RecordSource for DynamoDbSource {
             match page.next_shard_iterator {
                 Some(iterator) => {
                     self.cursors.insert(shard.into(), Cursor { iterator, ..cursor });
-                    return Ok(Page { records, end: false });
+                    return Ok(Page { records, ..Page::default() });
                 }
                 None => {
                     self.cursors.remove(shard);
-                    return Ok(Page { records, end: true });
+                    return Ok(Page { records, end: true, ..Page::default() });
                 }
             }
         }
