@@ -484,8 +484,9 @@ fn lower_bound<W>(version: &Version<'_>, found: &Found<W>, is_there: bool) -> Ma
         }
     }
     let rank = if is_there { Rank::Upsert } else { Rank::Delete };
-    let over = stored.and_then(|stored| stored.compare(&bound)) == Some(Ordering::Equal);
-    field::above(&bound, rank, over).unwrap_or(bound)
+    let is_bound = |known: &Mark| known.compare(&bound) == Some(Ordering::Equal);
+    let (over, fenced) = (stored.is_some_and(is_bound), found.fence.as_ref().is_some_and(is_bound));
+    field::above(&bound, rank, over, fenced).unwrap_or(bound)
 }
 
 /// Reads the wishes' keys, origin by origin.

@@ -213,7 +213,8 @@ impl<'b> Delivery<'b> {
             let act = self.member(group)?;
             let slot = self.batch.slots.get(act.slot)?;
             let into = self.plan.place(group)?;
-            if self.truth && (self.plan.groups.get(group)?.disputed || self.is_tied(group)) {
+            let in_doubt = || act.leaves && Batch::is_left_in_doubt(slot);
+            if self.truth && (self.plan.groups.get(group)?.disputed || self.is_tied(group) || in_doubt()) {
                 return self.wish(group).map(Next::Read);
             }
             let write = match &slot.content {
@@ -241,12 +242,13 @@ impl<'b> Delivery<'b> {
         let index = act.slot;
         let slot = self.batch.slots.get(index)?;
         let origin = self.plan.groups.get(group)?.origin;
+        let version = if act.leaves { self.batch.leaving_version(slot) } else { self.batch.version(slot) };
         Some(Wish {
             origin: &self.batch.origins.get(origin)?.name,
             rules: self.plan.rules.get(origin)?,
             into: self.plan.place(group)?,
             key: self.batch.key(slot)?,
-            version: self.batch.version(slot)?,
+            version: version?,
             salvage: self.salvage(index),
             manner: self.manner(act),
         })

@@ -88,8 +88,22 @@ pub enum Order {
     Sequence,
     /// The time of a cluster, and a token that tells changes of one time apart, as a range of [`Batch::keys`].
     Cluster(ClusterTime, Range<usize>),
-    /// A number that the item has itself, and the source's own position as a token, as [`Order::Cluster`] has it.
-    Field(FieldVersion, Range<usize>),
+    /// A number that the item has itself.
+    Field(Box<Counted>),
+}
+
+/// A change's place in the order of its item's numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The number, and whether it is the item's end.
+    pub version: FieldVersion,
+    /// The end of all documents that the item had until then, by which truth leaves a place: one of the number before may be there,
+    /// or may yet land there.
+    pub leaving: FieldVersion,
+    /// The number is above the one before.
+    pub rises: bool,
+    /// The source's own position as a token, as [`Order::Cluster`] has it.
+    pub token: Range<usize>,
 }
 
 /// One record of a batch.
@@ -191,8 +205,24 @@ impl Batch {
                 }
             }
             Order::Cluster(time, token) => time.version(&origin.space, self.text(token), slot.at),
-            Order::Field(number, token) => number.version(&origin.space, self.text(token), slot.at),
+            Order::Field(counted) => counted.version.version(&origin.space, self.text(&counted.token), slot.at),
         })
+    }
+
+    /// The version by which truth leaves a place: see [`Counted::leaving`].
+    fn leaving_version<'a>(&'a self, slot: &'a Slot) -> Option<Version<'a>> {
+        match slot.order.as_ref()? {
+            Order::Field(counted) => {
+                let space = &self.origin(slot)?.space;
+                Some(counted.leaving.version(space, self.text(&counted.token), slot.at))
+            }
+            _ => self.version(slot),
+        }
+    }
+
+    /// Whether a place may hold, or yet get, a document of the same number as the change that leaves it, or of a higher one.
+    fn is_left_in_doubt(slot: &Slot) -> bool {
+        matches!(&slot.order, Some(Order::Field(counted)) if !counted.rises)
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
@@ -202,7 +232,8 @@ impl Batch {
     /// Whether two slots of a key are different changes of one number.
     fn is_tie(&self, a: usize, b: usize) -> bool {
         let token = |slot: usize| match self.slots.get(slot).and_then(|slot| slot.order.as_ref()) {
-            Some(Order::Cluster(_, token) | Order::Field(_, token)) => self.text(token),
+            Some(Order::Cluster(_, token)) => self.text(token),
+            Some(Order::Field(counted)) => self.text(&counted.token),
             _ => "",
         };
         let (one, other) = (token(a), token(b));
@@ -214,7 +245,7 @@ impl Batch {
         let (Some(a), Some(b)) = (self.slots.get(a), self.slots.get(b)) else { return Ordering::Equal };
         match (&a.order, &b.order) {
             (Some(Order::Cluster(a, _)), Some(Order::Cluster(b, _))) => a.cmp(b),
-            (Some(Order::Field(a, _)), Some(Order::Field(b, _))) => a.cmp(b),
+            (Some(Order::Field(a)), Some(Order::Field(b))) => a.version.cmp(&b.version),
             _ => {
                 let label = |slot| self.origin(slot).and_then(|origin| origin.label.as_ref()).map(StreamLabel::as_str);
                 label(a).cmp(&label(b)).then(a.sequence.cmp(&b.sequence))

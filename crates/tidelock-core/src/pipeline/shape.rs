@@ -1,7 +1,7 @@
 //! Documents as the transforms of their routes want them.
 
 use super::{Pipeline, Route, Routed, Rules};
-use crate::batch::{Batch, Before, Content, Order, Origin, Slot};
+use crate::batch::{Batch, Before, Content, Counted, Order, Origin, Slot};
 use crate::cause::{Cause, Failure};
 use crate::encode::{BsonSink, Format, JsonSink};
 use crate::image::{Field, Image, Notation};
@@ -134,8 +134,10 @@ impl Pipeline {
                 Err(_) if Self::filters(payload, batch, slot, rules) => Ok(FieldVersion::lowest(Rank::Upsert)),
                 number => number,
             };
+            let before = slot.before.image().filter(|_| slot.content != Content::Delete);
+            let before = before.and_then(|range| item_version(&batch.image(payload, range), field, Rank::Upsert).ok());
             let token = match &slot.order {
-                Some(Order::Cluster(_, token) | Order::Field(_, token)) => token.clone(),
+                Some(Order::Cluster(_, token)) => token.clone(),
                 _ => {
                     let from = batch.keys.len();
                     batch
@@ -147,7 +149,11 @@ impl Pipeline {
             let Some(slot) = batch.slots.get_mut(index) else { continue };
             slot.order = None;
             match number {
-                Ok(number) => slot.order = Some(Order::Field(number, token)),
+                Ok(version) => {
+                    let rises = before.is_none_or(|before| before < version);
+                    let leaving = before.map_or(version, |before| before.max(version)).ended();
+                    slot.order = Some(Order::Field(Box::new(Counted { version, leaving, rises, token })));
+                }
                 Err(failure) => slot.content = Content::Failed(Box::new(failure)),
             }
             if slot.content == Content::Delete && slot.before.image().is_none() {

@@ -59,6 +59,12 @@ impl FieldVersion {
         Self::of(0, 0, rank)
     }
 
+    /// The end of the item with this number.
+    #[must_use]
+    pub fn ended(self) -> Self {
+        Self::of(self.number, self.number.unsigned_abs(), Rank::Delete)
+    }
+
     fn of(signed: i64, number: u64, rank: Rank) -> Self {
         let suffix = u64::from(rank == Rank::Delete);
         Self { number: signed, rank, exact: Exact::number(number).byte(b'.').digits(suffix, 1) }
@@ -89,13 +95,14 @@ impl Position for FieldVersion {
 ///
 /// Numbers may begin anew, so that nothing newer need have a higher one. Hence what is written gets one above a delete's, and a
 /// delete one above a document's (`over`: the document that it ends has this very version): no change that is delivered again, and
-/// no write that lands late, passes for what came after it.
+/// no write that lands late, passes for what came after it. What is `fenced`, a delete or a leave, ranks as a delete.
 #[must_use]
-pub(crate) fn above(bound: &Mark, rank: Rank, over: bool) -> Option<Mark> {
+pub(crate) fn above(bound: &Mark, rank: Rank, over: bool, fenced: bool) -> Option<Mark> {
     if !is_space(&bound.space) {
         return None;
     }
     let (number, bound_rank) = read(&bound.label, &bound.exact)?;
+    let bound_rank = if fenced { Rank::Delete } else { bound_rank };
     let further = match (rank, bound_rank) {
         (Rank::Upsert, Rank::Delete) => 1,
         (Rank::Delete, Rank::Delete) => u64::from(over),
