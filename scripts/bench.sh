@@ -43,7 +43,7 @@ if [ -z "${TIDELOCK_TEST_FERRETDB:-}" ]; then
   export TIDELOCK_TEST_FERRETDB
 fi
 if [ -z "${TIDELOCK_TEST_SECANTUSDB:-}" ]; then
-  claim_port source_port 27300 27399
+  claim_port source_port 27700 27799
   TIDELOCK_TEST_SECANTUSDB=$(scripts/services/mongodb-source.sh fresh "$source_port")
   export TIDELOCK_TEST_SECANTUSDB
 fi
