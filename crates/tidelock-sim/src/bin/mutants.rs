@@ -12,7 +12,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// A mutant must be found out within so many seeds.
@@ -20,9 +19,6 @@ const SEEDS: &str = "100";
 
 /// And one of the pace within so many.
 const FLEET_SEEDS: &str = "2";
-
-/// A build takes a gigabyte.
-const MOST_WORKERS: usize = 4;
 
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1).unwrap_or_default();
@@ -41,53 +37,32 @@ fn main() -> ExitCode {
 
 fn run(filter: &str) -> Result<Vec<&'static str>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = root.join("target/mutants");
+    let tree = folder.join("tree");
+    copy(&root, &tree)?;
+    println!("{:<36} {:>6}  first complaint", "mutant", "seed");
+    let mut survivors = Vec::new();
     let worlds = MUTANTS.iter().map(|mutant| (mutant, ["--seeds", SEEDS].as_slice()));
     let fleets = PACE.iter().map(|mutant| (mutant, ["--fleet", "--seeds", FLEET_SEEDS].as_slice()));
-    let open = Mutex::new(worlds.chain(fleets).filter(|(mutant, _)| mutant.name.contains(filter)));
-    let survivors = Mutex::new(Vec::new());
-    println!("{:<36} {:>6}  first complaint", "mutant", "seed");
-    // Much of a build is done by one thread: as many builds as cores, each in a copy of its own.
-    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers)
-            .map(|worker| {
-                let folder = root.join(format!("target/mutants/{worker}"));
-                let (root, open, survivors) = (&root, &open, &survivors);
-                scope.spawn(move || -> Result<(), String> {
-                    let tree = folder.join("tree");
-                    copy(root, &tree)?;
-                    while let Some((mutant, arguments)) = next(open) {
-                        if !attempt_and_tell(&tree, &folder, mutant, arguments)? {
-                            survivors.lock().unwrap_or_else(PoisonError::into_inner).push(mutant.name);
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        let ended = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err("it panicked".to_owned())));
-        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), String>>()
-    })?;
-    Ok(survivors.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn next<T>(open: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    open.lock().unwrap_or_else(PoisonError::into_inner).next()
-}
-
-/// Whether the mutant was found out.
-fn attempt_and_tell(tree: &Path, folder: &Path, mutant: &Mutant, arguments: &[&str]) -> Result<bool, String> {
-    let begun = Instant::now();
-    let verdict = attempt(tree, folder, mutant, arguments)?;
-    let seconds = begun.elapsed().as_secs();
-    match &verdict {
-        Some((seed, complaint)) => println!("{:<36} {seed:>6}  {complaint} ({seconds} s)", mutant.name),
-        None => {
-            let (name, breaks, seeds) = (mutant.name, mutant.breaks, arguments.join(" "));
-            println!("{name:<36} {:>6}  SURVIVED {seeds}: {breaks} ({seconds} s)", "-");
+    for (mutant, arguments) in worlds.chain(fleets).filter(|(mutant, _)| mutant.name.contains(filter)) {
+        let begun = Instant::now();
+        let verdict = attempt(&tree, &folder, mutant, arguments)?;
+        let seconds = begun.elapsed().as_secs();
+        match verdict {
+            Some((seed, complaint)) => println!("{:<36} {seed:>6}  {complaint} ({seconds} s)", mutant.name),
+            None => {
+                survivors.push(mutant.name);
+                println!(
+                    "{:<36} {:>6}  SURVIVED {}: {} ({seconds} s)",
+                    mutant.name,
+                    "-",
+                    arguments.join(" "),
+                    mutant.breaks
+                );
+            }
         }
     }
-    Ok(verdict.is_some())
+    Ok(survivors)
 }
 
 /// Copies what the build needs. Files that have not changed keep their times, so that little is built anew.
