@@ -3,7 +3,7 @@
 //! Their versions cannot be searched for, so the index is read through in the order in which it was written: what changes
 //! meanwhile comes once more.
 
-use crate::fence::{Doomed, LOOKS, PAGE_TIME};
+use crate::fence::{Answer, Doomed, LOOKS, PAGE_TIME};
 use crate::index::path_segment;
 use crate::judge::{Asked, Seen, Stored};
 use crate::pace::now;
@@ -18,16 +18,6 @@ use tidelock_core::version::Mark;
 
 /// Documents read at a time: more than an index has shards, in each of which sequence numbers count for themselves.
 const PAGE: usize = 1_000;
-
-#[derive(Deserialize)]
-struct Answer {
-    hits: Hits,
-}
-
-#[derive(Deserialize)]
-struct Hits {
-    hits: Vec<Hit>,
-}
 
 /// A document as a search finds it.
 #[derive(Deserialize)]
@@ -146,7 +136,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         if self.is_missing(&answer) {
             return Ok(None);
         }
-        let answer: Answer = self.parse(&answer, "_search")?;
+        let answer: Answer<Hit> = self.parse(&answer, "_search")?;
         Ok(Some(answer.hits.hits))
     }
 

@@ -32,14 +32,15 @@ pub(crate) fn id(index: &str, id: &str) -> String {
     fence_id(&[index.as_bytes(), b"", id.as_bytes()])
 }
 
+/// What a search finds, each of which is an `H`.
 #[derive(Deserialize)]
-struct Answer {
-    hits: Hits,
+pub(crate) struct Answer<H> {
+    pub(crate) hits: Hits<H>,
 }
 
 #[derive(Deserialize)]
-struct Hits {
-    hits: Vec<Hit>,
+pub(crate) struct Hits<H> {
+    pub(crate) hits: Vec<H>,
 }
 
 /// A fence as a search finds it.
@@ -325,7 +326,7 @@ impl<T: Transport> OpenSearchTarget<T> {
         );
         let path = format!("/{FENCE_INDEX}/_search?allow_partial_search_results=false");
         let answer = self.ask("POST", path, body.into_bytes(), call).await?;
-        let answer: Answer = self.parse(&answer, "_search")?;
+        let answer: Answer<Hit> = self.parse(&answer, "_search")?;
         Ok(answer.hits.hits)
     }
 
