@@ -47,7 +47,7 @@ impl Kept {
     pub(crate) fn written(&self) -> Vec<String> {
         match self {
             Self::Bulk(seen) => search::writes(seen).map(|(id, _)| id).collect(),
-            Self::Command(command) if command.name == "update" => command.ids(),
+            Self::Command(command) if command.writes() => command.ids(),
             Self::Command(_) => Vec::new(),
         }
     }

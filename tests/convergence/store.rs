@@ -126,7 +126,7 @@ fn exact(value: &Bson) -> Exact {
 
 /// What happens to a command.
 fn reply(command: &Command, faults: &Faults, busy: &AtomicUsize) -> Reply {
-    let documents = command.name == "update" && command.collection == DOCUMENTS;
+    let documents = command.writes() && command.collection == DOCUMENTS;
     match faults.decide(documents, || Kept::Command(command.clone())) {
         Deed::Pass => Reply::Pass,
         Deed::Refuse => {

@@ -1,6 +1,6 @@
 //! A proxy in front of a server of MongoDB's
 //! [wire protocol](https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/): it does what a script says to each
-//! `update` and `delete`, and passes all else on.
+//! `insert`, `update` and `delete`, and passes all else on.
 
 use mongodb::bson::{Bson, Document, doc};
 use std::collections::HashMap;
@@ -18,10 +18,10 @@ const OP_MSG: i32 = 2013;
 /// Length, id, id of what is answered, kind: 32 bits each.
 const HEADER: usize = 16;
 
-/// An `update` or `delete` as the proxy got it.
+/// An `insert`, `update` or `delete` as the proxy got it.
 #[derive(Clone, Debug)]
 pub(crate) struct Command {
-    /// `update` or `delete`.
+    /// `insert`, `update` or `delete`.
     pub(crate) name: String,
     pub(crate) database: String,
     pub(crate) collection: String,
@@ -41,14 +41,24 @@ impl Command {
         let name = body.keys().next().unwrap().clone();
         let text = |name: &str| body.get_str(name).unwrap_or_default().to_owned();
         let (collection, database) = (text(&name), text("$db"));
-        matches!(name.as_str(), "update" | "delete").then_some(Self { name, database, collection, body })
+        matches!(name.as_str(), "insert" | "update" | "delete").then_some(Self { name, database, collection, body })
+    }
+
+    /// Whether it writes documents, as against deleting them.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self.name.as_str(), "insert" | "update")
     }
 
     /// The ids, all of them texts, that its statements name.
     pub(crate) fn ids(&self) -> Vec<String> {
-        let statements = self.body.get_array(format!("{}s", self.name)).unwrap().iter();
-        let filter = |statement: &Bson| statement.as_document().unwrap().get_document("q").unwrap().clone();
-        statements.map(|statement| filter(statement).get_str("_id").unwrap().to_owned()).collect()
+        let inserts = self.name == "insert";
+        let list = if inserts { "documents".to_owned() } else { format!("{}s", self.name) };
+        let id = |statement: &Bson| {
+            let statement = statement.as_document().unwrap();
+            let named = if inserts { statement } else { statement.get_document("q").unwrap() };
+            named.get_str("_id").unwrap().to_owned()
+        };
+        self.body.get_array(list).unwrap().iter().map(id).collect()
     }
 
     /// What is to be run to send it once more: without what belongs to a session.

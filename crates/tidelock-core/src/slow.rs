@@ -471,7 +471,7 @@ fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, forma
 
 fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Operation<'a> {
     let (key, salvage, manner) = (wish.into.key(wish.key), wish.salvage, wish.manner);
-    Operation { into: wish.into, key, write, version, salvage, manner }
+    Operation { into: wish.into, key, write, version, salvage, manner, fresh: false }
 }
 
 /// The version to write what the source says now with: the newest of the change's own and what the target knows.
@@ -549,6 +549,7 @@ mod tests {
             version,
             salvage: Salvage::Allowed,
             manner: None,
+            fresh: false,
         };
         let stored = |part: bool| {
             let mark = Mark { part, ..version.mark() };
@@ -566,7 +567,7 @@ mod tests {
         let stored = |token| Some(Stored { witness: 7, mark: Some(of(token).mark()), body: None });
         for write in [Write::Upsert(b"{}"), Write::Delete] {
             let (key, salvage, version) = (Key::from_bytes(b""), Salvage::Never, of("a"));
-            let operation = Operation { into: &place, key, write, version, salvage, manner: None };
+            let operation = Operation { into: &place, key, write, version, salvage, manner: None, fresh: false };
             let conflicts = |document, fence: Option<&'static str>| {
                 let found = Found { document, fence: fence.map(|token| of(token).mark()) };
                 let step = step(&operation, &found, false, News::No);

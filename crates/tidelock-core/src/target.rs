@@ -154,6 +154,8 @@ pub struct Operation<'a> {
     pub salvage: Salvage,
     /// How the route wants it written; `None`: plainly.
     pub manner: Option<&'a Manner>,
+    /// The source says that its key did not exist before. A hint which write is likely to succeed, never what guards it.
+    pub fresh: bool,
 }
 
 /// Whether fields of a document are [set aside](crate::salvage).

@@ -1,4 +1,4 @@
-//! Answers of `update` and `delete`.
+//! Answers of `insert`, `update` and `delete`.
 //!
 //! Form: [write command output](https://www.mongodb.com/docs/manual/reference/command/update/#output). An answer that is
 //! `ok` may still hold errors of single statements, or say that the write concern was not met.

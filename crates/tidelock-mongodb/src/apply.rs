@@ -176,9 +176,20 @@ impl<'a, C: Credentials> Run<'a, C> {
         }
     }
 
-    /// Cuts operations of a group where a command would become too large.
+    /// Cuts operations of a group where a command would become too large, inserts apart from all else.
     fn chunks(&self, group: usize, members: &[usize]) -> Vec<Chunk> {
         let Some(kind) = self.groups.get(group).map(|group| group.kind) else { return Vec::new() };
+        let (inserts, others): (Vec<usize>, Vec<usize>) =
+            members.iter().partition(|&&member| self.may_insert(kind, member));
+        if inserts.len() < FEW && !others.is_empty() {
+            return self.cut(group, kind, members, false);
+        }
+        let mut chunks = self.cut(group, kind, &inserts, true);
+        chunks.extend(self.cut(group, kind, &others, false));
+        chunks
+    }
+
+    fn cut(&self, group: usize, kind: Kind, members: &[usize], inserts: bool) -> Vec<Chunk> {
         let most = self.target.bulk_bytes.min(COMMAND_BYTES);
         let (mut chunks, mut items, mut bytes) = (Vec::new(), Vec::new(), 0);
         for &member in members {
@@ -188,12 +199,26 @@ impl<'a, C: Credentials> Run<'a, C> {
                 bytes = 0;
             }
             bytes += size;
-            items.push(Item::new(member, self.guard(kind, member)));
+            let condition = if inserts { Condition::Absent } else { self.guard(kind, member) };
+            items.push(Item::new(member, condition));
         }
         if !items.is_empty() {
             chunks.push(Chunk { group, items });
         }
         chunks
+    }
+
+    /// As far as anybody knows nothing is stored, so that an insert is the shortest way. What it meets all the same is judged
+    /// as what an upsert meets that its guard has stopped.
+    fn may_insert(&self, kind: Kind, operation: usize) -> bool {
+        match (kind, self.mode) {
+            (Kind::Fence, _) => true,
+            (Kind::Delete, _) => false,
+            (Kind::Upsert, Mode::Live { .. }) => {
+                self.target.guards && self.operations.get(operation).is_some_and(|operation| operation.fresh)
+            }
+            (Kind::Upsert, Mode::Put(puts)) => puts.get(operation).is_some_and(|put| put.over.is_none()),
+        }
     }
 
     /// A part of the stored document belongs to the target's users.
@@ -202,7 +227,7 @@ impl<'a, C: Credentials> Run<'a, C> {
         manner.is_some_and(|manner| !manner.preserve.is_empty())
     }
 
-    /// The condition that an operation is sent with at first.
+    /// The condition that an operation is sent with at first, unless it is inserted.
     pub(crate) fn guard(&self, kind: Kind, operation: usize) -> Condition {
         match self.mode {
             // Fences belong to nobody else.
@@ -368,6 +393,9 @@ pub(crate) fn check_size(operation: &Operation<'_>) -> Result<(), Failure> {
     ))
 }
 
+/// Among others, so few inserts are not worth a command of their own.
+const FEW: usize = 8;
+
 /// The driver holds a command three times over while it is sent, so that its size is what memory is spent on. Larger ones
 /// are no faster.
 const COMMAND_BYTES: usize = 768 * 1024;
@@ -390,8 +418,15 @@ mod tests {
         for (digits, held) in [(1, true), (34, true), (35, false), (38, false)] {
             let mut into = Place::new("c".to_owned(), false);
             into.shard_key = vec![("zip".to_owned(), ShardValue::Number("7".repeat(digits)))];
-            let operation =
-                Operation { into: &into, key, write: Write::Delete, version, salvage: Salvage::Never, manner: None };
+            let operation = Operation {
+                into: &into,
+                key,
+                write: Write::Delete,
+                version,
+                salvage: Salvage::Never,
+                manner: None,
+                fresh: false,
+            };
             let checked = check_shard_key(&operation).map_err(|failure| failure.cause);
             assert_eq!(checked, if held { Ok(()) } else { Err(Cause::InvalidId) }, "{digits}");
         }

@@ -1,6 +1,7 @@
-//! `update` and `delete` commands as raw BSON, written in one pass.
+//! `insert`, `update` and `delete` commands as raw BSON, written in one pass.
 //!
-//! Forms: [update](https://www.mongodb.com/docs/manual/reference/command/update/),
+//! Forms: [insert](https://www.mongodb.com/docs/manual/reference/command/insert/),
+//! [update](https://www.mongodb.com/docs/manual/reference/command/update/),
 //! [delete](https://www.mongodb.com/docs/manual/reference/command/delete/).
 
 use crate::fence::Fence;
@@ -50,6 +51,8 @@ impl Kind {
 /// On what condition a statement takes effect. An upsert inserts where nothing is stored, unless it compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
+    /// Nothing is stored: a plain insert, which costs servers a third of an upsert with a guard.
+    Absent,
     /// What is stored has an older version of the same space. Where it has none, or another's, it is taken over.
     Older,
     /// What is stored has an older version of the same space. Where it has none, or another's, that is the outcome.
@@ -93,7 +96,8 @@ pub(crate) struct Built {
     pub(crate) count: usize,
 }
 
-/// Builds a command of as many statements as fit into `max_bytes`, at least one; `expected_bytes` sizes the buffer.
+/// Builds a command of as many statements as fit into `max_bytes`, at least one; `expected_bytes` sizes the buffer. Either all
+/// statements are inserts ([`Condition::Absent`]) or none is: it ends before the first that differs.
 pub(crate) fn build<'a>(
     kind: Kind,
     collection: &str,
@@ -104,7 +108,10 @@ pub(crate) fn build<'a>(
     let max_bytes = max_bytes.min(MAX_COMMAND_BYTES);
     let mut out = Vec::with_capacity(expected_bytes.min(max_bytes));
     let whole = open(&mut out);
+    let mut statements = statements.peekable();
+    let inserts = statements.peek().is_some_and(|(_, condition)| **condition == Condition::Absent);
     let (name, list) = match kind {
+        _ if inserts => ("insert", "documents"),
         Kind::Upsert | Kind::Fence => ("update", "updates"),
         Kind::Delete => ("delete", "deletes"),
     };
@@ -116,6 +123,9 @@ pub(crate) fn build<'a>(
     let array = begin(&mut out, ARRAY, list);
     let mut count = 0;
     for (statement, condition) in statements {
+        if (*condition == Condition::Absent) != inserts {
+            break;
+        }
         let start = out.len();
         push_statement(&mut out, count, &statement, condition);
         // Two closing bytes follow.
@@ -139,6 +149,12 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
     let _ = write!(out, "{index}\0");
     let whole = open(out);
     match statement {
+        Statement::Document(Operation { key, version, write: Write::Upsert(elements), .. })
+            if *condition == Condition::Absent =>
+        {
+            push_document(out, *key, elements, version);
+        }
+        Statement::Fence(fence) if *condition == Condition::Absent => push_fence(out, fence, &fence.id()),
         Statement::Document(operation) => {
             let Operation { key, version, write, .. } = operation;
             let id = |out: &mut Vec<u8>| {
@@ -165,13 +181,15 @@ fn push_statement(out: &mut Vec<u8>, index: usize, statement: &Statement<'_>, co
         Statement::Fence(fence) => {
             let id = fence.id();
             push_filter(out, |out| string(out, "_id", &id), condition, &fence.version, |_| {});
-            push_replacement(out, condition, |out| {
-                string(out, "_id", &id);
-                fence.push_elements(out);
-            });
+            push_replacement(out, condition, |out| push_fence(out, fence, &id));
         }
     }
     close(out, whole);
+}
+
+fn push_fence(out: &mut Vec<u8>, fence: &Fence<'_>, id: &str) {
+    string(out, "_id", id);
+    fence.push_elements(out);
 }
 
 /// That the fields which belong to the target's users are as they were read.
@@ -201,7 +219,7 @@ fn push_filter(
     id(out);
     match condition {
         Condition::Older | Condition::OwnOlder => push_guard(out, version),
-        Condition::Always => {}
+        Condition::Absent | Condition::Always => {}
         Condition::Stored(Unchanged(expression, _)) | Condition::StoredWith(Unchanged(expression, _)) => {
             name(out, DOCUMENT, MARK_FIELD);
             out.extend_from_slice(expression);

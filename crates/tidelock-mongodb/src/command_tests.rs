@@ -33,7 +33,7 @@ fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation<'a>> {
             Content::Deferred => panic!("no document was made"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        operations.push(Operation { into, key, write, version, salvage: Salvage::Never, manner: None });
+        operations.push(Operation { into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false });
     }
     operations
 }
@@ -102,6 +102,26 @@ fn an_update_command_is_the_one_that_bson_writes() {
     assert_eq!(built.count, 3);
     assert_eq!(Document::from_reader(built.bytes.as_slice()).expect("a document"), expected);
     assert_eq!(built.bytes, bytes(&expected));
+}
+
+#[test]
+fn an_insert_command_is_the_one_that_bson_writes_and_ends_where_others_begin() {
+    let image = Some(r#"{"n":{"N":"5"}}"#);
+    let keys = [r#"{"id":{"S":"a"}}"#, r#"{"id":{"S":"b"}}"#, r#"{"id":{"S":"c"}}"#];
+    let batch = batch(&keys.map(|key| (key, image)));
+    let into = place();
+    let operations = operations(&batch, &into);
+    let inserts = whole(Kind::Upsert, &operations, &[Condition::Absent, Condition::Absent, Condition::Older]);
+    let expected = doc! {
+        "insert": "c",
+        "ordered": false,
+        "writeConcern": {"w": "majority"},
+        "documents": [{"_id": "a", "n": 5, "_tidelock": mark()}, {"_id": "b", "n": 5, "_tidelock": mark()}],
+    };
+    assert_eq!((inserts.count, inserts.bytes), (2, bytes(&expected)));
+    let update = whole(Kind::Upsert, &operations, &[Condition::Older, Condition::Absent, Condition::Absent]);
+    let update = (update.count, Document::from_reader(update.bytes.as_slice()).expect("a document"));
+    assert_eq!((update.0, update.1.get_array("updates").expect("statements").len()), (1, 1));
 }
 
 #[test]

@@ -475,12 +475,16 @@ mod tests {
             (None, again(), Verdict::UniqueConflict, again(), again()),
         ] {
             let stored = stored(mark);
-            assert_eq!(judged(Kind::Upsert, &Condition::Older, true, Some(&stored)), by_guard, "{mark:?}");
+            for met in [Condition::Older, Condition::Absent] {
+                assert_eq!(judged(Kind::Upsert, &met, true, Some(&stored)), by_guard, "{met:?} {mark:?}");
+            }
             assert_eq!(judged(Kind::Upsert, &cas, true, Some(&stored)), by_unique, "{mark:?}");
             assert_eq!(judged(Kind::Upsert, &cas, false, Some(&stored)), lost, "{mark:?}");
             assert_eq!(judged(Kind::Delete, &Condition::Older, false, Some(&stored)), delete, "{mark:?}");
         }
-        assert_eq!(judged(Kind::Upsert, &Condition::Older, true, None), Verdict::UniqueConflict);
+        for met in [Condition::Older, Condition::Absent] {
+            assert_eq!(judged(Kind::Upsert, &met, true, None), Verdict::UniqueConflict);
+        }
         assert_eq!(judged(Kind::Upsert, &cas, false, None), Verdict::Again(Condition::Older));
         assert_eq!(judged(Kind::Delete, &cas, false, None), applied());
     }

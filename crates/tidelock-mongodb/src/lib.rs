@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! operations ─ apply   ─▶ groups by namespace and kind, cut into commands, up to `in_flight` of them at a time
-//!              command ─▶ `update` and `delete` as raw BSON, one pass, every statement guarded by the stored version
+//!              command ─▶ `insert`, `update` and `delete` as raw BSON, one pass, every statement guarded
 //!              answer  ─▶ one verdict per statement (the driver's `run_command` turns none of them into an error)
 //!              lookup  ─▶ what a refused statement has met, read back from the primary
 //!              lane    ─▶ judged on the stored version: stale, replay, or once more by compare-and-set

@@ -31,7 +31,11 @@ pub fn commands(
 ) -> Result<Vec<Command>, Failure> {
     let (database, collection) = location_in(database, operation)?;
     check_size(operation)?;
-    let guard = if guards { Condition::Older } else { Condition::Always };
+    let guard = match operation.write {
+        Write::Upsert(_) if guards && operation.fresh => Condition::Absent,
+        _ if guards => Condition::Older,
+        _ => Condition::Always,
+    };
     let mut commands = Vec::new();
     let mut push = |kind: Kind, collection: &str, statement: Statement<'_>, condition: &Condition| {
         let size = statement.bytes();
@@ -45,7 +49,7 @@ pub fn commands(
     };
     if fences && operation.write == Write::Delete {
         let fence = Fence::of(operation, collection, now_ms);
-        push(Kind::Fence, FENCE_COLLECTION, Statement::Fence(fence), &Condition::Older);
+        push(Kind::Fence, FENCE_COLLECTION, Statement::Fence(fence), &Condition::Absent);
     }
     push(Kind::of(operation.write), collection, Statement::Document(operation), &guard);
     Ok(commands)
@@ -65,7 +69,9 @@ mod tests {
             {"eventName":"INSERT","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
             "dynamodb":{"Keys":{"k":{"S":"a"}},"NewImage":{"k":{"S":"a"},"n":{"N":"7"}},"SequenceNumber":"1"}},
             {"eventName":"REMOVE","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
-            "dynamodb":{"Keys":{"k":{"S":"b"}},"SequenceNumber":"2"}}]}"#;
+            "dynamodb":{"Keys":{"k":{"S":"b"}},"SequenceNumber":"2"}},
+            {"eventName":"MODIFY","eventSourceARN":"arn:aws:dynamodb:us-east-1:1:table/t/stream/2012-01-01T00:00:01.000",
+            "dynamodb":{"Keys":{"k":{"S":"c"}},"NewImage":{"k":{"S":"c"}},"SequenceNumber":"3"}}]}"#;
         let told = |database: Option<&str>| {
             let request = |operation: &Operation<'_>| commands(operation, database, (true, true), 7);
             explain(event, &Pipeline::default(), Format::Bson, false, request).expect("an event")
@@ -75,12 +81,17 @@ mod tests {
             Becomes::Sent { request, .. } => request.clone(),
             other => panic!("{other:?}"),
         };
-        let [update] = &sent(0)[..] else { panic!("{shown:?}") };
-        assert_eq!(update.database, "shop");
-        assert!(update.command.starts_with(r#"{"update":"t","ordered":false,"writeConcern":{"w":"majority"},"updates":[{"q":{"_id":"a","_tidelock.space":"dynamodb:us-east-1:1:t","#), "{}", update.command);
-        assert!(update.command.contains(r#""u":{"_id":"a","k":"a","n":7,"_tidelock":{"#), "{}", update.command);
+        let [insert] = &sent(0)[..] else { panic!("{shown:?}") };
+        assert_eq!(insert.database, "shop");
+        assert!(insert.command.starts_with(r#"{"insert":"t","ordered":false,"writeConcern":{"w":"majority"},"documents":[{"_id":"a","k":"a","n":7,"_tidelock":{"#), "{}", insert.command);
         let [fence, delete] = &sent(1)[..] else { panic!("{shown:?}") };
-        assert!(fence.command.contains(r#""written":7"#) && delete.command.starts_with(r#"{"delete":"t""#));
+        assert!(
+            fence.command.starts_with(r#"{"insert":"tidelock_fences""#) && fence.command.contains(r#""written":7"#)
+        );
+        assert!(delete.command.starts_with(r#"{"delete":"t""#));
+        let [update] = &sent(2)[..] else { panic!("{shown:?}") };
+        assert!(update.command.starts_with(r#"{"update":"t","ordered":false,"writeConcern":{"w":"majority"},"updates":[{"q":{"_id":"c","_tidelock.space":"dynamodb:us-east-1:1:t","#), "{}", update.command);
+        assert!(update.command.contains(r#""u":{"_id":"c","k":"c","_tidelock":{"#), "{}", update.command);
         assert_eq!(shown[0].acts[0].id, r#""a""#);
         let refused = &told(None)[0].acts[0].becomes;
         assert!(matches!(refused, Becomes::Refused(failure) if failure.cause == Cause::InvalidTargetName));

@@ -299,8 +299,15 @@ mod tests {
         let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
         let slot = &batch.slots[0];
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        let operation =
-            Operation { into: &into, key, write: Write::Delete, version, salvage: Salvage::Never, manner: None };
+        let operation = Operation {
+            into: &into,
+            key,
+            write: Write::Delete,
+            version,
+            salvage: Salvage::Never,
+            manner: None,
+            fresh: false,
+        };
         let call = Call { deadline: Instant::now(), now_ms: 0, truth: false };
         let work = target.work(vec![operation], call, Judging::Live);
         let missing = || Ended::Failed(Failure::new(Cause::TargetMissing, "gone"));

@@ -198,7 +198,15 @@ mod tests {
             let Content::Upsert(range) = &slot.content else { panic!("not an upsert") };
             let (key, version) = (batch.key(slot).expect("key"), batch.version(slot).expect("version"));
             let write = Write::Upsert(&batch.documents[range.clone()]);
-            operations.push(Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None });
+            operations.push(Operation {
+                into: &into,
+                key,
+                write,
+                version,
+                salvage: Salvage::Never,
+                manner: None,
+                fresh: false,
+            });
         }
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let call = Call { deadline, now_ms: 0, truth: false };

@@ -1,7 +1,7 @@
 //! From planned groups to one fate per slot: what is to be done next, and the falling back when a change is refused for good.
 
 use super::endings::{self, Ending};
-use super::{Act, Batch, BatchResponse, Content, Plan};
+use super::{Act, Batch, BatchResponse, Before, Content, Plan};
 use crate::cause::{Cause, Disposition, Failure};
 use crate::pipeline::{Routed, Rules};
 use crate::slow::Wish;
@@ -231,8 +231,17 @@ impl<'b> Delivery<'b> {
             };
             let (key, version) = (into.key(self.batch.key(slot)?), self.batch.version(slot)?);
             let (salvage, manner) = (self.salvage(act.slot), self.manner(act));
-            return Some(Next::Write(Operation { into, key, write, version, salvage, manner }));
+            let fresh = self.is_fresh(group);
+            return Some(Next::Write(Operation { into, key, write, version, salvage, manner, fresh }));
         }
+    }
+
+    /// The oldest change of a group has found nothing, so that nothing was there before the batch.
+    fn is_fresh(&self, group: usize) -> bool {
+        let oldest = self.plan.groups.get(group).and_then(|group| self.plan.acts.get(group.members.start));
+        oldest.is_some_and(|act| {
+            !act.leaves && self.batch.slots.get(act.slot).is_some_and(|slot| slot.before == Before::Absent)
+        })
     }
 
     /// The group's newest undecided change as a wish to read the source.

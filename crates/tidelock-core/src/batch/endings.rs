@@ -87,6 +87,7 @@ impl<'b> Delivery<'b> {
                 version,
                 salvage: Salvage::Never,
                 manner: None,
+                fresh: false,
             })
             .collect();
         let mut outcomes = target.apply(&operations, call).await;

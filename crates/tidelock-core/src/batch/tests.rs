@@ -198,6 +198,35 @@ fn the_highest_version_stands_for_the_others() {
 }
 
 #[test]
+fn what_a_batch_begins_with_an_insert_of_is_new() {
+    let named = |key, sequence, action, name: &str| {
+        let mut record = record(key, sequence, action);
+        record["eventName"] = json!(name);
+        record
+    };
+    let records = [
+        named("inserted", "1", "x", "INSERT"),
+        named("changed later", "2", "x", "INSERT"),
+        named("changed later", "3", "y", "MODIFY"),
+        named("changed", "4", "x", "MODIFY"),
+        named("again", "5", "remove", "REMOVE"),
+        named("again", "6", "x", "INSERT"),
+        // In the order of their versions, however they come.
+        named("turned", "9", "y", "MODIFY"),
+        named("turned", "8", "x", "INSERT"),
+    ];
+    let payload = json!({"Records": records}).to_string();
+    let batch = decode(payload.as_bytes(), Format::Json).expect("an event");
+    let pipeline = Pipeline::default();
+    let plan = Plan::new(payload.as_bytes(), &batch, &pipeline);
+    let operations = Delivery::new(&batch, &plan, false).round().operations;
+    let fresh: Vec<_> = operations.iter().map(|one| (one.key.text_id(), one.fresh)).collect();
+    let expected =
+        [("inserted", true), ("changed later", true), ("changed", false), ("again", false), ("turned", true)];
+    assert_eq!(fresh, expected.map(|(key, fresh)| (key.to_owned(), fresh)));
+}
+
+#[test]
 fn delivery_order_decides_among_equals() {
     assert_eq!(run(&[("a", "1", "x"), ("a", "1", "y")]).writes, [r#"t/a {"do":"y""#]);
 }

@@ -62,7 +62,15 @@ impl<'a, S: Store> Fenced<'a, S> {
 /// What reads a namespace's fence.
 fn fence_of<'o>(into: &'o Place, key: &'o [u8], one: &Operation<'o>) -> Operation<'o> {
     let (key, version) = (Key::from_bytes(key), one.version);
-    Operation { into, key, write: Write::Delete, version, salvage: Salvage::Never, manner: None::<&Manner> }
+    Operation {
+        into,
+        key,
+        write: Write::Delete,
+        version,
+        salvage: Salvage::Never,
+        manner: None::<&Manner>,
+        fresh: false,
+    }
 }
 
 /// The fence that counts.

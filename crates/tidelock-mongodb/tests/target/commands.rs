@@ -1,10 +1,12 @@
 //! What is sent, and how what was refused is read back.
 
-use crate::events::{Change, apply, mark, run, target};
+use crate::events::{Change, apply, batch, mark, operations, place, run, target, within};
+use crate::fences::id_of;
 use crate::scripted::{Reply, Scripted, done, errors, found, ids, name, of_fences, refused};
 use mongodb::bson::{Bson, Document, Timestamp, doc};
+use std::time::Duration;
 use tidelock_core::cause::Cause;
-use tidelock_core::target::Done;
+use tidelock_core::target::{Done, Target as _};
 
 fn statement(command: &Document, index: usize) -> Document {
     let list = command.get_array("updates").or_else(|_| command.get_array("deletes")).expect("statements");
@@ -52,7 +54,7 @@ fn updates_and_deletes_are_commands_of_their_own() {
             match (name(command).as_str(), of_fences(command)) {
                 ("update", false) => assert_eq!(ids(command), ["a", "c"]),
                 ("delete", false) => assert_eq!(ids(command), ["b"]),
-                _ => assert_eq!(statement(command, 0).get_document("u").expect("a fence").get("id"), Some(&"b".into())),
+                (verb, _) => assert_eq!((verb, ids(command)), ("insert", vec![id_of("b")])),
             }
         }
     });
@@ -188,7 +190,7 @@ fn a_delete_is_judged_when_fewer_were_deleted_than_sent() {
         let newer = doc! {"_id": "c", "_tidelock": mark(9)};
         let server = Scripted::start(move |command| match name(command).as_str() {
             "find" => found(vec![newer.clone()]),
-            "update" => done(command),
+            "insert" => done(command),
             _ => Reply::Answer(doc! {"n": 1, "ok": 1}),
         })
         .await;
@@ -242,5 +244,43 @@ fn a_document_over_the_limit_is_refused_before_it_is_sent() {
         let mut sent: Vec<String> = server.log().iter().flat_map(ids).collect();
         sent.sort();
         assert_eq!(sent, ["a", "c", "d"]);
+    });
+}
+
+/// What is said to be new goes by itself, where it is worth a command, and what it meets is judged as what a guard has stopped.
+#[test]
+fn what_is_new_is_inserted_and_what_it_meets_is_judged() {
+    run(async {
+        let stored = vec![doc! {"_id": "k0", "_tidelock": mark(4)}, doc! {"_id": "k1", "_tidelock": mark(9)}];
+        let server = Scripted::start(move |command| match name(command).as_str() {
+            "find" => found(stored.clone()),
+            "insert" => Reply::Answer(errors(command, &[(0, 11000), (1, 11000)])),
+            _ => done(command),
+        })
+        .await;
+        let changes: Vec<Change> = (0..10).map(|n| Change::put(&format!("k{n}"), 5, "v")).collect();
+        let (batch, into) = (batch(&changes), place("c"));
+        let mut operations = operations(&batch, &into);
+        for operation in &mut operations[..8] {
+            operation.fresh = true;
+        }
+        let target = target(&server.uri(""));
+        let outcomes = target.apply(&operations, within(Duration::from_secs(20))).await;
+        let expected: Vec<_> = (0..10).map(|n| Ok(if n == 1 { Done::Stale } else { Done::Applied })).collect();
+        assert_eq!(outcomes, expected);
+        let sent = |verb: &str| server.log().iter().filter(|one| name(one) == verb).map(ids).collect::<Vec<_>>();
+        assert_eq!(sent("insert"), [(0..8).map(|n| format!("k{n}")).collect::<Vec<_>>()]);
+        let mut updates = sent("update");
+        updates.sort_unstable();
+        assert_eq!(updates, [vec!["k0"], vec!["k8", "k9"]]);
+        let over = server.log().into_iter().find(|one| name(one) == "update" && ids(one) == ["k0"]).expect("an update");
+        let filter = statement(&over, 0).get_document("q").expect("a filter").clone();
+        assert_eq!(filter, doc! {"_id": "k0", "_tidelock": {"$eq": mark(4)}}, "by compare-and-set");
+
+        // Fewer go along with the others.
+        let before = server.log().len();
+        operations[0].fresh = false;
+        target.apply(&operations, within(Duration::from_secs(20))).await;
+        assert_eq!(server.names()[before..], ["update"]);
     });
 }

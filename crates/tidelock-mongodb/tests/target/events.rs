@@ -2,6 +2,7 @@
 
 use mongodb::bson::Document;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
@@ -63,6 +64,24 @@ pub(crate) fn batch(changes: &[Change]) -> Batch {
     dynamodb::decode(json!({"Records": records}).to_string().as_bytes(), Format::Bson).expect("an event")
 }
 
+thread_local! {
+    static FRESH: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test without hints, and once more with every change said to be its key's first: that must make no difference.
+pub(crate) fn whatever_the_hint(test: impl Fn()) {
+    for fresh in [false, true] {
+        FRESH.set(fresh);
+        test();
+    }
+    FRESH.set(false);
+}
+
+/// Whether [such a hint](whatever_the_hint) is given now.
+pub(crate) fn is_hinted() -> bool {
+    FRESH.get()
+}
+
 pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation<'a>> {
     let mut operations = Vec::new();
     for slot in &batch.slots {
@@ -73,7 +92,15 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Deferred => panic!("no document was made"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        operations.push(Operation { into, key, write, version, salvage: Salvage::Never, manner: None });
+        operations.push(Operation {
+            into,
+            key,
+            write,
+            version,
+            salvage: Salvage::Never,
+            manner: None,
+            fresh: FRESH.get(),
+        });
     }
     operations
 }

@@ -132,7 +132,7 @@ fn the_delete_is_sent_when_its_fence_is_acknowledged_and_not_before() {
         .await;
         let outcomes = apply(&target(&server.uri("")), &[Change::remove("a", 6), Change::remove("b", 6)]).await;
         assert_eq!(outcomes, [Ok(Done::Applied), Ok(Done::Applied)]);
-        assert_eq!(server.names(), ["update", "update", "update", "update", "delete"]);
+        assert_eq!(server.names(), ["insert", "insert", "insert", "insert", "delete"]);
         let log = server.log();
         for command in &log {
             assert_eq!(command.get("writeConcern"), Some(&doc! {"w": "majority"}.into()));
@@ -148,7 +148,7 @@ fn no_error_of_a_fence_loses_or_parks_its_delete() {
         run(async move {
             let server = Scripted::start(move |command| match (name(command).as_str(), of_fences(command)) {
                 ("find", _) => found(vec![]),
-                ("update", true) => {
+                ("insert", true) => {
                     let bad = ids(command).iter().position(|id| *id == id_of("bad"));
                     Reply::Answer(errors(command, bad.map(|index| (index as i32, code)).as_slice()))
                 }

@@ -1,6 +1,6 @@
 //! Nothing newer is ever overwritten, and nothing that is newer is ever left out: on real servers.
 
-use crate::events::{Change, apply, apply_within, config, mark, run, target};
+use crate::events::{Change, apply, apply_within, config, mark, run, target, whatever_the_hint};
 use crate::servers::{Server, servers};
 use mongodb::bson::{Bson, doc};
 use std::time::Duration;
@@ -9,9 +9,7 @@ use tidelock_core::target::Done;
 use tidelock_mongodb::{FromUri, MongoDbConfig, MongoDbTarget};
 
 fn on_each(test: impl AsyncFn(&Server)) {
-    for server in servers() {
-        run(test(&server));
-    }
+    whatever_the_hint(|| servers().iter().for_each(|server| run(test(server))));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! As much of MongoDB as the target asks for, in memory: what the scripted server answers where a script has no other idea.
 
+use crate::events::{run, whatever_the_hint};
 use crate::scripted::{Reply, Scripted, found, name};
 use crate::servers::{Server, servers};
 use mongodb::bson::{Bson, Document, doc};
@@ -44,12 +45,6 @@ impl Data {
         let collection = command.get_str(&verb).unwrap_or_default();
         match verb.as_str() {
             "find" => return self.find(collection, command),
-            "insert" => {
-                let documents = list(command, "documents");
-                let answer = doc! {"n": documents.len() as i32, "ok": 1};
-                documents.into_iter().for_each(|document| self.put(collection, document));
-                return answer;
-            }
             "drop" => {
                 self.drop(collection);
                 return doc! {"ok": 1};
@@ -58,17 +53,20 @@ impl Data {
                 self.collections.clear();
                 return doc! {"ok": 1};
             }
-            "update" | "delete" => {}
+            "insert" | "update" | "delete" => {}
             _ => return doc! {"ok": 1},
         }
         let (mut n, mut errors) = (0, Vec::new());
-        let statements = if verb == "update" { list(command, "updates") } else { list(command, "deletes") };
+        let statements = list(command, &if verb == "insert" { "documents".to_owned() } else { format!("{verb}s") });
         for (index, statement) in statements.iter().enumerate() {
-            let filter = statement.get_document("q").expect("a filter");
+            let nothing = doc! {"_id": statement.get("_id").cloned(), "$nothing": true};
+            let filter = statement.get_document("q").unwrap_or(&nothing);
             let effect = match statement.get_document("u") {
                 Ok(document) => {
                     self.replace(collection, filter, document, statement.get_bool("upsert").unwrap_or_default())
                 }
+                // Nothing that is stored meets the filter.
+                Err(_) if verb == "insert" => self.replace(collection, filter, statement, true),
                 Err(_) => Ok(self.delete(collection, filter, statement.get_i32("limit").unwrap_or_default() == 0)),
             };
             match effect {
@@ -207,12 +205,12 @@ impl Model {
 
 /// Runs a test on a model, and on each real server there is.
 pub(crate) fn everywhere(test: impl AsyncFn(&Server)) {
-    crate::events::run(async {
-        let model = Model::start().await;
-        let address = model.server.address();
-        test(&Server { name: "the model", uri: format!("mongodb://{address}/"), large_batch: 0 }).await;
+    whatever_the_hint(|| {
+        run(async {
+            let model = Model::start().await;
+            let address = model.server.address();
+            test(&Server { name: "the model", uri: format!("mongodb://{address}/"), large_batch: 0 }).await;
+        });
+        servers().iter().for_each(|server| run(test(server)));
     });
-    for server in servers() {
-        crate::events::run(test(&server));
-    }
 }

@@ -106,10 +106,11 @@ pub(crate) fn of_fences(command: &Document) -> bool {
 
 /// The ids that an `update` or `delete` names.
 pub(crate) fn ids(command: &Document) -> Vec<String> {
-    let list = command.get_array("updates").or_else(|_| command.get_array("deletes")).expect("statements");
+    let lists = ["updates", "deletes", "documents"];
+    let list = lists.iter().find_map(|name| command.get_array(name).ok()).expect("statements");
     let id = |statement: &Bson| {
-        let filter = statement.as_document().and_then(|statement| statement.get_document("q").ok()).expect("a filter");
-        let id = filter.get("_id").expect("an id");
+        let statement = statement.as_document().expect("a document");
+        let id = statement.get_document("q").unwrap_or(statement).get("_id").expect("an id");
         id.as_str().map_or_else(|| id.to_string(), str::to_owned)
     };
     list.iter().map(id).collect()

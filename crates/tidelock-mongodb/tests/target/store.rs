@@ -260,7 +260,7 @@ fn without_its_fence_a_delete_is_not_done() {
     for (code, cause) in [(121, Cause::FenceUnwritten), (13, Cause::Forbidden)] {
         run(async move {
             let refuse = move |command: &Document, _: &mut Data| {
-                (of_fences(command) && name(command) == "update").then(|| refused(code))
+                (of_fences(command) && name(command) != "find").then(|| refused(code))
             };
             let model = Model::with(refuse).await;
             model.data(|data| data.put("c", stored("a", "v", mark(4))));
@@ -365,7 +365,7 @@ fn a_slow_lane_gives_way_to_what_comes_in_between() {
             run(async {
                 let mut turns = 0;
                 let model = Model::with(move |command, data| {
-                    if name(command) == "update" && !of_fences(command) {
+                    if matches!(name(command).as_str(), "insert" | "update") && !of_fences(command) {
                         turns += 1;
                         if turns == 1 {
                             between(data);

@@ -157,7 +157,8 @@ fn ends_as_it_is(
         {
             let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
             let write = Write::Upsert(&batch.documents[document.clone()]);
-            let operation = Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None };
+            let operation =
+                Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false };
             run(target.apply(&[operation], Call { truth: true, ..by(soon()) }));
         }
         let swept = run(target.sweep(Window::at(NOW + SWEEP_AGE_MS + 1, i64::MAX), by(soon())));

@@ -103,7 +103,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Failed(failure) => panic!("{failure}"),
             Content::Deferred => panic!("no document was made"),
         };
-        Operation { into, key, write, version, salvage: Salvage::Never, manner: None }
+        Operation { into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false }
     };
     batch.slots.iter().map(operation).collect()
 }
