@@ -73,11 +73,14 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
     let cpu = |subject: &str| results.cpu_of(subject, USUAL).map(|row| row.micros_per_record);
     let memory = |batch: &str| results.memory_of(TIDELOCK, batch).map(|row| row.megabytes);
     let share = |peer: &str| cpu(peer).map(|micros| micros * SHARE_OF_PEER);
-    let signed = cpu(TIDELOCK_SIGV4).zip(cpu(TIDELOCK)).map(|(signed, plain)| signed - plain);
+    let beside = |one: &str, other: &str, compare: fn(f64, f64) -> f64| {
+        Some(results.cpu_of(one, USUAL)?.beside(results.cpu_of(other, USUAL)?, compare))
+    };
+    let signed = beside(TIDELOCK_SIGV4, TIDELOCK, |signed, plain| signed - plain);
     let single = results.cpu_of(TIDELOCK, "1").map(|row| row.micros_per_invoke);
     let cold = results.cold_of(TIDELOCK);
     let zip = results.size_of(TIDELOCK).map(|row| row.zip_bytes as f64 / 1e6);
-    let against = |guarded: &str, without: &str| cpu(guarded).zip(cpu(without)).map(|(one, other)| one / other);
+    let against = |one: &str, other: &str| beside(one, other, |one, other| one / other);
     let kept = |target: &str| results.guards_of(target).map(|row| row.ratio);
     let ratio = results.end_to_end.iter().find(|row| row.subject == TIDELOCK && row.connections == 1);
     let drain = results.drain.as_ref().map(|row| row.ratio);
@@ -218,6 +221,19 @@ mod tests {
         };
         assert_eq!(verdicts(3.8, 0.81), [Some(true), None, Some(true)]);
         assert_eq!(verdicts(4.0, 0.79), [Some(false), None, Some(false)]);
+    }
+
+    #[test]
+    fn what_takes_turns_is_compared_round_by_round() {
+        let signed = |by_round: [f64; 3], plain: [f64; 3]| {
+            let rows = [(TIDELOCK_SIGV4, by_round), (TIDELOCK, plain)];
+            let cpu = rows.map(|(subject, by_round)| Cpu { by_round: by_round.to_vec(), ..row(subject, 9.0) });
+            let bars = judge(&Results { cpu: cpu.to_vec(), ..Results::default() });
+            bars.iter().find(|bar| bar.what.starts_with("HTTPS")).expect("there is such a bar").met()
+        };
+        // A slow round slows both; the medians alone would say 2.7 and 0.0.
+        assert_eq!(signed([3.0, 5.7, 5.7], [2.3, 3.0, 5.0]), Some(true));
+        assert_eq!(signed([3.0, 4.0, 5.0], [4.0, 2.0, 4.0]), Some(false));
     }
 
     #[test]

@@ -105,6 +105,7 @@ pub(crate) fn cpu(subjects: &[Subject], places: &Places, shape: &Shape, effort: 
                 micros_per_invoke: median(totals) / events.len() as f64,
                 lowest: lowest / records as f64,
                 highest: highest / records as f64,
+                by_round: totals.iter().map(|total| total / records as f64).collect(),
             });
         }
     }

@@ -138,6 +138,21 @@ pub(crate) struct Cpu {
     /// The rounds' lowest and highest µs per record.
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
+    /// µs per record, round by round.
+    #[serde(default)]
+    pub(crate) by_round: Vec<f64>,
+}
+
+impl Cpu {
+    /// Median over the rounds of what `compare` makes of this subject and another one that took its turns in the same rounds: a slow
+    /// round, which slows both, does not count.
+    pub(crate) fn beside(&self, other: &Self, compare: impl Fn(f64, f64) -> f64) -> f64 {
+        if self.by_round.is_empty() || self.by_round.len() != other.by_round.len() {
+            return compare(self.micros_per_record, other.micros_per_record);
+        }
+        let rounds = self.by_round.iter().zip(&other.by_round).map(|(&one, &other)| compare(one, other));
+        median(&rounds.collect::<Vec<_>>())
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +169,7 @@ impl Cpu {
             micros_per_invoke: micros,
             lowest: micros,
             highest: micros,
+            by_round: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::MongoDbTarget;
 use crate::caller::Shared;
-use crate::command::{Condition, Kind, MAX_DOCUMENT_BYTES, MAX_STATEMENTS, Statement, document_bytes};
+use crate::command::{Condition, Kind, MAX_DOCUMENT_BYTES, MAX_STATEMENTS, Statement, document_bytes, takes_inserts};
 use crate::fence::{Fence, unwritten};
 use crate::lane::{Item, Lane};
 use crate::login::Credentials;
@@ -181,7 +181,10 @@ impl<'a, C: Credentials> Run<'a, C> {
         let Some(kind) = self.groups.get(group).map(|group| group.kind) else { return Vec::new() };
         let (inserts, others): (Vec<usize>, Vec<usize>) =
             members.iter().partition(|&&member| self.may_insert(kind, member));
-        if inserts.len() < FEW && !others.is_empty() {
+        if kind == Kind::Fence && inserts.is_empty() {
+            self.target.known_fences.update(|turns| turns.saturating_sub(1));
+        }
+        if inserts.len() < FEW && !others.is_empty() && matches!(self.mode, Mode::Live { .. }) {
             return self.cut(group, kind, members, false);
         }
         let mut chunks = self.cut(group, kind, &inserts, true);
@@ -211,13 +214,12 @@ impl<'a, C: Credentials> Run<'a, C> {
     /// As far as anybody knows nothing is stored, so that an insert is the shortest way. What it meets all the same is judged
     /// as what an upsert meets that its guard has stopped.
     fn may_insert(&self, kind: Kind, operation: usize) -> bool {
+        let Some(document) = self.operations.get(operation) else { return false };
         match (kind, self.mode) {
-            (Kind::Fence, _) => true,
+            (Kind::Fence, _) => self.target.known_fences.get() == 0,
             (Kind::Delete, _) => false,
-            (Kind::Upsert, Mode::Live { .. }) => {
-                self.target.guards && self.operations.get(operation).is_some_and(|operation| operation.fresh)
-            }
-            (Kind::Upsert, Mode::Put(puts)) => puts.get(operation).is_some_and(|put| put.over.is_none()),
+            (Kind::Upsert, Mode::Live { .. }) => self.target.guards && document.fresh && takes_inserts(document),
+            (Kind::Upsert, Mode::Put(_)) => self.guard(kind, operation) == Condition::Absent,
         }
     }
 
@@ -227,7 +229,7 @@ impl<'a, C: Credentials> Run<'a, C> {
         manner.is_some_and(|manner| !manner.preserve.is_empty())
     }
 
-    /// The condition that an operation is sent with at first, unless it is inserted.
+    /// The condition that an operation is sent with at first, unless it is [inserted](Self::may_insert) for a hint.
     pub(crate) fn guard(&self, kind: Kind, operation: usize) -> Condition {
         match self.mode {
             // Fences belong to nobody else.
@@ -238,6 +240,9 @@ impl<'a, C: Credentials> Run<'a, C> {
             Mode::Put(puts) => match puts.get(operation).and_then(|put| put.over.as_ref()) {
                 Some(unchanged) if self.preserves(operation) => Condition::StoredWith(unchanged.clone()),
                 Some(unchanged) => Condition::Stored(unchanged.clone()),
+                None if kind == Kind::Upsert && self.operations.get(operation).is_some_and(takes_inserts) => {
+                    Condition::Absent
+                }
                 None => Condition::OwnOlder,
             },
         }
@@ -271,6 +276,13 @@ impl<'a, C: Credentials> Run<'a, C> {
     fn set(&self, operation: usize, outcome: Outcome) {
         if let Some(slot) = self.outcomes.borrow_mut().get_mut(operation) {
             *slot = Some(outcome);
+        }
+    }
+
+    /// Many of the fences that were to be inserted are there: items are deleted again and again, and their fences updated for a while.
+    pub(crate) fn has_met_fences(&self, met: usize, sent: usize) {
+        if met * 2 > sent {
+            self.target.known_fences.set(TURNS_OF_KNOWN_FENCES);
         }
     }
 
@@ -392,6 +404,9 @@ pub(crate) fn check_size(operation: &Operation<'_>) -> Result<(), Failure> {
         format!("the document has {size} bytes, the server takes {MAX_DOCUMENT_BYTES}"),
     ))
 }
+
+/// So many commands update fences before they are inserted again to see whether they are new.
+const TURNS_OF_KNOWN_FENCES: u32 = 20;
 
 /// Among others, so few inserts are not worth a command of their own.
 const FEW: usize = 8;

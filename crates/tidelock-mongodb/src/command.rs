@@ -35,7 +35,7 @@ pub(crate) const MAX_STATEMENTS: usize = 100_000;
 pub(crate) enum Kind {
     Upsert,
     Delete,
-    /// Upserts of deletes' fences.
+    /// What writes deletes' fences.
     Fence,
 }
 
@@ -51,7 +51,7 @@ impl Kind {
 /// On what condition a statement takes effect. An upsert inserts where nothing is stored, unless it compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// Nothing is stored: a plain insert, which costs servers a third of an upsert with a guard.
+    /// Nothing is stored: a plain insert, which is cheaper than an upsert with a guard.
     Absent,
     /// What is stored has an older version of the same space. Where it has none, or another's, it is taken over.
     Older,
@@ -218,8 +218,8 @@ fn push_filter(
     let filter = begin(out, DOCUMENT, "q");
     id(out);
     match condition {
-        Condition::Older | Condition::OwnOlder => push_guard(out, version),
-        Condition::Absent | Condition::Always => {}
+        Condition::Absent | Condition::Older | Condition::OwnOlder => push_guard(out, version),
+        Condition::Always => {}
         Condition::Stored(Unchanged(expression, _)) | Condition::StoredWith(Unchanged(expression, _)) => {
             name(out, DOCUMENT, MARK_FIELD);
             out.extend_from_slice(expression);
@@ -242,6 +242,22 @@ fn push_document(out: &mut Vec<u8>, key: Key<'_>, elements: &[u8], version: &Ver
     write_bson_key(out, "_id", key);
     out.extend_from_slice(elements);
     write_bson_mark(out, version);
+}
+
+/// Whether an insert of it has the outcome that an upsert would have. Names that begin with `$` are inserted by other rules than they
+/// are replaced by, which differ from server to server
+/// ([field names](https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/)); and in a sharded collection an upsert also
+/// makes sure that the document has the shard key it is sent to.
+pub(crate) fn takes_inserts(operation: &Operation<'_>) -> bool {
+    let Write::Upsert(elements) = operation.write else { return false };
+    if !operation.into.shard_key.is_empty() {
+        return false;
+    }
+    // A name follows its type. What else looks like one, within a document or a text, is sent as an upsert to no harm.
+    let is_name = |at: usize| {
+        at.checked_sub(1).and_then(|at| elements.get(at)).is_some_and(|kind| matches!(kind, 0x01..=0x13 | 0x7f | 0xff))
+    };
+    !memchr::memchr_iter(b'$', elements).any(is_name)
 }
 
 /// How many bytes the stored document will have.

@@ -125,6 +125,21 @@ fn an_insert_command_is_the_one_that_bson_writes_and_ends_where_others_begin() {
 }
 
 #[test]
+fn what_servers_replace_by_other_rules_than_they_insert_is_not_inserted() {
+    let images = [
+        (r#"{"price":{"S":"$5"},"a":{"M":{"b":{"S":"$"}}},"list":{"L":[{"S":"$"}]}}"#, true),
+        (r#"{"$price":{"N":"5"}}"#, false),
+        (r#"{"a":{"N":"5"},"$b":{"M":{}}}"#, false),
+        ("{}", true),
+    ];
+    let batch = batch(&images.map(|(image, _)| (r#"{"id":{"S":"$id"}}"#, Some(image))));
+    let into = place();
+    for (operation, (image, inserted)) in operations(&batch, &into).iter().zip(images) {
+        assert_eq!(takes_inserts(operation), inserted, "{image}");
+    }
+}
+
+#[test]
 fn a_delete_command_and_compare_and_set_are_the_ones_that_bson_writes() {
     let batch = batch(&[(r#"{"id":{"S":"a"}}"#, None), (r#"{"id":{"N":"1"}}"#, None)]);
     let into = place();

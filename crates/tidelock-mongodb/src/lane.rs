@@ -78,7 +78,7 @@ pub(crate) enum Verdict {
 
 /// Judges an operation that the guard, a unique index or another writer has stopped, on what is stored now.
 ///
-/// `guard` is the condition that it was sent with at first.
+/// `guard` is the condition that it is sent with while nothing is known of what is stored.
 fn verdict(
     kind: Kind,
     tried: &Condition,
@@ -90,6 +90,8 @@ fn verdict(
     let Some(stored) = stored else {
         return match kind {
             Kind::Delete => Verdict::Done(Done::Applied),
+            // It has expired since.
+            Kind::Fence if *tried == Condition::Absent => Verdict::Again(guard.clone()),
             _ if duplicate => Verdict::UniqueConflict,
             _ => Verdict::Again(guard.clone()),
         };
@@ -222,6 +224,11 @@ impl<'r, 'a, C: Credentials> Lane<'r, 'a, C> {
             Ok(answer) => answer,
             Err(why) => return self.unmatched(kind, items, &why, round),
         };
+        if kind == Kind::Fence && items.first().is_some_and(|item| item.condition == Condition::Absent) {
+            let met =
+                answer.errors.iter().flatten().filter(|error| Trouble::of_server(error).meaning == Meaning::Duplicate);
+            self.run.has_met_fences(met.count(), items.len());
+        }
         let good = answer.errors.iter().filter(|error| error.is_none()).count();
         let short = good - answer.n.min(good);
         let may_miss = |item: &Item| kind == Kind::Delete || item.condition.compares();

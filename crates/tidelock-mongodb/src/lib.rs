@@ -46,7 +46,7 @@ mod sweep;
 
 use apply::Mode;
 use connection::Connector;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tidelock_core::cause::Failure;
@@ -75,6 +75,8 @@ pub struct MongoDbTarget<C = FromUri> {
     databases: Vec<String>,
     /// Databases whose fences have their index, or shall do without.
     indexed: RefCell<BTreeSet<String>>,
+    /// For so many commands more, fences are taken for known: they are updated rather than inserted.
+    known_fences: Cell<u32>,
 }
 
 impl<C: Credentials> MongoDbTarget<C> {
@@ -93,6 +95,7 @@ impl<C: Credentials> MongoDbTarget<C> {
             guards,
             databases,
             indexed: RefCell::default(),
+            known_fences: Cell::new(0),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What an operation would be sent as, without anybody to send it to.
 
 use crate::apply::{check_size, location_in};
-use crate::command::{Condition, Kind, MAX_COMMAND_BYTES, Statement, build};
+use crate::command::{Condition, Kind, MAX_COMMAND_BYTES, Statement, build, takes_inserts};
 use crate::fence::Fence;
 use tidelock_core::bson::{Elements, Value, write_extended};
 use tidelock_core::cause::Failure;
@@ -32,7 +32,7 @@ pub fn commands(
     let (database, collection) = location_in(database, operation)?;
     check_size(operation)?;
     let guard = match operation.write {
-        Write::Upsert(_) if guards && operation.fresh => Condition::Absent,
+        Write::Upsert(_) if guards && operation.fresh && takes_inserts(operation) => Condition::Absent,
         _ if guards => Condition::Older,
         _ => Condition::Always,
     };

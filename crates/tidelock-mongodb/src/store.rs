@@ -197,7 +197,9 @@ mod tests {
         for (now, refused, deleted) in
             [(None, Verdict::UniqueConflict, applied()), (Some(stored("5", 2)), changed(), changed())]
         {
-            assert_eq!(verdict(Kind::Upsert, &guard, true, now.as_ref(), &VERSION), refused);
+            for met in [&guard, &Condition::Absent] {
+                assert_eq!(verdict(Kind::Upsert, met, true, now.as_ref(), &VERSION), refused);
+            }
             assert_eq!(verdict(Kind::Delete, &guard, false, now.as_ref(), &VERSION), deleted);
         }
     }

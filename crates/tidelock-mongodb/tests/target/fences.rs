@@ -148,7 +148,7 @@ fn no_error_of_a_fence_loses_or_parks_its_delete() {
         run(async move {
             let server = Scripted::start(move |command| match (name(command).as_str(), of_fences(command)) {
                 ("find", _) => found(vec![]),
-                ("insert", true) => {
+                ("insert" | "update", true) => {
                     let bad = ids(command).iter().position(|id| *id == id_of("bad"));
                     Reply::Answer(errors(command, bad.map(|index| (index as i32, code)).as_slice()))
                 }
@@ -177,6 +177,41 @@ fn no_error_of_a_fence_loses_or_parks_its_delete() {
             assert!(!server.names().contains(&"delete".to_owned()), "{code}");
         });
     }
+}
+
+/// Items that are deleted again and again: their fences are there, and updated at once for a while. One that has expired when it is
+/// looked for is no error.
+#[test]
+fn fences_that_are_there_are_updated_and_one_that_expires_is_written() {
+    run(async {
+        let model = Model::with(|command, data| {
+            if name(command) == "find"
+                && of_fences(command)
+                && data.of(FENCE_COLLECTION).iter().any(|one| *one == fence("expired", 1))
+            {
+                data.drop(FENCE_COLLECTION);
+            }
+            None
+        })
+        .await;
+        let target = target(&model.server.uri(""));
+        let sent = async |key: &str, sequence| {
+            let before = model.server.names().len();
+            assert_eq!(apply(&target, &[Change::remove(key, sequence)]).await, [Ok(Done::Applied)]);
+            // There is no document, which is looked up after each delete.
+            model.server.names()[before..].join(" ")
+        };
+        assert_eq!(sent("a", 1).await, "insert delete find");
+        assert_eq!(sent("a", 2).await, "insert find update delete find");
+        for sequence in 3..23 {
+            assert_eq!(sent("a", sequence).await, "update delete find");
+        }
+        assert_eq!(sent("b", 1).await, "insert delete find");
+        assert_eq!(model.data(|data| data.of(FENCE_COLLECTION).len()), 2);
+        assert_eq!(sent("expired", 1).await, "insert delete find");
+        assert_eq!(sent("expired", 2).await, "insert find update delete find");
+        assert_eq!(model.data(|data| data.only(FENCE_COLLECTION)), fence("expired", 2));
+    });
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Nothing newer is ever overwritten, and nothing that is newer is ever left out: on real servers.
 
-use crate::events::{Change, apply, apply_within, config, mark, run, target, whatever_the_hint};
+use crate::events::{Change, apply, apply_within, config, is_hinted, mark, run, target, whatever_the_hint};
 use crate::servers::{Server, servers};
 use mongodb::bson::{Bson, doc};
+use serde_json::json;
+use std::cell::RefCell;
 use std::time::Duration;
 use tidelock_core::cause::Cause;
 use tidelock_core::target::Done;
@@ -247,6 +249,27 @@ fn documents_that_break_the_collections_rules_are_refused_alone() {
         assert_eq!(database.values().await, ["a=good", "c=good"], "{}", server.name);
         database.drop().await;
     });
+}
+
+/// Servers insert what they would not replace; that must not depend on what a source calls new.
+#[test]
+fn a_name_with_a_dollar_is_treated_alike_whatever_the_hint() {
+    let by_hint = RefCell::new(Vec::new());
+    on_each(async |server| {
+        let database = server.database().await;
+        let image = json!({"id": {"S": "k"}, "$price": {"N": "1"}});
+        let change = Change { image: Some(image), ..Change::put("k", 6, "") };
+        let neighbour = Change::put("l", 6, "v");
+        let outcomes = apply(&target(&database.uri), &[change, neighbour]).await;
+        assert_eq!(outcomes[1], Ok(Done::Applied), "{}", server.name);
+        let cause = outcomes[0].as_ref().copied().map_err(|failure| failure.cause);
+        by_hint.borrow_mut().push((server.name, is_hinted(), cause));
+        database.drop().await;
+    });
+    let by_hint = by_hint.into_inner();
+    let of =
+        |hinted: bool| by_hint.iter().filter(move |one| one.1 == hinted).map(|one| (one.0, one.2)).collect::<Vec<_>>();
+    assert_eq!(of(true), of(false));
 }
 
 #[test]

@@ -104,7 +104,7 @@ pub(crate) fn of_fences(command: &Document) -> bool {
     command.get_str(name(command)).ok() == Some(FENCE_COLLECTION)
 }
 
-/// The ids that an `update` or `delete` names.
+/// The ids that an `insert`, `update` or `delete` names.
 pub(crate) fn ids(command: &Document) -> Vec<String> {
     let lists = ["updates", "deletes", "documents"];
     let list = lists.iter().find_map(|name| command.get_array(name).ok()).expect("statements");

@@ -175,10 +175,11 @@ fn what_has_changed_since_it_was_looked_at_is_left_alone() {
         }
         collection.delete_many(doc! {"_id": {"$in": ["gone", "gone-delete"]}}).await.expect("deleted");
         let results = put(&target, &changes, &looked).await;
-        // Where nothing was, the version alone guards: what came and is older may go.
-        let expected = [true, false, false, true, true, true, true, false, true, true, true].map(Ok);
+        // Where nothing was, nothing is written over; a delete is guarded by the version alone: what came and is older may go.
+        let expected = [true, false, false, true, true, false, true, false, true, true, true].map(Ok);
         assert_eq!(results, expected, "{}", server.name);
-        let left = ["changed=another", "changed-delete=another", "foreign=new", "free=new", "same=new", "taken=new"];
+        let left =
+            ["changed=another", "changed-delete=another", "foreign=new", "free=new", "same=new", "taken=another"];
         assert_eq!(database.values().await, left, "{}", server.name);
         let looked = look(&target, &changes).await;
         let fenced = looked.iter().map(|found| found.as_ref().expect("looked").fence.clone());
@@ -189,12 +190,13 @@ fn what_has_changed_since_it_was_looked_at_is_left_alone() {
 }
 
 #[test]
-fn where_nothing_was_nothing_newer_is_overwritten() {
+fn where_nothing_was_nothing_is_overwritten() {
     everywhere(async |server| {
         let database = server.database().await;
         let target = target(&database.uri);
         let changes = [
             Change::put("newer", 6, "new"),
+            Change::put("older", 6, "new"),
             Change::put("equal", 6, "new"),
             Change::put("foreign", 6, "new"),
             Change::put("unmarked", 6, "new"),
@@ -204,6 +206,7 @@ fn where_nothing_was_nothing_newer_is_overwritten() {
         let looked = look(&target, &changes).await;
         let documents = [
             stored("newer", "kept", mark(7)),
+            stored("older", "kept", mark(5)),
             stored("equal", "kept", mark(6)),
             stored("foreign", "kept", doc! {"space": "other", "label": "", "exact": ""}),
             doc! {"_id": "unmarked", "value": "kept"},
@@ -211,10 +214,10 @@ fn where_nothing_was_nothing_newer_is_overwritten() {
             stored("equal-delete", "kept", mark(6)),
         ];
         database.collection().insert_many(documents).await.expect("inserted");
-        assert_eq!(put(&target, &changes, &looked).await, [const { Ok::<bool, Failure>(false) }; 6], "{}", server.name);
+        assert_eq!(put(&target, &changes, &looked).await, [const { Ok::<bool, Failure>(false) }; 7], "{}", server.name);
         let values = database.values().await;
         assert!(
-            values.len() == 6 && values.iter().all(|value| value.ends_with("=kept")),
+            values.len() == 7 && values.iter().all(|value| value.ends_with("=kept")),
             "{}: {values:?}",
             server.name
         );
