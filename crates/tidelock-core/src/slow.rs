@@ -471,7 +471,7 @@ fn as_wanted<W>(wish: &Wish<'_>, found: &Found<W>, item: &mut Belongs<'_>, forma
 
 fn operation<'a>(wish: &Wish<'a>, write: Write<'a>, version: Version<'a>) -> Operation<'a> {
     let (key, salvage, manner) = (wish.into.key(wish.key), wish.salvage, wish.manner);
-    Operation { into: wish.into, key, write, version, salvage, manner, fresh: false }
+    Operation { salvage, manner, ..Operation::plain(wish.into, key, write, version) }
 }
 
 /// The version to write what the source says now with: the newest of the change's own and what the target knows.
@@ -543,13 +543,8 @@ mod tests {
         let place = Place::new("i".to_owned(), false);
         let version = oldest("dynamodb:us-east-1:1:t");
         let operation = Operation {
-            into: &place,
-            key: Key::from_bytes(b""),
-            write: Write::Upsert(b"{}"),
-            version,
             salvage: Salvage::Allowed,
-            manner: None,
-            fresh: false,
+            ..Operation::plain(&place, Key::from_bytes(b""), Write::Upsert(b"{}"), version)
         };
         let stored = |part: bool| {
             let mark = Mark { part, ..version.mark() };
@@ -566,8 +561,7 @@ mod tests {
         let of = |token: &'static str| Version { token, ..oldest("dynamodb:us-east-1:1:t") };
         let stored = |token| Some(Stored { witness: 7, mark: Some(of(token).mark()), body: None });
         for write in [Write::Upsert(b"{}"), Write::Delete] {
-            let (key, salvage, version) = (Key::from_bytes(b""), Salvage::Never, of("a"));
-            let operation = Operation { into: &place, key, write, version, salvage, manner: None, fresh: false };
+            let operation = Operation::plain(&place, Key::from_bytes(b""), write, of("a"));
             let conflicts = |document, fence: Option<&'static str>| {
                 let found = Found { document, fence: fence.map(|token| of(token).mark()) };
                 let step = step(&operation, &found, false, News::No);

@@ -158,6 +158,14 @@ pub struct Operation<'a> {
     pub fresh: bool,
 }
 
+impl<'a> Operation<'a> {
+    /// Written whole or not at all, in no manner of its route's, and where something may be stored.
+    #[must_use]
+    pub fn plain(into: &'a Place, key: Key<'a>, write: Write<'a>, version: Version<'a>) -> Self {
+        Self { into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false }
+    }
+}
+
 /// Whether fields of a document are [set aside](crate::salvage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Salvage {

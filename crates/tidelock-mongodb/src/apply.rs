@@ -219,7 +219,9 @@ impl<'a, C: Credentials> Run<'a, C> {
             (Kind::Fence, _) => self.target.known_fences.get() == 0,
             (Kind::Delete, _) => false,
             (Kind::Upsert, Mode::Live { .. }) => self.target.guards && document.fresh && takes_inserts(document),
-            (Kind::Upsert, Mode::Put(_)) => self.guard(kind, operation) == Condition::Absent,
+            (Kind::Upsert, Mode::Put(puts)) => {
+                puts.get(operation).is_some_and(|put| put.over.is_none()) && takes_inserts(document)
+            }
         }
     }
 
@@ -240,9 +242,7 @@ impl<'a, C: Credentials> Run<'a, C> {
             Mode::Put(puts) => match puts.get(operation).and_then(|put| put.over.as_ref()) {
                 Some(unchanged) if self.preserves(operation) => Condition::StoredWith(unchanged.clone()),
                 Some(unchanged) => Condition::Stored(unchanged.clone()),
-                None if kind == Kind::Upsert && self.operations.get(operation).is_some_and(takes_inserts) => {
-                    Condition::Absent
-                }
+                None if self.may_insert(kind, operation) => Condition::Absent,
                 None => Condition::OwnOlder,
             },
         }
@@ -420,7 +420,7 @@ mod tests {
     use super::*;
     use tidelock_core::encode::Format;
     use tidelock_core::source::dynamodb::decode;
-    use tidelock_core::target::{Place, Salvage};
+    use tidelock_core::target::Place;
 
     /// As null it would stand for another place, and leaving that would delete what was entered.
     #[test]
@@ -433,15 +433,7 @@ mod tests {
         for (digits, held) in [(1, true), (34, true), (35, false), (38, false)] {
             let mut into = Place::new("c".to_owned(), false);
             into.shard_key = vec![("zip".to_owned(), ShardValue::Number("7".repeat(digits)))];
-            let operation = Operation {
-                into: &into,
-                key,
-                write: Write::Delete,
-                version,
-                salvage: Salvage::Never,
-                manner: None,
-                fresh: false,
-            };
+            let operation = Operation::plain(&into, key, Write::Delete, version);
             let checked = check_shard_key(&operation).map_err(|failure| failure.cause);
             assert_eq!(checked, if held { Ok(()) } else { Err(Cause::InvalidId) }, "{digits}");
         }

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Place, Salvage};
+use tidelock_core::target::Place;
 
 const SPACE: &str = "dynamodb:eu-west-1:1:t";
 const LABEL: &str = "2026-01-01T00:00:00.000";
@@ -33,7 +33,7 @@ fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation<'a>> {
             Content::Deferred => panic!("no document was made"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        operations.push(Operation { into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false });
+        operations.push(Operation::plain(into, key, write, version));
     }
     operations
 }

@@ -275,7 +275,7 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidelock_core::target::{Place, Salvage};
+    use tidelock_core::target::Place;
     use tidelock_http::{Request, Response};
 
     struct Nowhere;
@@ -299,15 +299,7 @@ mod tests {
         let batch = tidelock_core::source::dynamodb::decode(event, Format::Json).expect("an event");
         let slot = &batch.slots[0];
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        let operation = Operation {
-            into: &into,
-            key,
-            write: Write::Delete,
-            version,
-            salvage: Salvage::Never,
-            manner: None,
-            fresh: false,
-        };
+        let operation = Operation::plain(&into, key, Write::Delete, version);
         let call = Call { deadline: Instant::now(), now_ms: 0, truth: false };
         let work = target.work(vec![operation], call, Judging::Live);
         let missing = || Ended::Failed(Failure::new(Cause::TargetMissing, "gone"));

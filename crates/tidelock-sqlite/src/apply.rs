@@ -178,7 +178,7 @@ mod tests {
     use tidelock_core::batch::Content;
     use tidelock_core::encode::Format;
     use tidelock_core::source::dynamodb;
-    use tidelock_core::target::{Place, Salvage};
+    use tidelock_core::target::Place;
 
     #[test]
     fn a_document_over_the_limit_is_refused_alone() {
@@ -198,15 +198,7 @@ mod tests {
             let Content::Upsert(range) = &slot.content else { panic!("not an upsert") };
             let (key, version) = (batch.key(slot).expect("key"), batch.version(slot).expect("version"));
             let write = Write::Upsert(&batch.documents[range.clone()]);
-            operations.push(Operation {
-                into: &into,
-                key,
-                write,
-                version,
-                salvage: Salvage::Never,
-                manner: None,
-                fresh: false,
-            });
+            operations.push(Operation::plain(&into, key, write, version));
         }
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let call = Call { deadline, now_ms: 0, truth: false };

@@ -238,10 +238,9 @@ impl<'b> Delivery<'b> {
 
     /// The oldest change of a group has found nothing, so that nothing was there before the batch.
     fn is_fresh(&self, group: usize) -> bool {
-        let oldest = self.plan.groups.get(group).and_then(|group| self.plan.acts.get(group.members.start));
-        oldest.is_some_and(|act| {
-            !act.leaves && self.batch.slots.get(act.slot).is_some_and(|slot| slot.before == Before::Absent)
-        })
+        let slot = |act: &Act| self.batch.slots.get(act.slot);
+        let oldest = self.members(group).first().filter(|act| !act.leaves);
+        oldest.and_then(slot).is_some_and(|slot| slot.before == Before::Absent)
     }
 
     /// The group's newest undecided change as a wish to read the source.

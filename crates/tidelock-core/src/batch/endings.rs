@@ -8,7 +8,7 @@ use crate::cause::{Cause, Failure};
 use crate::fence::namespace_key;
 use crate::key::Key;
 use crate::pipeline::Pipeline;
-use crate::target::{Call, Done, Operation, Outcome, Place, Salvage, Store, Write};
+use crate::target::{Call, Done, Operation, Outcome, Place, Store, Write};
 use crate::version::Version;
 use crate::version::mongodb::{cluster_of_arn, space};
 use std::cmp::Ordering;
@@ -80,14 +80,8 @@ impl<'b> Delivery<'b> {
         }
         let operations: Vec<Operation<'_>> = endings
             .iter()
-            .map(|&(ending, version)| Operation {
-                into: &ending.place,
-                key: Key::from_bytes(&ending.key),
-                write: Write::Delete,
-                version,
-                salvage: Salvage::Never,
-                manner: None,
-                fresh: false,
+            .map(|&(ending, version)| {
+                Operation::plain(&ending.place, Key::from_bytes(&ending.key), Write::Delete, version)
             })
             .collect();
         let mut outcomes = target.apply(&operations, call).await;

@@ -5,7 +5,7 @@ use crate::cause::Failure;
 use crate::encode::Format;
 use crate::fence::{Cleared, Swept, Window, namespace_key};
 use crate::key::Key;
-use crate::target::{Call, Found, Manner, Operation, Outcome, Place, Put, Salvage, Store, Target, Write};
+use crate::target::{Call, Found, Operation, Outcome, Place, Put, Store, Target, Write};
 use crate::version::{Mark, mongodb};
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -62,15 +62,7 @@ impl<'a, S: Store> Fenced<'a, S> {
 /// What reads a namespace's fence.
 fn fence_of<'o>(into: &'o Place, key: &'o [u8], one: &Operation<'o>) -> Operation<'o> {
     let (key, version) = (Key::from_bytes(key), one.version);
-    Operation {
-        into,
-        key,
-        write: Write::Delete,
-        version,
-        salvage: Salvage::Never,
-        manner: None::<&Manner>,
-        fresh: false,
-    }
+    Operation::plain(into, key, Write::Delete, version)
 }
 
 /// The fence that counts.

@@ -8,7 +8,7 @@ use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::settings::{Auth, Secret};
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Call, Operation, Outcome, Place, Salvage, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Place, Target as _, Write};
 use tidelock_mongodb::{Credentials, FromUri, MongoDbConfig, MongoDbTarget};
 
 pub(crate) const LABEL: &str = "2026-01-01T00:00:00.000";
@@ -77,6 +77,11 @@ pub(crate) fn whatever_the_hint(test: impl Fn()) {
     FRESH.set(false);
 }
 
+/// [The same](whatever_the_hint) for a test that needs no real server.
+pub(crate) fn run_whatever_the_hint(test: impl AsyncFn()) {
+    whatever_the_hint(|| run(test()));
+}
+
 /// Whether [such a hint](whatever_the_hint) is given now.
 pub(crate) fn is_hinted() -> bool {
     FRESH.get()
@@ -92,15 +97,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Deferred => panic!("no document was made"),
         };
         let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
-        operations.push(Operation {
-            into,
-            key,
-            write,
-            version,
-            salvage: Salvage::Never,
-            manner: None,
-            fresh: FRESH.get(),
-        });
+        operations.push(Operation { fresh: FRESH.get(), ..Operation::plain(into, key, write, version) });
     }
     operations
 }

@@ -1,6 +1,6 @@
 //! Several commands at a time.
 
-use crate::events::{Change, apply, apply_within, config, run, whatever_the_hint};
+use crate::events::{Change, apply, apply_within, config, run, run_whatever_the_hint};
 use crate::scripted::{Reply, Scripted, errors, ids, refused};
 use std::time::Duration;
 use tidelock_core::cause::Cause;
@@ -41,32 +41,28 @@ fn as_many_commands_are_under_way_as_may_be_and_no_more() {
 
 #[test]
 fn a_command_that_fails_leaves_the_others_alone() {
-    whatever_the_hint(|| {
-        run(async {
-            let server = Scripted::start(|command| match ids(command).iter().any(|id| id == "k0") {
-                true => refused(91),
-                false => Reply::Answer(errors(command, &[])),
-            })
-            .await;
-            let target = target(&server.uri(""), 10_000, 4);
-            let outcomes = apply_within(&target, "c", &puts(30, 1_000), Duration::from_millis(1_500)).await;
-            let failed: Vec<usize> = (0..30).filter(|&n| outcomes[n].is_err()).collect();
-            assert!(failed.contains(&0) && failed.len() < 10, "{failed:?}");
-            for n in failed {
-                assert_eq!(outcomes[n].as_ref().expect_err("a failure").cause, Cause::NotPrimary);
-            }
+    run_whatever_the_hint(async || {
+        let server = Scripted::start(|command| match ids(command).iter().any(|id| id == "k0") {
+            true => refused(91),
+            false => Reply::Answer(errors(command, &[])),
         })
+        .await;
+        let target = target(&server.uri(""), 10_000, 4);
+        let outcomes = apply_within(&target, "c", &puts(30, 1_000), Duration::from_millis(1_500)).await;
+        let failed: Vec<usize> = (0..30).filter(|&n| outcomes[n].is_err()).collect();
+        assert!(failed.contains(&0) && failed.len() < 10, "{failed:?}");
+        for n in failed {
+            assert_eq!(outcomes[n].as_ref().expect_err("a failure").cause, Cause::NotPrimary);
+        }
     });
 }
 
 #[test]
 fn every_lane_finds_out_that_there_are_no_sessions() {
-    whatever_the_hint(|| {
-        run(async {
-            let server = Scripted::without_sessions(|command| Reply::Answer(errors(command, &[]))).await;
-            let outcomes = apply(&target(&server.uri(""), 20_000, 4), &puts(90, 1_000)).await;
-            assert!(outcomes.iter().all(|outcome| *outcome == Ok(Done::Applied)), "{outcomes:?}");
-            assert!(server.log().iter().all(|command| !command.contains_key("lsid")));
-        })
+    run_whatever_the_hint(async || {
+        let server = Scripted::without_sessions(|command| Reply::Answer(errors(command, &[]))).await;
+        let outcomes = apply(&target(&server.uri(""), 20_000, 4), &puts(90, 1_000)).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Ok(Done::Applied)), "{outcomes:?}");
+        assert!(server.log().iter().all(|command| !command.contains_key("lsid")));
     });
 }

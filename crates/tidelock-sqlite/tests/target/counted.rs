@@ -14,7 +14,7 @@ use tidelock_core::pipeline::Pipeline;
 use tidelock_core::queue::Nowhere;
 use tidelock_core::slow::{Item, ReadResult, Source};
 use tidelock_core::source::dynamodb::{READER, decode_item};
-use tidelock_core::target::{Call, Operation, Place, Salvage, Store as _, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Place, Store as _, Target as _, Write};
 use tidelock_sqlite::{SqliteTarget, documents};
 
 const PIPELINE: &str = "version: 1\nroutes: [{from: t, to: t, where: .open, version: {field: rev.number}}]";
@@ -157,8 +157,7 @@ fn ends_as_it_is(
         {
             let (key, version) = (batch.key(slot).expect("a key"), batch.version(slot).expect("a version"));
             let write = Write::Upsert(&batch.documents[document.clone()]);
-            let operation =
-                Operation { into: &into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false };
+            let operation = Operation::plain(&into, key, write, version);
             run(target.apply(&[operation], Call { truth: true, ..by(soon()) }));
         }
         let swept = run(target.sweep(Window::at(NOW + SWEEP_AGE_MS + 1, i64::MAX), by(soon())));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidelock_core::batch::{Batch, Content};
 use tidelock_core::encode::Format;
 use tidelock_core::source::dynamodb;
-use tidelock_core::target::{Call, Operation, Outcome, Place, Salvage, Target as _, Write};
+use tidelock_core::target::{Call, Operation, Outcome, Place, Target as _, Write};
 use tidelock_sqlite::{SqliteTarget, StoredDocument, documents};
 
 /// A folder that goes away with the test.
@@ -103,7 +103,7 @@ pub(crate) fn operations<'a>(batch: &'a Batch, into: &'a Place) -> Vec<Operation
             Content::Failed(failure) => panic!("{failure}"),
             Content::Deferred => panic!("no document was made"),
         };
-        Operation { into, key, write, version, salvage: Salvage::Never, manner: None, fresh: false }
+        Operation::plain(into, key, write, version)
     };
     batch.slots.iter().map(operation).collect()
 }
