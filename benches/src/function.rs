@@ -94,6 +94,21 @@ impl Function {
     pub(crate) fn invoke(&mut self, event: &Event) -> Result<Duration> {
         let sent = Instant::now();
         self.api.push(event.body.clone());
+        Ok(self.answered()?.duration_since(sent))
+    }
+
+    /// Sends events that wait from the start, so that each is there when the function asks for it: what the benchmark's own
+    /// threads take to hand over the next one is no part of what they take in all.
+    ///
+    /// # Errors
+    /// As [`Function::invoke`].
+    pub(crate) fn invoke_all(&mut self, events: &[Event]) -> Result<()> {
+        events.iter().for_each(|event| self.api.push(event.body.clone()));
+        events.iter().try_for_each(|_| self.answered().map(drop))
+    }
+
+    /// When the answer to the oldest event came, after the next request has come too.
+    fn answered(&mut self) -> Result<Instant> {
         let (answered, body) = match self.signal()? {
             Signal::Answer(at, body) => (at, body),
             other => return Err(self.fault(&format!("expected an answer, got {other:?}"))),
@@ -104,7 +119,7 @@ impl Function {
             return Err(self.fault(&format!("expected an answer without failures, got {answer}")));
         }
         self.ready()?;
-        Ok(answered.duration_since(sent))
+        Ok(answered)
     }
 
     /// Sends an event that is no batch, and waits for the answer and for the next request.

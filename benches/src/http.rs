@@ -105,6 +105,9 @@ pub(crate) fn plain() -> Accept {
     Box::new(|socket| Ok(Box::new(socket)))
 }
 
+/// A body up to this goes into one segment with its head; a larger one is not copied for it.
+const ONE_WRITE: usize = 16 * 1024;
+
 fn serve_connection(stream: Box<dyn Stream>, mut handler: Handler) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
     let mut out = Vec::new();
@@ -117,11 +120,13 @@ fn serve_connection(stream: Box<dyn Stream>, mut handler: Handler) -> io::Result
             write!(out, "{name}: {value}\r\n")?;
         }
         write!(out, "content-length: {}\r\n\r\n", response.body.len())?;
-        if !head_only {
-            out.extend_from_slice(&response.body);
-        }
-        reader.get_mut().write_all(&out)?;
-        reader.get_mut().flush()?;
+        let body = if head_only { &[] } else { &*response.body };
+        let (copied, rest) = if body.len() > ONE_WRITE { (&[][..], body) } else { (body, &[][..]) };
+        out.extend_from_slice(copied);
+        let stream = reader.get_mut();
+        stream.write_all(&out)?;
+        stream.write_all(rest)?;
+        stream.flush()?;
     }
     Ok(())
 }

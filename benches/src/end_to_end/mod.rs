@@ -91,9 +91,7 @@ fn feed(target: &dyn Target, places: &Places, load: &Load, subject: &Subject) ->
     let mut function = Function::start(&subject.launch, &places.logs())?;
     function.invoke(&load.warm_up)?;
     let started = Instant::now();
-    for event in &load.events {
-        function.invoke(event)?;
-    }
+    function.invoke_all(&load.events)?;
     let spent = started.elapsed();
     expect_documents(target, load.documents)?;
     Ok(spent)

@@ -116,9 +116,7 @@ fn feed(target: &Destination<'_>, places: &Places, load: &Load, subject: &Subjec
     let mut function = Function::start(&subject.launch, &places.logs())?;
     function.invoke(&load.warm_up)?;
     let started = Instant::now();
-    for event in &load.events {
-        function.invoke(event)?;
-    }
+    function.invoke_all(&load.events)?;
     let spent = started.elapsed();
     target.expect(load.documents)?;
     Ok(spent)

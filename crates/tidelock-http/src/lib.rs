@@ -1,6 +1,7 @@
 //! HTTP for the clients that speak to a service without its SDK: a few connections whose life the caller decides, TLS by
 //! ring, logins and AWS signatures.
 
+mod digest;
 mod sign;
 mod transport;
 

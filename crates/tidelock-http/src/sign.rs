@@ -3,6 +3,7 @@
 //! Signature: [AWS Signature Version 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html), services `es`
 //! (OpenSearch Service), `aoss` (OpenSearch Serverless), `dynamodb` and `s3`.
 
+use crate::digest::Digest;
 use aws_credential_types::Credentials as SdkCredentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
@@ -51,10 +52,11 @@ pub(crate) fn login_header(login: &Login) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// Signs a request over its method, path, query, host, headers named `x-amz-…`, and body; for S3, over its media type too.
+/// Signs a request over its method, path, query, host, headers named `x-amz-…`, and the digest of its body; for S3, over its media
+/// type too.
 pub(crate) fn sign_request<B>(
     request: &mut Request<B>,
-    body: &[u8],
+    digest: &Digest,
     keys: &AwsKeys,
     service: &str,
     region: &str,
@@ -86,7 +88,8 @@ pub(crate) fn sign_request<B>(
     let own = request.headers().iter().filter(|(name, _)| covered(name.as_str()));
     let own = own.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let headers = [("host", host)].into_iter().chain(own);
-    let signable = SignableRequest::new(request.method().as_str(), uri, headers, SignableBody::Bytes(body))
+    let body = SignableBody::Precomputed(hex(digest));
+    let signable = SignableRequest::new(request.method().as_str(), uri, headers, body)
         .map_err(|error| format!("the request cannot be signed: {error}"))?;
     let (instructions, _) =
         sign(signable, &parameters).map_err(|error| format!("the request cannot be signed: {error}"))?.into_parts();
@@ -94,9 +97,16 @@ pub(crate) fn sign_request<B>(
     Ok(())
 }
 
+/// The digest in lower-case hexadecimal digits.
+fn hex(digest: &Digest) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest as _, Sha256};
     use std::time::{Duration, UNIX_EPOCH};
     use tidelock_core::settings::Secret;
 
@@ -110,7 +120,7 @@ mod tests {
         };
         let mut request = Request::get("/").header("host", "example.amazonaws.com").body(()).expect("a request");
         let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
-        sign_request(&mut request, b"", &keys, "service", "us-east-1", now).expect("signed");
+        sign_request(&mut request, &Sha256::digest(b"").into(), &keys, "service", "us-east-1", now).expect("signed");
         let header = |name: &str| request.headers()[name].to_str().expect("text").to_owned();
         assert_eq!(header("x-amz-date"), "20150830T123600Z");
         assert_eq!(header("x-amz-content-sha256"), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -138,7 +148,7 @@ mod tests {
             .header("x-amz-target", "DynamoDB_20120810.BatchGetItem");
         let mut request = request.body(()).expect("a request");
         let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
-        sign_request(&mut request, b"{}", &keys, "dynamodb", "us-east-1", now).expect("signed");
+        sign_request(&mut request, &Sha256::digest(b"{}").into(), &keys, "dynamodb", "us-east-1", now).expect("signed");
         let authorization = request.headers()["authorization"].to_str().expect("text");
         let (signed, signature) = authorization.rsplit_once(", Signature=").expect("a signature");
         assert!(
@@ -159,7 +169,7 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1_369_353_600);
         let signature = |mut request: Request<()>, body: &[u8], keys: &AwsKeys| {
             request.headers_mut().insert("host", HeaderValue::from_static("examplebucket.s3.amazonaws.com"));
-            sign_request(&mut request, body, keys, "s3", "us-east-1", now).expect("signed");
+            sign_request(&mut request, &Sha256::digest(body).into(), keys, "s3", "us-east-1", now).expect("signed");
             let authorization = request.headers()["authorization"].to_str().expect("text").to_owned();
             let (_, signed) = authorization.split_once("SignedHeaders=").expect("signed headers");
             let (headers, signature) = signed.split_once(", Signature=").expect("a signature");

@@ -3,9 +3,11 @@
 //! A connection is used by one request at a time. A request that is given up takes its connection with it, closed hard
 //! (linger 0), so that no late write reaches the service.
 
+use crate::digest::Digests;
 use crate::sign::{Scheme, login_header, sign_request};
 use crate::{Request, Response, Transport};
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::{HeaderValue, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -13,13 +15,14 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use std::cell::RefCell;
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tidelock_core::cause::{Cause, Failure};
 use tidelock_core::credentials::Credentials;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// The longest a connection may take to open.
@@ -84,12 +87,16 @@ pub struct HttpTransport<C> {
     credentials: C,
     idle: RefCell<Vec<Lane>>,
     login: RefCell<Option<HeaderValue>>,
+    digests: Digests,
 }
 
 /// An open connection and the task that drives it.
 struct Lane {
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
+    /// Ends requests that take too long. It is kept because a timer that is moved to a later time, as each request does, costs
+    /// nothing, and a new one a call of the kernel.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Drop for Lane {
@@ -126,7 +133,16 @@ impl<C: Credentials> HttpTransport<C> {
         let default_port = if config.tls { 443 } else { 80 };
         let authority =
             if config.port == default_port { config.host.clone() } else { format!("{}:{}", config.host, config.port) };
-        Ok(Self { config, names, authority, tls, credentials, idle: RefCell::default(), login: RefCell::default() })
+        Ok(Self {
+            config,
+            names,
+            authority,
+            tls,
+            credentials,
+            idle: RefCell::default(),
+            login: RefCell::default(),
+            digests: Digests::default(),
+        })
     }
 
     /// [`Transport::send`] with more headers, names in lower case. A signature covers those that begin with `x-amz-`.
@@ -230,7 +246,9 @@ impl<C: Credentials> HttpTransport<C> {
             }
             Scheme::SigV4 { service, region } => {
                 let keys = self.credentials.aws_keys().await.map_err(unauthenticated)?;
-                sign_request(&mut built, body, &keys, service, region, SystemTime::now()).map_err(unauthenticated)?;
+                let digest = self.digests.of(body).await;
+                sign_request(&mut built, &digest, &keys, service, region, SystemTime::now())
+                    .map_err(unauthenticated)?;
             }
         }
         Ok(built)
@@ -268,25 +286,30 @@ impl<C: Credentials> HttpTransport<C> {
         request: http::Request<Full<Bytes>>,
         deadline: Instant,
     ) -> Result<Response, Broken> {
+        let Lane { sender, timer, .. } = &mut lane;
+        timer.as_mut().reset(deadline.into());
         let answer = async {
-            lane.sender.ready().await?;
-            let response = lane.sender.send_request(request).await?;
+            sender.ready().await?;
+            let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await?.to_bytes();
             Ok::<_, hyper::Error>(Response { status, body })
         };
-        match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(response)) => {
+        let answered = match select(pin!(answer), timer.as_mut()).await {
+            Either::Left((answered, _)) => answered,
+            Either::Right(_) => return Err(Broken::Time),
+        };
+        match answered {
+            Ok(response) => {
                 if !lane.sender.is_closed() {
                     self.idle.borrow_mut().push(lane);
                 }
                 Ok(response)
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 let cause = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
                 Err(Broken::Connection(format!("{error}{cause}")))
             }
-            Err(_) => Err(Broken::Time),
         }
     }
 }
@@ -304,7 +327,7 @@ where
     let (sender, connection) = handshake(io).await.map_err(|error| error.to_string())?;
     // It ends with the connection; errors reach the request that is under way.
     let driver = tokio::spawn(async move { drop(connection.await) });
-    Ok(Lane { sender, driver })
+    Ok(Lane { sender, driver, timer: Box::pin(sleep_until(Instant::now().into())) })
 }
 
 fn tls_connector(ca_pem: Option<&[u8]>, setting: &str) -> Result<TlsConnector, TlsError> {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::runtime::LocalOptions;
 use tower::service_fn;
 
 /// What is known of one invocation.
@@ -87,43 +88,52 @@ pub fn run<H: Handler + 'static>() -> ExitCode {
         return ExitCode::FAILURE;
     }
     // One thread: a second would cost more than the little there is to overlap.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "no async runtime");
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
-        // Boxed, as below: the clients' futures are deep, and the compiler lays each out whole.
-        let handler = match Box::pin(H::start(&environment)).await {
-            Ok(handler) => Rc::new(handler),
-            Err(fatal) => {
-                tracing::error!(kind = fatal.kind, "{}", fatal.message);
-                return ExitCode::FAILURE;
-            }
-        };
-        let bodies = Bodies::default();
-        let taken = bodies.clone();
-        let service = service_fn(move |event: LambdaEvent<()>| {
-            let (handler, payload) = (Rc::clone(&handler), taken.take(&event.context.request_id));
-            async move {
-                let invocation =
-                    Invocation { deadline: work_until(event.context.deadline), request_id: event.context.request_id };
-                Box::pin(handler.handle(payload, invocation)).await.map_err(|fatal| {
-                    // The runtime logs it.
-                    Diagnostic { error_type: fatal.kind.to_owned(), error_message: fatal.message }
-                })
-            }
-        });
-        match Runtime::new(service).layer(bodies).run().await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!(%error, "the runtime has ended");
-                ExitCode::FAILURE
-            }
+    // A task of its own: what `block_on` polls itself is woken by way of the kernel, several times an invocation.
+    let life = runtime.spawn_local(live::<H>(environment));
+    match runtime.block_on(life) {
+        Ok(code) => code,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// Starts the function and hands it one event after another.
+async fn live<H: Handler + 'static>(environment: Environment) -> ExitCode {
+    // Boxed, as below: the clients' futures are deep, and the compiler lays each out whole.
+    let handler = match Box::pin(H::start(&environment)).await {
+        Ok(handler) => Rc::new(handler),
+        Err(fatal) => {
+            tracing::error!(kind = fatal.kind, "{}", fatal.message);
+            return ExitCode::FAILURE;
         }
-    })
+    };
+    let bodies = Bodies::default();
+    let taken = bodies.clone();
+    let service = service_fn(move |event: LambdaEvent<()>| {
+        let (handler, payload) = (Rc::clone(&handler), taken.take(&event.context.request_id));
+        async move {
+            let invocation =
+                Invocation { deadline: work_until(event.context.deadline), request_id: event.context.request_id };
+            Box::pin(handler.handle(payload, invocation)).await.map_err(|fatal| {
+                // The runtime logs it.
+                Diagnostic { error_type: fatal.kind.to_owned(), error_message: fatal.message }
+            })
+        }
+    });
+    match Runtime::new(service).layer(bodies).run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the runtime has ended");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Tells glibc to keep freed memory: giving a batch's large buffers back after each invocation and faulting them in again
