@@ -3,6 +3,7 @@
 //! A key is a list of parts sorted by attribute name (an event does not say which attribute is the partition key).
 
 use crate::bson;
+use crate::hex::hex;
 use std::borrow::Cow;
 
 /// The type of a key attribute. Part of the key's identity: the number `1` is not the text `"1"`.
@@ -39,7 +40,7 @@ impl KeyPart<'_> {
             KeyKind::Bson(kind) => match bson::value(kind, self.value) {
                 Ok(value) => Cow::Owned(bson::id_text(value)),
                 // Keys are checked when they are made.
-                Err(_) => Cow::Owned(bson::hex(self.value)),
+                Err(_) => Cow::Owned(hex(self.value)),
             },
         }
     }

@@ -20,6 +20,7 @@ pub mod encode;
 pub mod explain;
 mod expression;
 pub mod fence;
+pub mod hex;
 pub mod image;
 pub mod journal;
 pub mod json;

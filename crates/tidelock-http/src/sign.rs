@@ -14,6 +14,7 @@ use base64::Engine as _;
 use http::{HeaderValue, Request, header};
 use std::time::SystemTime;
 use tidelock_core::credentials::{AwsKeys, Login};
+use tidelock_core::hex::hex;
 
 /// The one service with rules of its own
 /// ([S3](https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html)).
@@ -95,12 +96,6 @@ pub(crate) fn sign_request<B>(
         sign(signable, &parameters).map_err(|error| format!("the request cannot be signed: {error}"))?.into_parts();
     instructions.apply_to_request_http1x(request);
     Ok(())
-}
-
-/// The digest in lower-case hexadecimal digits.
-fn hex(digest: &Digest) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
-    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! [extended JSON](https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md).
 
 use super::plain::double;
-use super::{Decimal, Elements, Value, hex, kind, uuid};
+use super::{Decimal, Elements, Value, kind, uuid};
 use crate::encode::base64_text;
+use crate::hex::hex;
 use crate::json::write_string;
 use crate::letter::timestamp;
 use std::io::Write as _;

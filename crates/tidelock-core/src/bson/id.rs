@@ -2,7 +2,8 @@
 
 use super::extended::{write_extended, write_only};
 use super::plain::double;
-use super::{Value, hex, kind, uuid};
+use super::{Value, kind, uuid};
+use crate::hex::hex;
 
 /// A document's id for targets whose ids are text.
 ///

@@ -290,12 +290,6 @@ fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| Malformed("a text that is not UTF-8"))
 }
 
-/// Bytes as lower-case hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Sixteen bytes as [RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-4) writes a UUID; `None` for other lengths.
 #[must_use]
 pub fn uuid(bytes: &[u8]) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What a value is where there is no BSON: in JSON documents, and to routes.
 
-use super::{Decimal, Elements, Value, hex, kind, uuid};
+use super::{Decimal, Elements, Value, kind, uuid};
+use crate::hex::hex;
 use crate::letter::timestamp;
 use std::borrow::Cow;
 

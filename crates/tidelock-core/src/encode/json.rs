@@ -3,7 +3,8 @@
 use super::{Fault, Sink, Written, is_base64, parsed_double};
 use crate::bson::kind::{DOUBLE, INT64, OBJECT_ID};
 use crate::cause::Cause;
-use crate::json::{RawStr, check_escapes, write_string};
+use crate::hex::push_hex;
+use crate::json::{NumberForm, RawStr, check_escapes, write_string};
 use std::io::Write as _;
 
 /// Writes `{"a":1,…` : the document's opening brace and members, without the closing brace.
@@ -40,29 +41,18 @@ impl JsonSink {
 
 /// Whether a number with a point is written as the double that is read of it would be: of at most 15 digits, the last of which is no
 /// zero that could be left out, every double has them in its shortest form.
-fn is_shortest(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"-").unwrap_or(text);
-    let Some(point) = text.iter().position(|byte| *byte == b'.') else { return false };
-    let (integer, fraction) = (text.get(..point).unwrap_or_default(), text.get(point + 1..).unwrap_or_default());
-    if integer.len() + fraction.len() > 15 || !fraction.iter().all(u8::is_ascii_digit) {
+#[inline]
+fn is_shortest(text: &[u8], form: NumberForm) -> bool {
+    if form.length != text.len() || form.fraction == 0 || form.integer + form.fraction > 15 {
         return false;
     }
+    let (integer, fraction) = text.split_at(text.len() - form.fraction);
     match fraction {
         b"0" => true,
         [.., b'0'] => false,
         // Below 0.0001 it has an exponent.
-        _ => integer != b"0" || fraction.iter().take(4).any(|byte| *byte != b'0'),
+        _ => !matches!(integer, b"0." | b"-0.") || fraction.iter().take(4).any(|byte| *byte != b'0'),
     }
-}
-
-/// Writes bytes as hex digits in quotes.
-fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    for byte in bytes {
-        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
-    out.push(b'"');
 }
 
 fn bad_escape() -> Box<Fault> {
@@ -125,7 +115,15 @@ impl Sink for JsonSink {
 
     #[inline]
     fn double_text(&mut self, text: &[u8]) -> Written {
-        if is_shortest(text) {
+        match NumberForm::at_start(text) {
+            Some(form) => self.short_double(text, form),
+            None => self.bson(DOUBLE, &parsed_double(text)?.to_le_bytes()),
+        }
+    }
+
+    #[inline]
+    fn short_double(&mut self, text: &[u8], form: NumberForm) -> Written {
+        if is_shortest(text, form) {
             return self.number(text);
         }
         self.bson(DOUBLE, &parsed_double(text)?.to_le_bytes())
@@ -146,7 +144,11 @@ impl Sink for JsonSink {
         self.separate();
         match (kind, raw.try_into()) {
             // By far the most of them.
-            (OBJECT_ID, _) => write_hex(&mut self.out, raw),
+            (OBJECT_ID, _) => {
+                self.out.push(b'"');
+                push_hex(&mut self.out, raw);
+                self.out.push(b'"');
+            }
             (INT64, Ok(number)) => drop(write!(self.out, "{}", i64::from_le_bytes(number))),
             _ => return crate::source::mongodb::write_json(&mut self.out, kind, raw),
         }

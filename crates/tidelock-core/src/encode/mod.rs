@@ -9,7 +9,7 @@ mod decimal128;
 mod json;
 
 use crate::cause::{Cause, Failure};
-use crate::json::RawStr;
+use crate::json::{NumberForm, RawStr};
 
 pub use self::bson::{BsonSink, write_bson_key, write_bson_mark, write_bson_shard_value};
 pub(crate) use self::bson::{close, push_integer, push_number};
@@ -104,6 +104,11 @@ pub trait Sink {
     /// # Errors
     /// When it is beyond all doubles.
     fn double_text(&mut self, text: &[u8]) -> Written;
+    /// The same of a text with a point, no exponent, and at most 15 digits.
+    #[inline]
+    fn short_double(&mut self, text: &[u8], _: NumberForm) -> Written {
+        self.double_text(text)
+    }
     /// Bytes, as canonical base64 ([RFC 4648 §4](https://www.rfc-editor.org/rfc/rfc4648#section-4)).
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! The cursor itself: strings are found eight bytes at a time.
 
 use super::escape::unescape_until_quote;
-use super::find::find_special;
+use super::find::{find_special, plain};
 use super::nesting::{array_length, object_length};
+use super::number::NumberForm;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -178,6 +179,27 @@ impl<'a> Cursor<'a> {
     /// When no string or no colon comes next.
     #[inline]
     pub fn name(&mut self) -> Result<RawStr<'a>, Malformed> {
+        match self.short_name() {
+            Some(raw) => Ok(RawStr { raw, escaped: false }),
+            None => self.any_name(),
+        }
+    }
+
+    /// A name of at most 16 bytes without an escape, and without white space around it; else nothing is consumed.
+    #[inline]
+    fn short_name(&mut self) -> Option<&'a [u8]> {
+        let rest = self.text.get(self.at..)?;
+        let [b'"', chunk @ ..] = rest.first_chunk::<17>()? else { return None };
+        let length = plain(chunk);
+        if rest.get(length + 1..length + 3) != Some(b"\":") {
+            return None;
+        }
+        self.at += length + 3;
+        rest.get(1..=length)
+    }
+
+    #[inline(never)]
+    fn any_name(&mut self) -> Result<RawStr<'a>, Malformed> {
         let name = self.string()?;
         self.expect(b':', "a colon")?;
         Ok(name)
@@ -227,6 +249,31 @@ impl<'a> Cursor<'a> {
             .map_err(|(at, expected)| Malformed { at: from + at, expected })?;
         self.at += length;
         Ok(Cow::Owned(value))
+    }
+
+    /// A number without an exponent that is no part of a longer word, and its form; else nothing is consumed.
+    #[inline]
+    pub(crate) fn decimal(&mut self) -> Option<(&'a [u8], NumberForm)> {
+        let rest = self.text.get(self.at..)?;
+        let decimal = NumberForm::at_start(rest)?;
+        let (text, behind) = rest.split_at_checked(decimal.length)?;
+        if !matches!(behind.first(), Some(b',' | b'}' | b']')) {
+            return None;
+        }
+        self.at += decimal.length;
+        Some((text, decimal))
+    }
+
+    /// A number without an exponent between quotes; else nothing is consumed.
+    #[inline]
+    pub(crate) fn quoted_decimal(&mut self) -> Option<&'a [u8]> {
+        let rest = self.text.get(self.at..)?.strip_prefix(b"\"")?;
+        let (text, behind) = rest.split_at_checked(NumberForm::at_start(rest)?.length)?;
+        if behind.first() != Some(&b'"') {
+            return None;
+        }
+        self.at += text.len() + 2;
+        Some(text)
     }
 
     /// The text of a number, `true`, `false` or `null`.
@@ -349,6 +396,53 @@ mod tests {
             let ours = cursor.text().ok().map(Cow::into_owned).filter(|_| cursor.end().is_ok());
             prop_assert_eq!(ours, serde_json::from_str::<String>(&text).ok().map(String::into_bytes), "{}", text);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_the_same_however_they_are_found(text in r#"[a-zü]{0,20}(\\["nu]|["\x01 ])?[a-z]{0,3}" ?:?"#, behind in "[ 0-9,}]{0,20}") {
+            let text = format!("\"{text}{behind}");
+            let (mut short, mut any) = (Cursor::new(text.as_bytes()), Cursor::new(text.as_bytes()));
+            prop_assert_eq!(short.name().ok(), any.any_name().ok(), "{}", &text);
+            if short.at() != any.at() {
+                prop_assert!(Cursor::new(text.as_bytes()).name().is_err());
+            }
+        }
+
+        #[test]
+        fn numbers_are_the_same_however_they_are_found(text in r"-?[0-9.]{0,20}([eE][+-]?[0-9]{0,2})?[a-z \]]?") {
+            let (quoted, item) = (format!("\"{text}\""), format!("{text},"));
+            let (mut fast, mut slow) = (Cursor::new(quoted.as_bytes()), Cursor::new(quoted.as_bytes()));
+            if let Some(number) = fast.quoted_decimal() {
+                prop_assert_eq!(slow.string().map(|text| text.raw), Ok(number));
+                prop_assert!(super::super::is_number(number) && fast.at() == slow.at());
+            }
+            let (mut fast, mut slow) = (Cursor::new(item.as_bytes()), Cursor::new(item.as_bytes()));
+            if let Some((number, form)) = fast.decimal() {
+                prop_assert_eq!(slow.scalar(), Ok(number));
+                prop_assert_eq!(fast.at(), slow.at());
+                let digits = |text: &str| text.trim_start_matches('-').len();
+                let (integer, fraction) = std::str::from_utf8(number).expect("digits").split_once('.').unwrap_or((&text[..number.len()], ""));
+                prop_assert_eq!((form.integer, form.fraction), (digits(integer), fraction.len()));
+            } else {
+                prop_assert_eq!(fast.at(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_names_and_numbers_take_the_short_way() {
+        let text = br#""a":"12.50","name":-7,"sixteen__letters":[1.5],"seventeen_letters":0"#;
+        let mut cursor = Cursor::new(text);
+        assert_eq!(cursor.short_name(), Some(&b"a"[..]));
+        assert_eq!(cursor.quoted_decimal(), Some(&b"12.50"[..]));
+        assert_eq!((cursor.take(b','), cursor.short_name()), (true, Some(&b"name"[..])));
+        assert_eq!(cursor.decimal(), Some((&b"-7"[..], NumberForm { length: 2, integer: 1, fraction: 0 })));
+        assert_eq!((cursor.take(b','), cursor.short_name()), (true, Some(&b"sixteen__letters"[..])));
+        assert!(cursor.take(b'['));
+        assert_eq!(cursor.decimal(), Some((&b"1.5"[..], NumberForm { length: 3, integer: 1, fraction: 1 })));
+        assert_eq!((cursor.take(b']'), cursor.take(b','), cursor.short_name()), (true, true, None));
+        assert_eq!(cursor.name().map(|name| name.raw), Ok(&b"seventeen_letters"[..]));
     }
 
     #[test]

@@ -13,4 +13,4 @@ mod squeeze;
 
 pub use cursor::{Cursor, Malformed, RawStr};
 pub use escape::{check_escapes, unescape, unescape_bytes, write_string};
-pub use number::{Number, canonical_number, canonical_text, is_number};
+pub use number::{Number, NumberForm, canonical_number, canonical_text, is_number};

@@ -9,19 +9,8 @@ const MAX_EXPONENT: i32 = 6_200;
 /// Whether `text` follows JSON's number grammar.
 #[must_use]
 pub fn is_number(text: &[u8]) -> bool {
-    let rest = text.strip_prefix(b"-").unwrap_or(text);
-    let integer = digits(rest);
-    if integer == 0 || (integer > 1 && rest.first() == Some(&b'0')) {
-        return false;
-    }
-    let mut rest = rest.get(integer..).unwrap_or_default();
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        let count = digits(fraction);
-        if count == 0 {
-            return false;
-        }
-        rest = fraction.get(count..).unwrap_or_default();
-    }
+    let Some(NumberForm { length, .. }) = NumberForm::at_start(text) else { return false };
+    let rest = text.get(length..).unwrap_or_default();
     if let Some(exponent) = rest.strip_prefix(b"e").or_else(|| rest.strip_prefix(b"E")) {
         let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
         return !exponent.is_empty() && digits(exponent) == exponent.len();
@@ -29,8 +18,39 @@ pub fn is_number(text: &[u8]) -> bool {
     rest.is_empty()
 }
 
+#[inline]
 fn digits(text: &[u8]) -> usize {
     text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// A number without an exponent, at the start of some text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumberForm {
+    /// Its bytes.
+    pub length: usize,
+    /// Digits before the point.
+    pub integer: usize,
+    /// Digits behind the point; 0: there is no point.
+    pub fraction: usize,
+}
+
+impl NumberForm {
+    /// Reads it, in one pass; what stands behind it may make it another number, or none.
+    #[inline]
+    #[must_use]
+    pub fn at_start(text: &[u8]) -> Option<Self> {
+        let sign = usize::from(text.first() == Some(&b'-'));
+        let integer = digits(text.get(sign..)?);
+        if integer == 0 || (integer > 1 && text.get(sign) == Some(&b'0')) {
+            return None;
+        }
+        let length = sign + integer;
+        if text.get(length) != Some(&b'.') {
+            return Some(Self { length, integer, fraction: 0 });
+        }
+        let fraction = digits(text.get(length + 1..)?);
+        (fraction > 0).then_some(Self { length: length + 1 + fraction, integer, fraction })
+    }
 }
 
 /// A decimal number taken apart: `±digits × 10^exponent`, without leading or trailing zeros in `digits`.

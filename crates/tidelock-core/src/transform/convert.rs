@@ -1,6 +1,7 @@
 //! `convert`: a value in another form, exactly or not at all.
 
 use super::value::Value;
+use crate::hex::hex;
 use crate::json::{Number, canonical_text};
 use serde::Deserialize;
 
@@ -89,9 +90,7 @@ pub(crate) fn convert(value: &Value, from: Option<From>, to: To, scale: u8) -> R
             other => Err(format!("{other} is no number")),
         },
         To::Base64 | To::Hex => match value {
-            Value::Binary(bytes) if to == To::Hex => {
-                Ok(Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
-            }
+            Value::Binary(bytes) if to == To::Hex => Ok(Value::Text(hex(bytes))),
             Value::Binary(bytes) => Ok(Value::Text(crate::encode::base64_text(bytes))),
             other => Err(format!("{other} is not binary")),
         },

@@ -5,6 +5,7 @@ use super::field::{Fields, Held, at_top, exists, get, put, put_below, take, take
 use super::path::{Part, Path};
 use super::set::Set;
 use super::value::Value;
+use crate::hex::hex;
 use crate::json::canonical_text;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
@@ -329,7 +330,7 @@ fn hashed(value: &Value, key: Option<&[u8]>) -> Result<String, String> {
     let key = key.ok_or("there is no key: set TIDELOCK_HASH_SECRET")?;
     let mut hash = Hmac::<Sha256>::new_from_slice(key).map_err(|error| error.to_string())?;
     hash.update(&bytes);
-    Ok(hash.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize().into_bytes()))
 }
 
 /// What one step would write over, another may have to drop: nothing is lost that no step says.

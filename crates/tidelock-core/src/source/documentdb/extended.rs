@@ -3,8 +3,8 @@
 use super::wrapper::wrapper;
 use crate::bson::MAX_LEVELS;
 use crate::cause::Cause;
-use crate::encode::{Fault, MARK_FIELD, Sink};
-use crate::json::{Cursor, RawStr, unescape, write_string};
+use crate::encode::{Fault, MARK_FIELD, Sink, Written};
+use crate::json::{Cursor, NumberForm, RawStr, unescape, write_string};
 use crate::source::dynamodb::Stop;
 use crate::source::mongodb::ID_FIELD;
 use std::borrow::Cow;
@@ -60,6 +60,9 @@ pub(super) fn value<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S, level: u32) 
             Ok(())
         }
         _ => {
+            if let Some((number, form)) = cursor.decimal() {
+                return Ok(decimal(number, form, sink)?);
+            }
             match cursor.scalar()? {
                 b"true" => sink.boolean(true),
                 b"false" => sink.boolean(false),
@@ -139,15 +142,25 @@ pub(super) fn text<S: Sink>(text: RawStr<'_>, sink: &mut S) -> Result<(), Box<Fa
     sink.string(&unescape(text).ok_or_else(|| Fault::new(Cause::InvalidValue, BAD_ESCAPE))?)
 }
 
+/// A number without its type and without an exponent, as of [`relaxed`].
+#[inline]
+fn decimal<S: Sink>(number: &[u8], form: NumberForm, sink: &mut S) -> Written {
+    match form {
+        _ if form.integer + form.fraction > 15 || number == b"-0" => relaxed(number, sink),
+        NumberForm { fraction: 0, .. } => sink.number(number),
+        _ => sink.short_double(number, form),
+    }
+}
+
 /// A number without its type: an integer where it is written as one and fits into 64 bits, else a double.
-fn relaxed<S: Sink>(number: &[u8], sink: &mut S) -> Result<(), Stop> {
+fn relaxed<S: Sink>(number: &[u8], sink: &mut S) -> Written {
     if number.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
-        return Ok(sink.double_text(number)?);
+        return sink.double_text(number);
     }
     match number {
-        b"-0" => Ok(sink.number(b"0")?),
-        _ if number.len() <= 18 || is_long(number) => Ok(sink.number(number)?),
-        _ => Ok(sink.double_text(number)?),
+        b"-0" => sink.number(b"0"),
+        _ if number.len() <= 18 || is_long(number) => sink.number(number),
+        _ => sink.double_text(number),
     }
 }
 

@@ -224,6 +224,9 @@ pub(super) fn quoted<'a>(cursor: &mut Cursor<'a>) -> Result<RawStr<'a>, Stop> {
 
 #[inline]
 fn number<S: Sink>(cursor: &mut Cursor<'_>, sink: &mut S) -> Result<(), Stop> {
+    if let Some(text) = cursor.quoted_decimal() {
+        return Ok(sink.number(text)?);
+    }
     let text = quoted(cursor)?;
     if !is_number(text.raw) {
         return Err(stop(Cause::InvalidValue, format!("`{}` is no number", shortened(text.raw))));
