@@ -375,6 +375,7 @@ impl<C: Credentials> Transport for HttpTransport<C> {
 mod tests {
     use super::*;
     use tidelock_core::credentials::{AwsKeys, Login};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     struct Nobody;
 
@@ -391,6 +392,54 @@ mod tests {
     fn config(ca_pem: Option<&[u8]>) -> HttpConfig {
         let ca_pem = ca_pem.map(<[u8]>::to_vec);
         HttpConfig { host: "localhost".to_owned(), port: 1, tls: true, ca_pem, scheme: Scheme::Login, gzip: false }
+    }
+
+    /// A server that answers each connection's requests after these times, and then no more.
+    async fn server(answers: &'static [Duration]) -> u16 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 1024];
+                    for wait in answers {
+                        if stream.read(&mut request).await? == 0 {
+                            return Ok(());
+                        }
+                        tokio::time::sleep(*wait).await;
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await?;
+                    }
+                    while stream.read(&mut request).await? > 0 {}
+                    Ok::<_, std::io::Error>(())
+                });
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn each_request_of_a_connection_has_its_own_time() {
+        let late = Duration::from_millis(400);
+        let port = server(const { &[Duration::ZERO, Duration::from_millis(400)] }).await;
+        let config =
+            HttpConfig { host: "127.0.0.1".to_owned(), port, tls: false, scheme: Scheme::None, ..config(None) };
+        let transport = HttpTransport::new(config, Nobody).expect("no certificates");
+        let ask = async |time: Duration| {
+            let request =
+                Request { method: "GET", path: "/".to_owned(), content_type: "text/plain", body: Bytes::new() };
+            let began = Instant::now();
+            let answer = transport.send(request, began + time).await.map(|response| response.status);
+            (answer.map_err(|failure| failure.cause), began.elapsed())
+        };
+        // The first one's time ends before the second one's answer, which is none of its business.
+        assert_eq!(ask(late / 2).await.0, Ok(200));
+        assert_eq!(ask(100 * late).await.0, Ok(200));
+        // An earlier end than the one before.
+        let (answer, took) = ask(late / 4).await;
+        assert_eq!(answer, Err(Cause::TimedOut));
+        assert!((late / 4..50 * late).contains(&took), "{took:?}");
+        assert!(transport.idle.borrow().is_empty(), "what has not answered is not used again");
+        assert_eq!(ask(100 * late).await.0, Ok(200));
     }
 
     #[tokio::test]
