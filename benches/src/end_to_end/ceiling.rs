@@ -23,8 +23,10 @@ struct Setup {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const SETUPS: [Setup; 2] = [
+const SETUPS: [Setup; 3] = [
     Setup { connections: 1, batch: ("500", Batch::Records(500)), settings: &[("TIDELOCK_IN_FLIGHT", "1")] },
+    // As the settings are by default: two requests of a quarter of a megabyte.
+    Setup { connections: 2, batch: ("500", Batch::Records(500)), settings: &[] },
     // A full event makes several requests of about half a megabyte.
     Setup {
         connections: 4,

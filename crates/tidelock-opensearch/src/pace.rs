@@ -9,7 +9,6 @@
 //! have [full jitter](https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/), so that they do not
 //! come together. `tidelock-sim --fleet` shows what becomes of a hundred functions.
 
-use crate::bulk::SMALLEST_SHARE;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -36,6 +35,9 @@ const GROWTH: usize = 4;
 
 /// After so many refusals in a row, a request may be one that the target can never take.
 const PATIENCE: u32 = 8;
+
+/// Below this a refused request becomes smaller only if nothing else helps: many small ones keep a server busier than it is.
+const SMALL_BULK: usize = 768 * 1024;
 
 /// No request need be smaller than this.
 const SMALLEST_BULK: usize = 64 * 1024;
@@ -121,6 +123,11 @@ impl Pace {
         self.state.get().limits.bytes
     }
 
+    /// Most requests at a time.
+    pub(crate) fn requests(&self) -> usize {
+        self.state.get().limits.requests
+    }
+
     /// Whether requests must be smaller than they may be at full speed.
     pub(crate) fn is_shrunk(&self) -> bool {
         self.bytes() < self.full.bytes
@@ -164,8 +171,7 @@ impl State {
     fn slower(self, now: Instant, whole: bool) -> Self {
         let Limits { requests, bytes } = self.limits;
         let refused = self.refused + 1;
-        // Below its share a request is hardly worth its own cost, so that it shrinks further only if nothing else helps.
-        let smallest = if refused > PATIENCE { SMALLEST_BULK } else { SMALLEST_SHARE };
+        let smallest = if refused > PATIENCE { SMALLEST_BULK } else { SMALL_BULK };
         // First fewer at a time; the last one more and more seldom.
         let spacing = if requests > 1 { self.spacing } else { (self.spacing * 2).clamp(FIRST_WAIT, LONGEST_SPACING) };
         Self {

@@ -1,6 +1,6 @@
 //! The target: operations cut into requests, several of them at a time, and an outcome for every one.
 
-use crate::bulk::{Guard, Part, action_size, split};
+use crate::bulk::{Chunk, Guard, Part, action_size, split};
 use crate::index::{check_name, is_missing, prepare};
 use crate::lane::{Ended, Endings, Judging, Pending, Work, worth_waiting};
 use crate::pace::{Pace, pause};
@@ -131,6 +131,11 @@ impl<T: Transport> OpenSearchTarget<T> {
         Work { operations, ids, fences, call, judging }
     }
 
+    /// Operations of the given sizes in as many requests as may be under way at a time: after refusals fewer, for each has to wait.
+    fn chunks(&self, members: &[(usize, usize)]) -> Vec<Chunk> {
+        split(members, self.pace.bytes(), self.pace.requests())
+    }
+
     /// Carries all operations out, each guarded as `guards` says by position (`None`: it has ended already).
     pub(crate) async fn carry_out(&self, work: &Work<'_>, guards: &[Guard]) -> Vec<Ended> {
         let mut endings: Endings = Vec::new();
@@ -175,7 +180,7 @@ impl<T: Transport> OpenSearchTarget<T> {
             if let Err(failure) = &fences {
                 endings.extend(unfenced.into_iter().map(fail(unwritten(failure.clone()))));
             }
-            for chunk in split(&members, self.pace.bytes(), self.config.in_flight) {
+            for chunk in self.chunks(&members) {
                 let mut actions = Vec::with_capacity(chunk.members.len());
                 for position in chunk.members {
                     let guard = guards.get(position).copied().unwrap_or(Guard::External);
@@ -275,6 +280,8 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pace::Reception;
+    use std::time::Duration;
     use tidelock_core::target::Place;
     use tidelock_http::{Request, Response};
 
@@ -315,6 +322,17 @@ mod tests {
             names.sort_unstable_by_key(String::len);
             assert_eq!(names, left);
         }
+    }
+
+    #[tokio::test]
+    async fn what_may_only_go_one_after_the_other_goes_together() {
+        let target = OpenSearchTarget::new(Nowhere, OpenSearchConfig::new(5_000_000, 2));
+        let members: Vec<(usize, usize)> = (0..600).map(|index| (index, 1000)).collect();
+        let lengths = || target.chunks(&members).iter().map(|chunk| chunk.members.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(), [300, 300]);
+        let turn = target.pace.turn(Instant::now() + Duration::from_secs(60)).await.expect("a turn");
+        turn.end(Reception::RefusedInPart);
+        assert_eq!(lengths(), [600]);
     }
 
     #[test]

@@ -29,10 +29,10 @@ async fn refusals_halve_what_is_under_way_and_successes_bring_it_back() {
     for _ in 2..PATIENCE {
         assert!(send(&pace, Reception::Refused, SECOND, far).await);
     }
-    assert_eq!(limits(), (1, SMALLEST_SHARE));
+    assert_eq!(limits(), (1, SMALL_BULK));
     // It may be the size after all.
     assert!(send(&pace, Reception::Refused, SECOND, far).await);
-    assert_eq!(limits(), (1, SMALLEST_SHARE / 2));
+    assert_eq!(limits(), (1, SMALL_BULK / 2));
     for _ in 0..10 {
         assert!(send(&pace, Reception::Refused, SECOND, far).await);
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Instant;
 
 /// A mutant must be found out within so many seeds.
@@ -44,25 +44,53 @@ fn run(filter: &str) -> Result<Vec<&'static str>, String> {
     let mut survivors = Vec::new();
     let worlds = MUTANTS.iter().map(|mutant| (mutant, ["--seeds", SEEDS].as_slice()));
     let fleets = PACE.iter().map(|mutant| (mutant, ["--fleet", "--seeds", FLEET_SEEDS].as_slice()));
-    for (mutant, arguments) in worlds.chain(fleets).filter(|(mutant, _)| mutant.name.contains(filter)) {
-        let begun = Instant::now();
-        let verdict = attempt(&tree, &folder, mutant, arguments)?;
-        let seconds = begun.elapsed().as_secs();
-        match verdict {
-            Some((seed, complaint)) => println!("{:<36} {seed:>6}  {complaint} ({seconds} s)", mutant.name),
-            None => {
-                survivors.push(mutant.name);
-                println!(
-                    "{:<36} {:>6}  SURVIVED {}: {} ({seconds} s)",
-                    mutant.name,
-                    "-",
-                    arguments.join(" "),
-                    mutant.breaks
-                );
-            }
+    let chosen = worlds.chain(fleets).filter(|(mutant, _)| mutant.name.contains(filter));
+    // One is built while the one before it runs.
+    let mut before = None::<Running>;
+    for (number, (mutant, arguments)) in chosen.enumerate() {
+        let built = build(&tree, &folder, mutant, number % 2);
+        if let Some(running) = before.take() {
+            survivors.extend(running.end()?);
         }
+        before = Some(Running::start(mutant, arguments, &built?)?);
     }
+    survivors.extend(before.map(Running::end).transpose()?.flatten());
     Ok(survivors)
+}
+
+/// A mutant that is being simulated.
+struct Running {
+    mutant: &'static Mutant,
+    arguments: &'static [&'static str],
+    process: Child,
+    began: Instant,
+}
+
+impl Running {
+    fn start(mutant: &'static Mutant, arguments: &'static [&'static str], program: &Path) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--terse").stdout(Stdio::piped()).stderr(Stdio::null());
+        let process = command.spawn().map_err(|error| format!("tidelock-sim: {error}"))?;
+        Ok(Self { mutant, arguments, process, began: Instant::now() })
+    }
+
+    /// Says what has become of it, and gives its name if it lives.
+    fn end(self) -> Result<Option<&'static str>, String> {
+        let Self { mutant: Mutant { name, breaks, .. }, arguments, process, began } = self;
+        let ran = process.wait_with_output().map_err(|error| format!("tidelock-sim: {error}"))?;
+        let seconds = began.elapsed().as_secs();
+        if ran.status.success() {
+            println!("{name:<36} {:>6}  SURVIVED {}: {breaks} ({seconds} s)", "-", arguments.join(" "));
+            return Ok(Some(name));
+        }
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let line = said.lines().last().unwrap_or_default();
+        let (seed, complaint) =
+            line.strip_prefix("seed ").and_then(|line| line.split_once(": ")).unwrap_or(("?", "it panicked"));
+        let complaint: String = complaint.chars().take(110).collect();
+        println!("{name:<36} {seed:>6}  {complaint} ({seconds} s)");
+        Ok(None)
+    }
 }
 
 /// Copies what the build needs. Files that have not changed keep their times, so that little is built anew.
@@ -118,31 +146,15 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::write(path, content)
 }
 
-/// The seed that killed the mutant and what was wrong; `None` when it lives.
-fn attempt(
-    tree: &Path,
-    folder: &Path,
-    mutant: &Mutant,
-    arguments: &[&str],
-) -> Result<Option<(String, String)>, String> {
+/// Builds a mutant and leaves the tree as it was. Its program has one of two names by turns, for the other one may be running.
+fn build(tree: &Path, folder: &Path, mutant: &Mutant, turn: usize) -> Result<PathBuf, String> {
     let file: PathBuf = tree.join(mutant.file);
-    let original = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let explain = |error: io::Error| format!("{}: {error}", file.display());
+    let original = fs::read_to_string(&file).map_err(explain)?;
     if original.matches(mutant.from).count() != 1 {
         return Err(format!("{}: {} does not hold its text just once", mutant.name, mutant.file));
     }
-    let explain = |error: io::Error| format!("{}: {error}", file.display());
     fs::write(&file, original.replace(mutant.from, mutant.to)).map_err(explain)?;
-    let verdict = build_and_run(tree, folder, mutant, arguments);
-    fs::write(&file, original).map_err(explain)?;
-    verdict
-}
-
-fn build_and_run(
-    tree: &Path,
-    folder: &Path,
-    mutant: &Mutant,
-    arguments: &[&str],
-) -> Result<Option<(String, String)>, String> {
     let target = folder.join("build");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", "sim", "-p", "tidelock-sim", "--bin", "tidelock-sim", "--target-dir"])
@@ -151,24 +163,15 @@ fn build_and_run(
         // Most of a crate is the same as in the mutant before.
         .env("CARGO_INCREMENTAL", "1")
         .current_dir(tree)
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
+        .output();
+    fs::write(&file, original).map_err(explain)?;
+    let built = built.map_err(|error| format!("cargo: {error}"))?;
     if !built.status.success() {
         return Err(format!("{} does not compile: {}", mutant.name, String::from_utf8_lossy(&built.stderr)));
     }
-    let ran = Command::new(target.join("sim/tidelock-sim"))
-        .args(arguments)
-        .arg("--terse")
-        .output()
-        .map_err(|error| format!("tidelock-sim: {error}"))?;
-    if ran.status.success() {
-        return Ok(None);
-    }
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-    let line = said.lines().last().unwrap_or_default();
-    let (seed, complaint) =
-        line.strip_prefix("seed ").and_then(|line| line.split_once(": ")).unwrap_or(("?", "it panicked"));
-    Ok(Some((seed.to_owned(), complaint.chars().take(110).collect())))
+    let program = folder.join(format!("mutant-{turn}"));
+    fs::copy(target.join("sim/tidelock-sim"), &program).map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(program)
 }
 
 #[cfg(test)]
