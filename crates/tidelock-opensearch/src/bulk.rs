@@ -150,18 +150,13 @@ pub(crate) struct Chunk {
 /// The most actions of one request.
 const MAX_ACTIONS: usize = 5_000;
 
-/// Below this a request is not split just to use another connection. Two of half the size are written faster than one by a server
-/// with more than one core, even into a single shard: half a megabyte, the usual batch of 500 documents of 1 KB, in three quarters of
-/// the time.
-pub(crate) const SMALLEST_SHARE: usize = 256 * 1024;
-
-/// Splits operations of the given sizes into requests: none above `limit` bytes, and as many as `lanes` can carry at a time
-/// as long as each is worth a request of its own. Operations above the limit must have been taken out before.
-pub(crate) fn split(sizes: &[(usize, usize)], limit: usize, lanes: usize) -> Vec<Chunk> {
+/// Splits operations of the given sizes into requests: none above `limit` bytes, and as many as `lanes` can carry at a time, but
+/// no more than there are shares of `smallest` bytes. Operations above the limit must have been taken out before.
+pub(crate) fn split(sizes: &[(usize, usize)], limit: usize, lanes: usize, smallest: usize) -> Vec<Chunk> {
     let total: usize = sizes.iter().map(|(_, size)| size).sum();
+    let share = total.div_ceil(lanes.max(1)).max(smallest).min(limit);
     // Equal parts, so that the last one is no straggler.
-    let parts = (total / SMALLEST_SHARE).clamp(1, lanes.max(1)).max(total.div_ceil(limit));
-    let share = total.div_ceil(parts);
+    let share = total.div_ceil(total.div_ceil(share).max(1));
     let mut chunks: Vec<Chunk> = Vec::new();
     for &(index, size) in sizes {
         match chunks.last_mut() {
@@ -250,10 +245,10 @@ mod tests {
     fn splits_by_bytes_count_and_lanes() {
         let sizes = |count: usize, size: usize| (0..count).map(|index| (index, size)).collect::<Vec<_>>();
         let lengths = |chunks: Vec<Chunk>| chunks.iter().map(|chunk| chunk.members.len()).collect::<Vec<_>>();
+        let split = |sizes: &[(usize, usize)], limit, lanes| super::split(sizes, limit, lanes, 250_000);
         assert_eq!(lengths(split(&sizes(10, 1000), 1_000_000, 4)), [10]);
         assert_eq!(lengths(split(&sizes(250, 1000), 5_000_000, 4)), [250]);
-        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [500]);
-        assert_eq!(lengths(split(&sizes(600, 1000), 5_000_000, 4)), [300, 300]);
+        assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 4)), [250, 250]);
         assert_eq!(lengths(split(&sizes(2000, 1000), 5_000_000, 4)), [500, 500, 500, 500]);
         assert_eq!(lengths(split(&sizes(500, 1000), 5_000_000, 1)), [500]);
         assert_eq!(lengths(split(&sizes(10, 1000), 3000, 1)), [3, 3, 3, 1]);

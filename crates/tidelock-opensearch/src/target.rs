@@ -131,9 +131,9 @@ impl<T: Transport> OpenSearchTarget<T> {
         Work { operations, ids, fences, call, judging }
     }
 
-    /// Operations of the given sizes in as many requests as may be under way at a time: after refusals fewer, for each has to wait.
+    /// Operations of the given sizes in requests that can be under way at a time: more of them where the target has room.
     fn chunks(&self, members: &[(usize, usize)]) -> Vec<Chunk> {
-        split(members, self.pace.bytes(), self.pace.requests())
+        split(members, self.pace.bytes(), self.config.in_flight, self.pace.smallest_share())
     }
 
     /// Carries all operations out, each guarded as `guards` says by position (`None`: it has ended already).
@@ -280,7 +280,7 @@ impl<T: Transport> Target for OpenSearchTarget<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pace::Reception;
+    use crate::pace::{Reception, now};
     use std::time::Duration;
     use tidelock_core::target::Place;
     use tidelock_http::{Request, Response};
@@ -324,14 +324,24 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_may_only_go_one_after_the_other_goes_together() {
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_refuses_nothing_is_sent_more_requests_at_a_time() {
         let target = OpenSearchTarget::new(Nowhere, OpenSearchConfig::new(5_000_000, 2));
         let members: Vec<(usize, usize)> = (0..600).map(|index| (index, 1000)).collect();
         let lengths = || target.chunks(&members).iter().map(|chunk| chunk.members.len()).collect::<Vec<_>>();
-        assert_eq!(lengths(), [300, 300]);
-        let turn = target.pace.turn(Instant::now() + Duration::from_secs(60)).await.expect("a turn");
-        turn.end(Reception::RefusedInPart);
+        let end = async |reception| {
+            let turn = target.pace.turn(now() + Duration::from_secs(600)).await.expect("a turn");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            turn.end(reception);
+        };
+        for refusal in [Reception::RefusedInPart, Reception::Refused] {
+            for _ in 0..16 {
+                assert_eq!(lengths(), [600]);
+                end(Reception::Taken).await;
+            }
+            assert_eq!(lengths(), [300, 300]);
+            end(refusal).await;
+        }
         assert_eq!(lengths(), [600]);
     }
 
