@@ -196,6 +196,23 @@ fn a_late_write_of_the_number_that_an_item_left_with_does_not_stay() {
     ends_as_it_is(&history, &[(2, 0)], &[(0, false), (1, false)], Some(0)).expect("nothing is there");
 }
 
+/// Nor does one of a number that the item has come back to, from below, and left with.
+#[test]
+fn a_late_write_of_a_number_that_an_item_has_come_back_to_does_not_stay() {
+    use Follows::{Lower, Next};
+    let back = [(Next, true), (Lower, true), (Next, false)];
+    let not_so_far = [(Next, true), (Next, true), (Next, true), (Lower, true), (Next, false)];
+    for history in [&back[..], &not_so_far] {
+        for pieces in [&[][..], &[(1, 0)], &[(2, 0)], &[(2, 1)], &[(3, 0)], &[(3, 2), (4, 1)], &[(1, 0), (2, 1)]] {
+            for redriven in [&[][..], &[(0, false), (1, true)], &[(2, false)], &[(1, false), (2, true)]] {
+                for late in 0..history.len() {
+                    ends_as_it_is(history, pieces, redriven, Some(late)).expect("nothing is there");
+                }
+            }
+        }
+    }
+}
+
 /// It is redriven after the item has come back with a number that is not above it.
 #[test]
 fn a_leave_that_is_redriven_takes_nothing_away_that_came_after_it() {
