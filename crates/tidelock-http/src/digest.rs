@@ -84,8 +84,8 @@ fn pair(one: &[u8], other: &[u8]) -> (Digest, Digest) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use futures_util::future::join_all;
-    use futures_util::{FutureExt as _, pin_mut};
 
     fn body(length: usize) -> Bytes {
         (0..length).map(|at| (at * 7 + length) as u8).collect()
@@ -116,12 +116,9 @@ mod tests {
     async fn two_are_hashed_together_and_one_that_is_given_up_is_not() {
         let (digests, bodies) =
             (Digests::default(), [body(WORTH_WAITING), body(WORTH_WAITING + 1), body(WORTH_WAITING + 2)]);
-        let [first, given_up, last] = bodies.each_ref().map(|body| Box::pin(digests.of(body)));
-        pin_mut!(first);
-        pin_mut!(last);
-        let mut given_up = given_up;
-        assert_eq!((first.as_mut().now_or_never(), (&mut given_up).now_or_never()), (None, None));
-        assert_eq!(last.as_mut().now_or_never(), None);
+        let [mut first, mut given_up, mut last] = bodies.each_ref().map(|body| Box::pin(digests.of(body)));
+        assert_eq!(((&mut first).now_or_never(), (&mut given_up).now_or_never()), (None, None));
+        assert_eq!((&mut last).now_or_never(), None);
         drop(given_up);
         assert_eq!(digests.waiting.borrow().iter().filter(|body| body.strong_count() > 0).count(), 2);
         let of_last = digests.waiting.borrow()[2].clone();

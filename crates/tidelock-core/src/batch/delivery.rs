@@ -213,7 +213,8 @@ impl<'b> Delivery<'b> {
             let act = self.member(group)?;
             let slot = self.batch.slots.get(act.slot)?;
             let into = self.plan.place(group)?;
-            let in_doubt = || act.leaves && (Batch::is_left_in_doubt(slot) || self.comes_back_to_a_number(group));
+            let before = || self.members(group).iter().rev().nth(1).map(|act| act.slot);
+            let in_doubt = || act.leaves && self.batch.is_left_in_doubt(act.slot, before());
             if self.truth && (self.plan.groups.get(group)?.disputed || self.is_tied(group) || in_doubt()) {
                 return self.wish(group).map(Next::Read);
             }
@@ -234,11 +235,6 @@ impl<'b> Delivery<'b> {
             let fresh = self.is_fresh(group);
             return Some(Next::Write(Operation { into, key, write, version, salvage, manner, fresh }));
         }
-    }
-
-    /// The newest change to be tried has the number of one before it: a write of that one which lands late would not be older.
-    fn comes_back_to_a_number(&self, group: usize) -> bool {
-        matches!(self.members(group), [.., one, last] if self.batch.is_tie(one.slot, last.slot))
     }
 
     /// The oldest change of a group has found nothing, so that nothing was there before the batch.

@@ -220,9 +220,13 @@ impl Batch {
         }
     }
 
-    /// Whether a place may hold, or yet get, a document of the same number as the change that leaves it, or of a higher one.
-    fn is_left_in_doubt(slot: &Slot) -> bool {
-        matches!(&slot.order, Some(Order::Field(counted)) if !counted.rises)
+    /// Whether a place may hold, or yet get, a document of the same number as the change that leaves it, or of a higher one. `before`
+    /// is the change before it there.
+    fn is_left_in_doubt(&self, slot: usize, before: Option<usize>) -> bool {
+        match self.slots.get(slot).and_then(|slot| slot.order.as_ref()) {
+            Some(Order::Field(counted)) => !counted.rises || before.is_some_and(|before| self.is_tie(before, slot)),
+            _ => false,
+        }
     }
 
     fn text(&self, range: &Range<usize>) -> &str {

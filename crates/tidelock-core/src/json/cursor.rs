@@ -1,4 +1,4 @@
-//! The cursor itself: strings are found eight bytes at a time.
+//! The cursor itself: strings are found sixteen bytes at a time.
 
 use super::escape::unescape_until_quote;
 use super::find::{find_special, plain};
