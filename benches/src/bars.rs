@@ -1,6 +1,6 @@
 //! What the project promises of its own speed, judged on a run's results.
 
-use crate::measure::USUAL;
+use crate::measure::{SINGLE, USUAL};
 use crate::results::Results;
 use crate::subjects::{
     DOCUMENTDB, DOCUMENTDB_MONGODB, NODE, PYTHON_MONGODB, TIDELOCK, TIDELOCK_MONGODB, TIDELOCK_MONGODB_SHAPED,
@@ -77,7 +77,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Bar> {
         Some(results.cpu_of(one, USUAL)?.beside(results.cpu_of(other, USUAL)?, compare))
     };
     let signed = beside(TIDELOCK_SIGV4, TIDELOCK, |signed, plain| signed - plain);
-    let single = results.cpu_of(TIDELOCK, "1").map(|row| row.micros_per_invoke);
+    let single = results.cpu_of(TIDELOCK, SINGLE).map(|row| row.micros_per_invoke);
     let cold = results.cold_of(TIDELOCK);
     let zip = results.size_of(TIDELOCK).map(|row| row.zip_bytes as f64 / 1e6);
     let against = |one: &str, other: &str| beside(one, other, |one, other| one / other);

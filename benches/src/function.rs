@@ -94,7 +94,17 @@ impl Function {
     pub(crate) fn invoke(&mut self, event: &Event) -> Result<Duration> {
         let sent = Instant::now();
         self.api.push(event.body.clone());
-        Ok(self.answered()?.duration_since(sent))
+        Ok(self.answered()?.0.duration_since(sent))
+    }
+
+    /// The same, and tells how long it took until the function asked for the next event.
+    ///
+    /// # Errors
+    /// As [`Function::invoke`].
+    pub(crate) fn cycle(&mut self, event: &Event) -> Result<Duration> {
+        let sent = Instant::now();
+        self.api.push(event.body.clone());
+        Ok(self.answered()?.1.duration_since(sent))
     }
 
     /// Sends events that wait from the start, so that each is there when the function asks for it: what the benchmark's own
@@ -107,8 +117,8 @@ impl Function {
         events.iter().try_for_each(|_| self.answered().map(drop))
     }
 
-    /// When the answer to the oldest event came, after the next request has come too.
-    fn answered(&mut self) -> Result<Instant> {
+    /// When the answer to the oldest event came, and the next request.
+    fn answered(&mut self) -> Result<(Instant, Instant)> {
         let (answered, body) = match self.signal()? {
             Signal::Answer(at, body) => (at, body),
             other => return Err(self.fault(&format!("expected an answer, got {other:?}"))),
@@ -118,8 +128,7 @@ impl Function {
         if failures.is_none_or(|failures| !failures.is_empty()) {
             return Err(self.fault(&format!("expected an answer without failures, got {answer}")));
         }
-        self.ready()?;
-        Ok(answered)
+        Ok((answered, self.ready()?))
     }
 
     /// Sends an event that is no batch, and waits for the answer and for the next request.

@@ -5,12 +5,14 @@ mod bars;
 mod chart;
 mod corpus;
 mod end_to_end;
+mod exchanges;
 mod function;
 mod http;
 mod image;
 mod measure;
 mod mongodb;
 mod opensearch;
+mod processors;
 mod random;
 mod report;
 mod results;
@@ -115,6 +117,15 @@ enum What {
         #[arg(long, value_enum, default_value_t = Source::DynamoDb)]
         source: Source,
     },
+    /// Runs as a function that makes the exchanges of an invocation and does nothing else.
+    #[command(hide = true)]
+    Exchanges {
+        /// `HOST:PORT` of the target.
+        target: String,
+        /// `HOST:PORT` of the Runtime API.
+        #[arg(long, env = "AWS_LAMBDA_RUNTIME_API")]
+        api: String,
+    },
     /// Writes the last results into the page and its chart.
     Report {
         /// The page, with markers around its tables; the chart goes beside it.
@@ -125,7 +136,7 @@ enum What {
 
 #[derive(Debug, Args)]
 struct ServerArguments {
-    /// `http://HOST:PORT` of an OpenSearch that nothing else uses: the indices `bench` and `tidelock-fences` are deleted.
+    /// `http://HOST:PORT` of an OpenSearch that nothing else uses: the indices `bench`, `bench-…` and `tidelock-fences` are deleted.
     #[arg(long, env = "TIDELOCK_TEST_OPENSEARCH")]
     opensearch: Option<String>,
     /// Connection string of a MongoDB or FerretDB, with `authSource` if it names a user: the database `bench` is dropped.
@@ -155,6 +166,7 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         What::Event { records, source } => return print_event(cli, *records, *source),
         What::Report { page } => return write_report(&results, page),
+        What::Exchanges { target, api } => return exchanges::run(api, target),
         _ => {}
     }
     measure(cli, &places(cli)?, &mut results, &file)?;

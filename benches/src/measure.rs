@@ -10,8 +10,9 @@ use flate2::write::DeflateEncoder;
 
 use crate::corpus::{Batch, Corpus, Event, FULL_EVENT, Shape, Source};
 use crate::function::{Function, Result};
+use crate::processors::OneProcessor;
 use crate::results::{Cold, Cpu, Memory, Size, median, range};
-use crate::subjects::{Places, Subject};
+use crate::subjects::{EXCHANGES, Places, Subject};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +26,15 @@ pub(crate) struct Effort {
     pub(crate) pairs: usize,
 }
 
+/// A batch of one.
+pub(crate) const SINGLE: &str = "1";
+
+/// A batch of one on all processors: what waking each other across them takes of a function's time is the machine's.
+pub(crate) const SPREAD: &str = "1, on all processors";
+
 /// The batches of the tables, with their names.
 pub(crate) const BATCHES: &[(&str, Batch)] = &[
-    ("1", Batch::Records(1)),
+    (SINGLE, Batch::Records(1)),
     ("100", Batch::Records(100)),
     ("500", Batch::Records(500)),
     ("1,000", Batch::Records(1_000)),
@@ -63,20 +70,39 @@ fn millis(duration: Duration) -> f64 {
 
 /// Processor time per record of warm functions, for every batch size.
 pub(crate) fn cpu(subjects: &[Subject], places: &Places, shape: &Shape, effort: Effort) -> Result<Vec<Cpu>> {
+    let one = OneProcessor::claim()?;
+    let mut rows = take_turns(subjects, places, shape, effort, BATCHES)?;
+    drop(one);
+    rows.extend(take_turns(subjects, places, shape, effort, &[(SPREAD, Batch::Records(1))])?);
+    Ok(rows)
+}
+
+fn take_turns(
+    subjects: &[Subject],
+    places: &Places,
+    shape: &Shape,
+    effort: Effort,
+    batches: &[(&str, Batch)],
+) -> Result<Vec<Cpu>> {
     let loads = BySource::new(|source| {
         let corpus = Corpus::generate(&Shape { records: effort.records, source, ..shape.clone() });
-        let mut loads = BATCHES.iter().map(|(_, batch)| corpus.events(*batch)).collect::<Vec<_>>();
+        let mut loads = batches.iter().map(|(_, batch)| corpus.events(*batch)).collect::<Vec<_>>();
         loads[0].truncate(effort.single_invokes);
         Ok(loads)
     })?;
     let mut functions =
         subjects.iter().map(|subject| Function::start(&subject.launch, &places.logs())).collect::<Result<Vec<_>>>()?;
-    let mut micros = vec![vec![Vec::new(); subjects.len()]; BATCHES.len()];
+    let mut micros = vec![vec![Vec::new(); subjects.len()]; batches.len()];
+    // Whatever the batch, the exchanges alone would be those of one document.
+    let is_left_out = |subject: &Subject, position: usize| subject.id == EXCHANGES && position > 0;
     // Round 0 warms up: compilers, caches and heaps of the functions come to rest in it.
     for round in 0..=effort.rounds {
         for (position, micros) in micros.iter_mut().enumerate() {
             for turn in 0..subjects.len() {
                 let subject = (turn + round) % subjects.len();
+                if is_left_out(&subjects[subject], position) {
+                    continue;
+                }
                 let events = &loads.of(subjects[subject].source)[position];
                 let spent = spent(&mut functions[subject], events)?;
                 if round > 0 {
@@ -88,9 +114,9 @@ pub(crate) fn cpu(subjects: &[Subject], places: &Places, shape: &Shape, effort: 
     }
     let mut rows = Vec::new();
     for (position, subject) in subjects.iter().enumerate() {
-        for (((batch, _), events), micros) in BATCHES.iter().zip(loads.of(subject.source)).zip(&micros) {
+        for (((batch, _), events), micros) in batches.iter().zip(loads.of(subject.source)).zip(&micros) {
             let totals = &micros[position];
-            if events.is_empty() {
+            if events.is_empty() || totals.is_empty() {
                 continue;
             }
             let records = events.iter().map(|event| event.records).sum::<usize>();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::bars::{self, Bar};
 use crate::function::Result;
-use crate::measure::BATCHES;
+use crate::measure::{BATCHES, SINGLE, SPREAD};
 use crate::results::{Conditions, Results};
 
 pub(crate) const BEGIN: &str = "<!-- bench:begin -->";
@@ -94,10 +94,12 @@ fn bar_table(bars: &[Bar]) -> String {
 fn cpu_table(results: &Results) -> String {
     let mut head = vec!["on-CPU time".to_owned(), "1 (µs an invocation)".into()];
     head.extend(BATCHES.iter().skip(1).map(|(batch, _)| format!("{batch} (µs a record)")));
+    head.push("1, on all processors (µs an invocation)".into());
     let rows = subjects(results.cpu.iter().map(|row| (row.subject.as_str(), row.label.as_str()))).into_iter().map(
         |(id, label)| {
-            let cells = BATCHES.iter().map(|(batch, _)| match results.cpu_of(id, batch) {
-                Some(row) if *batch == "1" => short(row.micros_per_invoke),
+            let batches = BATCHES.iter().map(|(batch, _)| *batch).chain([SPREAD]);
+            let cells = batches.map(|batch| match results.cpu_of(id, batch) {
+                Some(row) if [SINGLE, SPREAD].contains(&batch) => short(row.micros_per_invoke),
                 Some(row) => format!("{} ({}–{})", short(row.micros_per_record), short(row.lowest), short(row.highest)),
                 None => "–".into(),
             });
@@ -106,7 +108,7 @@ fn cpu_table(results: &Results) -> String {
     );
     let rows = rows.collect::<Vec<_>>();
     table(
-        "Processor time by batch: median of the rounds (lowest–highest)",
+        "Processor time by batch, on one processor: median of the rounds (lowest–highest)",
         &head.iter().map(String::as_str).collect::<Vec<_>>(),
         &rows,
     )

@@ -23,6 +23,8 @@ pub(crate) struct Subject {
     pub(crate) artifact: PathBuf,
 }
 
+/// The exchanges of an invocation alone.
+pub(crate) const EXCHANGES: &str = "exchanges-opensearch";
 pub(crate) const TIDELOCK: &str = "tidelock-opensearch";
 pub(crate) const TIDELOCK_SIGV4: &str = "tidelock-opensearch-https-sigv4";
 pub(crate) const TIDELOCK_UNGUARDED: &str = "tidelock-opensearch-unguarded";
@@ -54,9 +56,10 @@ fn shaped() -> (&'static str, String) {
 const DESTINATION: &str = "bench";
 
 impl Subject {
-    /// Whether it differs from another subject in nothing but processor time.
+    /// Whether only its processor time is of interest.
     pub(crate) fn is_variant(&self) -> bool {
-        [TIDELOCK_UNGUARDED, TIDELOCK_MONGODB_UNGUARDED, TIDELOCK_SHAPED, TIDELOCK_MONGODB_SHAPED].contains(&self.id)
+        [EXCHANGES, TIDELOCK_UNGUARDED, TIDELOCK_MONGODB_UNGUARDED, TIDELOCK_SHAPED, TIDELOCK_MONGODB_SHAPED]
+            .contains(&self.id)
     }
 }
 
@@ -115,6 +118,7 @@ impl Stubs {
         let open_search = ("TIDELOCK_TARGET", format!("opensearch+http://{host}"));
         let mongodb = ("TIDELOCK_TARGET", mongodb_url.clone());
         let all = vec![
+            exchanges(&host),
             tidelock(places, TIDELOCK, "Tidelock → OpenSearch", std::slice::from_ref(&open_search)),
             tidelock(
                 places,
@@ -139,8 +143,8 @@ impl Stubs {
                 ],
             ),
             documentdb(places, DOCUMENTDB, "Tidelock, DocumentDB → OpenSearch", std::slice::from_ref(&open_search)),
-            node(places, NODE, "Node → OpenSearch", "handler.mjs", &host),
-            node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", &host),
+            node(places, NODE, "Node → OpenSearch", "handler.mjs", (&host, DESTINATION)),
+            node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", (&host, DESTINATION)),
             python(
                 places,
                 PYTHON,
@@ -181,6 +185,13 @@ impl Stubs {
     }
 }
 
+/// What the exchanges of an invocation take by themselves, made by this program.
+fn exchanges(host: &str) -> Subject {
+    let program = std::env::current_exe().unwrap_or_default();
+    let launch = launch(EXCHANGES, &program, vec!["exchanges".into(), host.into()], &[]);
+    Subject { id: EXCHANGES, label: "the exchanges alone", launch, source: Source::DynamoDb, artifact: program }
+}
+
 /// The function with these settings.
 pub(crate) fn tidelock(places: &Places, id: &'static str, label: &'static str, settings: &[(&str, String)]) -> Subject {
     let launch = launch(id, &places.function, Vec::new(), settings);
@@ -200,11 +211,17 @@ pub(crate) fn documentdb(
     Subject { id, label, launch, source: Source::DocumentDb, artifact: program }
 }
 
-/// The Node handler against an OpenSearch at `host`.
-pub(crate) fn node(places: &Places, id: &'static str, label: &'static str, handler: &str, host: &str) -> Subject {
+/// The Node handler that writes to an index of an OpenSearch at `host`.
+pub(crate) fn node(
+    places: &Places,
+    id: &'static str,
+    label: &'static str,
+    handler: &str,
+    (host, index): (&str, &str),
+) -> Subject {
     let folder = places.peers.join("node");
     let arguments = [folder.join("bootstrap.mjs"), folder.join(handler)].map(|path| path.display().to_string());
-    let settings = [("OPENSEARCH_URL", format!("http://{host}")), ("OPENSEARCH_INDEX", DESTINATION.into())];
+    let settings = [("OPENSEARCH_URL", format!("http://{host}")), ("OPENSEARCH_INDEX", index.into())];
     let artifact = folder.join(if handler.starts_with("dist") { "dist" } else { "node_modules" });
     let launch = launch(id, Path::new("node"), arguments.into(), &settings);
     Subject { id, label, launch, source: Source::DynamoDb, artifact }

@@ -1,5 +1,8 @@
 //! The share of the ceiling that a function reaches: of its own bulk bodies, recorded before and posted by a client that does
-//! nothing else, over as many connections, into a fresh index.
+//! nothing else, over as many connections, into an index of its own.
+//!
+//! All sides write into the same server, batch by batch in turns: what the server does beside (merges, collections of garbage,
+//! compilation) falls on all of them, where whole runs one after another differ by a tenth.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Load, OpenSearch, Target as _, expect_documents, feed};
-use crate::corpus::{Batch, FULL_EVENT, Shape};
+use super::servers::{CEILING, DOCUMENTS, PEER};
+use super::{Load, OpenSearch};
+use crate::corpus::{Batch, Event, FULL_EVENT, Shape};
 use crate::function::{Function, Result};
 use crate::http::Client;
 use crate::opensearch::{Bulk, Recorder};
@@ -35,11 +39,11 @@ const SETUPS: [Setup; 3] = [
     },
 ];
 
-/// What the function sent: its warm-up, the timed requests, and the indices between the two.
+/// What the function sent: its warm-up and each batch's requests, and the indices between the two.
 struct Recording {
     indices: Vec<(String, Value)>,
     warm_up: Vec<Bulk>,
-    timed: Vec<Bulk>,
+    batches: Vec<Vec<Bulk>>,
 }
 
 /// Measures the function with one and with several connections, and the Node handler with one.
@@ -52,18 +56,20 @@ pub(crate) fn run(
 ) -> Result<Vec<EndToEnd>> {
     let mut rows = Vec::new();
     for setup in &SETUPS {
-        let load = Load::new(shape, records, setup.batch.1)?;
         let subject = |host: &str| {
             let mut settings = vec![("TIDELOCK_TARGET", format!("opensearch+http://{host}"))];
             settings.extend(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
             tidelock(places, TIDELOCK, "Tidelock → OpenSearch", &settings)
         };
+        let load = Load::new(&Shape { table: CEILING.into(), ..shape.clone() }, records, setup.batch.1)?;
         let recording = record(server, places, &load, subject)?;
-        let mut subjects = vec![subject(server.host())];
-        let peer = node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", server.host());
+        let mut subjects = vec![(subject(server.host()), DOCUMENTS)];
+        let destination = (server.host(), PEER);
+        let peer = node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", destination);
         if setup.connections == 1 && peer.artifact.exists() {
-            subjects.push(peer);
+            subjects.push((peer, PEER));
         }
+        let load = Load::new(shape, records, setup.batch.1)?;
         rows.extend(compare(server, places, setup, &load, &recording, &subjects, rounds)?);
     }
     server.delete_indices()?;
@@ -76,33 +82,27 @@ fn compare(
     setup: &Setup,
     load: &Load,
     recording: &Recording,
-    subjects: &[Subject],
+    subjects: &[(Subject, &str)],
     rounds: usize,
 ) -> Result<Vec<EndToEnd>> {
-    let mut ceilings = Vec::new();
-    let mut rates = vec![Vec::new(); subjects.len()];
+    let mut rates = vec![Vec::new(); subjects.len() + 1];
     // Round 0 warms the server up.
     for round in 0..=rounds {
-        let mut ceiling = 0.0;
-        let mut found = vec![0.0; subjects.len()];
-        // The order turns round, so that neither side always follows the other.
-        for turn in 0..=subjects.len() {
-            match (turn + round) % (subjects.len() + 1) {
-                0 => ceiling = load.rate(replay(server, load, recording, setup.connections)?),
-                subject => found[subject - 1] = load.rate(feed(server, places, load, &subjects[subject - 1])?),
-            }
-        }
+        let spent = side_by_side(server, places, setup, load, recording, subjects)?;
+        let found = spent.iter().map(|spent| load.rate(*spent)).collect::<Vec<_>>();
         eprintln!(
-            "end to end, {} connections: round {round} of {rounds}: ceiling {ceiling:.0}/s, {found:.0?}/s",
-            setup.connections
+            "end to end, {} connections: round {round} of {rounds}: ceiling {:.0}/s, {:.0?}/s",
+            setup.connections,
+            found[0],
+            &found[1..]
         );
         if round > 0 {
-            ceilings.push(ceiling);
             found.iter().zip(&mut rates).for_each(|(rate, rates)| rates.push(*rate));
         }
     }
-    let rows = subjects.iter().zip(&rates).map(|(subject, rates)| {
-        let ratios = rates.iter().zip(&ceilings).map(|(rate, ceiling)| rate / ceiling).collect::<Vec<_>>();
+    let ceilings = &rates[0];
+    let rows = subjects.iter().zip(&rates[1..]).map(|((subject, _), rates)| {
+        let ratios = rates.iter().zip(ceilings).map(|(rate, ceiling)| rate / ceiling).collect::<Vec<_>>();
         let (lowest, highest) = range(&ratios);
         EndToEnd {
             subject: subject.id.into(),
@@ -112,7 +112,7 @@ fn compare(
             rounds,
             records: load.records,
             records_per_second: median(rates),
-            ceiling_records_per_second: median(&ceilings),
+            ceiling_records_per_second: median(ceilings),
             ratio: median(&ratios),
             lowest,
             highest,
@@ -121,49 +121,84 @@ fn compare(
     Ok(rows.collect())
 }
 
+/// The time that each side takes for all batches: the ceiling, then the subjects. A batch's time lasts until the next could begin.
+fn side_by_side(
+    server: &OpenSearch,
+    places: &Places,
+    setup: &Setup,
+    load: &Load,
+    recording: &Recording,
+    subjects: &[(Subject, &str)],
+) -> Result<Vec<Duration>> {
+    server.fresh_for(&subjects.iter().map(|(_, index)| *index).collect::<Vec<_>>())?;
+    server.put(&recording.indices)?;
+    let clients = (0..setup.connections).map(|_| Client::connect(server.host()));
+    let mut clients = clients.collect::<std::io::Result<Vec<_>>>()?;
+    post_all(&mut clients[..1], &recording.warm_up)?;
+    let mut functions = Vec::new();
+    for (subject, _) in subjects {
+        let mut function = Function::start(&subject.launch, &places.logs())?;
+        function.invoke(&load.warm_up)?;
+        functions.push(function);
+    }
+    let sides = functions.len() + 1;
+    let mut spent = vec![Duration::ZERO; sides];
+    for (number, (event, bulks)) in load.events.iter().zip(&recording.batches).enumerate() {
+        // The order turns round, so that neither side always follows the other.
+        for side in (0..sides).map(|turn| (turn + number) % sides) {
+            spent[side] += match side {
+                0 => post_all(&mut clients, bulks)?,
+                side => functions[side - 1].cycle(event)?,
+            };
+        }
+    }
+    for index in subjects.iter().map(|(_, index)| *index).chain([CEILING]) {
+        let found = server.count(index)?;
+        if found != load.documents {
+            return Err(format!("{index} holds {found} documents, expected {}", load.documents).into());
+        }
+    }
+    Ok(spent)
+}
+
 /// Runs the function through a recording proxy.
 fn record(server: &OpenSearch, places: &Places, load: &Load, subject: impl Fn(&str) -> Subject) -> Result<Recording> {
     let recorder = Recorder::start(server.host())?;
-    server.fresh()?;
+    server.fresh_for(&[CEILING])?;
     let mut function = Function::start(&subject(&recorder.host()).launch, &places.logs())?;
     function.invoke(&load.warm_up)?;
     let (warm_up, indices) = (recorder.take(), server.describe()?);
-    for event in &load.events {
-        function.invoke(event)?;
-    }
-    expect_documents(server, load.documents)?;
-    Ok(Recording { indices, warm_up, timed: recorder.take() })
+    let mut recorded = |event: &Event| function.invoke(event).map(|_| recorder.take());
+    let batches = load.events.iter().map(&mut recorded).collect::<Result<Vec<_>>>()?;
+    Ok(Recording { indices, warm_up, batches })
 }
 
-/// Time that the recorded requests take when they are only posted.
-fn replay(server: &OpenSearch, load: &Load, recording: &Recording, connections: usize) -> Result<Duration> {
-    server.fresh_as(&recording.indices)?;
-    let mut clients = (0..connections).map(|_| Client::connect(server.host())).collect::<std::io::Result<Vec<_>>>()?;
-    for bulk in &recording.warm_up {
-        post(&mut clients[0], bulk)?;
-    }
+/// Posts requests over these connections, each as soon as one of them is free. Tells how long that took.
+fn post_all(clients: &mut [Client], bulks: &[Bulk]) -> Result<Duration> {
     let (next, fault) = (AtomicUsize::new(0), Mutex::new(None));
+    let busy = clients.len().min(bulks.len());
     let started = Instant::now();
-    thread::scope(|scope| {
-        for client in &mut clients {
-            scope.spawn(|| {
-                while let Some(bulk) = recording.timed.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = post(client, bulk) {
-                        if let Ok(mut fault) = fault.lock() {
-                            *fault = Some(error);
-                        }
-                        return;
-                    }
+    let work = |client: &mut Client| {
+        while let Some(bulk) = bulks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = post(client, bulk) {
+                if let Ok(mut fault) = fault.lock() {
+                    *fault = Some(error);
                 }
-            });
+                return;
+            }
         }
-    });
-    let spent = started.elapsed();
-    if let Some(error) = fault.into_inner().unwrap_or_default() {
-        return Err(error);
+    };
+    if let Some((own, others)) = clients[..busy].split_first_mut() {
+        thread::scope(|scope| {
+            others.iter_mut().for_each(|client| drop(scope.spawn(|| work(client))));
+            work(own);
+        });
     }
-    expect_documents(server, load.documents)?;
-    Ok(spent)
+    let spent = started.elapsed();
+    match fault.into_inner().unwrap_or_default() {
+        Some(error) => Err(error),
+        None => Ok(spent),
+    }
 }
 
 fn post(client: &mut Client, bulk: &Bulk) -> Result<()> {

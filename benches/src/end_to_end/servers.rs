@@ -8,8 +8,16 @@ use super::Target;
 use crate::function::Result;
 use crate::http::Client;
 
-/// The indices that a run deletes and makes again: documents, and the function's fences.
-const INDICES: [&str; 2] = ["bench", "tidelock-fences"];
+/// Where the function's documents go, and its fences.
+pub(super) const DOCUMENTS: &str = "bench";
+const FENCES: &str = "tidelock-fences";
+
+/// Where documents go that others write in the same run.
+pub(super) const CEILING: &str = "bench-ceiling";
+pub(super) const PEER: &str = "bench-peer";
+
+/// The indices that a run deletes and makes again.
+const INDICES: [&str; 4] = [DOCUMENTS, FENCES, CEILING, PEER];
 
 /// `HOST:PORT` of a server's URL.
 ///
@@ -78,9 +86,20 @@ impl OpenSearch {
         Ok(indices)
     }
 
-    pub(super) fn fresh_as(&self, indices: &[(String, Value)]) -> Result<()> {
+    /// Removes all that earlier runs have left, and makes these indices: empty, and not refreshed.
+    pub(super) fn fresh_for(&self, indices: &[&str]) -> Result<()> {
         self.delete_indices()?;
-        for (name, index) in indices {
+        let settings =
+            json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1" } });
+        for index in indices {
+            self.ask("PUT", &format!("/{index}"), Some(&settings))?;
+        }
+        Ok(())
+    }
+
+    /// Makes indices as they were described.
+    pub(super) fn put(&self, described: &[(String, Value)]) -> Result<()> {
+        for (name, index) in described {
             self.ask("PUT", &format!("/{name}"), Some(index))?;
         }
         Ok(())
@@ -89,11 +108,11 @@ impl OpenSearch {
     /// Sets how long the versions of deleted documents are remembered.
     pub(super) fn remember_deletes_for(&self, time: &str) -> Result<()> {
         let settings = json!({ "index": { "gc_deletes": time } });
-        self.ask("PUT", &format!("/{}/_settings", INDICES[0]), Some(&settings))?;
+        self.ask("PUT", &format!("/{DOCUMENTS}/_settings"), Some(&settings))?;
         Ok(())
     }
 
-    fn count(&self, index: &str) -> Result<u64> {
+    pub(super) fn count(&self, index: &str) -> Result<u64> {
         self.ask("POST", &format!("/{index}/_refresh?ignore_unavailable=true"), None)?;
         let answer = self.ask("GET", &format!("/{index}/_count?ignore_unavailable=true"), None)?;
         Ok(answer["count"].as_u64().ok_or_else(|| format!("{index} cannot be counted: {answer}"))?)
@@ -107,19 +126,15 @@ impl Target for OpenSearch {
 
     /// An empty index for documents that is not refreshed; the function makes its other index itself.
     fn fresh(&self) -> Result<()> {
-        self.delete_indices()?;
-        let settings =
-            json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1" } });
-        self.ask("PUT", &format!("/{}", INDICES[0]), Some(&settings))?;
-        Ok(())
+        self.fresh_for(&[DOCUMENTS])
     }
 
     fn documents(&self) -> Result<u64> {
-        self.count(INDICES[0])
+        self.count(DOCUMENTS)
     }
 
     fn fences(&self) -> Result<u64> {
-        self.count(INDICES[1])
+        self.count(FENCES)
     }
 }
 

@@ -196,7 +196,8 @@ impl<C: Credentials> HttpTransport<C> {
 
     async fn lane(&self, place: &str, deadline: Instant) -> Result<Lane, Failure> {
         let until = deadline.min(Instant::now() + CONNECT_TIMEOUT).into();
-        match timeout_at(until, self.connect()).await {
+        // Boxed: a handshake is rare and deep, and every future that may need one would be as large.
+        match timeout_at(until, Box::pin(self.connect())).await {
             Ok(Ok(lane)) => Ok(lane),
             Ok(Err(error)) => Err(Failure::new(Cause::Unreachable, format!("{place}: {error}"))),
             Err(_) => Err(Failure::new(Cause::Unreachable, format!("{place}: no connection in time"))),

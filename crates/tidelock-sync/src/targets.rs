@@ -240,7 +240,7 @@ impl Target for AnyTarget {
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(target) => target.apply(operations, call).await,
             #[cfg(feature = "mongodb")]
-            Self::MongoDb(target) => target.apply(operations, call).await,
+            Self::MongoDb(target) => Box::pin(target.apply(operations, call)).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => target.apply(operations, call).await,
             Self::Stdout(target) => target.apply(operations, call).await,

@@ -53,8 +53,8 @@ impl Delivery<'_> {
                 sent += operations.len();
                 let mut outcomes = match lane {
                     Lane::Live => live(target, &operations, std::mem::replace(&mut first, call)).await,
-                    Lane::Drain => drain(target, &operations, call).await,
-                    Lane::Slow | Lane::Truth => settle(target, &operations, call).await,
+                    Lane::Drain => Box::pin(drain(target, &operations, call)).await,
+                    Lane::Slow | Lane::Truth => Box::pin(settle(target, &operations, call)).await,
                 };
                 if outcomes.len() != operations.len() {
                     let detail = format!("{} outcomes for {} operations", outcomes.len(), operations.len());
@@ -73,7 +73,7 @@ impl Delivery<'_> {
             {
                 sent += wishes.len();
                 let (groups, wishes): (Vec<usize>, Vec<Wish<'_>>) = wishes.into_iter().unzip();
-                let told = truth(target, source, &wishes, call).await;
+                let told = Box::pin(truth(target, source, &wishes, call)).await;
                 for ((&group, wish), Told { outcome, nowhere }) in groups.iter().zip(&wishes).zip(told) {
                     let note = target.note(wish.into, wish.into.key(wish.key));
                     self.settle_noted(group, &outcome, nowhere.or(note));
@@ -151,11 +151,11 @@ async fn live<S: Store>(target: &S, operations: &[Operation<'_>], call: Call) ->
     }
     let (merged, some) = those(&|operation| merges(operation) && !counts(operation));
     if !some.is_empty() {
-        told(merged, merge(target, &some, call).await);
+        told(merged, Box::pin(merge(target, &some, call)).await);
     }
     let (counted, some) = those(&counts);
     if !some.is_empty() {
-        told(counted, drain(target, &some, call).await);
+        told(counted, Box::pin(drain(target, &some, call)).await);
     }
     outcomes.into_iter().map_while(|outcome| outcome).collect()
 }

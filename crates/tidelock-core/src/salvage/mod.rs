@@ -186,7 +186,7 @@ impl<S: Store> Target for Salvaging<'_, S> {
                 }
                 self.store.apply(&some, call).await
             };
-            self.salvage(operations, &mut outcomes, call.deadline, send).await;
+            Box::pin(self.salvage(operations, &mut outcomes, call.deadline, send)).await;
         }
         outcomes
     }
@@ -222,7 +222,7 @@ impl<S: Store> Store for Salvaging<'_, S> {
                 }
                 self.store.put(&some, call).await
             };
-            self.salvage(&operations, &mut results, call.deadline, send).await;
+            Box::pin(self.salvage(&operations, &mut results, call.deadline, send)).await;
         }
         results
     }
