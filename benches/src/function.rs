@@ -255,6 +255,7 @@ mod tests {
 
     #[test]
     fn processor_time_counts_work_and_not_waiting() {
+        let _alone = crate::processors::tests::ALONE.lock();
         use std::io::BufRead as _;
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done; read line";
         let (mut child, mut output) = spawn(work);

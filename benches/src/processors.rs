@@ -9,9 +9,8 @@ use crate::function::Result;
 
 /// Keeps this process and whatever it starts on one processor, until it is dropped.
 ///
-/// A function, its Runtime API and its target wake each other several times an invocation. Where they run on two processors of a virtual
-/// machine, each time is an interrupt that the hypervisor has to deliver and an idle processor to be started again: time of the
-/// machine, which the kernel books to the function.
+/// A function, its Runtime API and its target wake each other several times an invocation. What that takes across the processors of a
+/// virtual machine differs by half from one minute to the next, and the kernel books most of it to the function.
 #[derive(Debug)]
 pub(crate) struct OneProcessor {
     before: CpuSet,
@@ -30,11 +29,19 @@ impl OneProcessor {
         set(&one)?;
         Ok(Self { before })
     }
+
+    /// Allows again what was allowed before.
+    ///
+    /// # Errors
+    /// When the kernel refuses: what is measured from here on would still share one processor.
+    pub(crate) fn release(self) -> Result<()> {
+        set(&self.before)
+    }
 }
 
 impl Drop for OneProcessor {
     fn drop(&mut self) {
-        // What was allowed before is allowed again.
+        // After an error, which is told instead.
         let _ = set(&self.before);
     }
 }
@@ -53,11 +60,15 @@ fn set(processors: &CpuSet) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::process::Command;
+    use std::sync::Mutex;
     use std::sync::mpsc::channel;
     use std::thread;
+
+    /// Held by tests that move all threads, or that other threads must not keep waiting.
+    pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
     fn allowed() -> usize {
         let processors = sched_getaffinity(Pid::from_raw(0)).expect("readable");
@@ -66,6 +77,7 @@ mod tests {
 
     #[test]
     fn all_threads_and_new_processes_share_one_processor_until_the_end() {
+        let _alone = ALONE.lock();
         let before = allowed();
         let (ask, asked) = channel::<()>();
         let (tell, told) = channel();
@@ -80,9 +92,11 @@ mod tests {
         };
         assert_eq!(seen(), before);
         let one = OneProcessor::claim().expect("allowed");
-        let child = Command::new("nproc").output().expect("it runs").stdout;
+        let mut count = Command::new("nproc");
+        let child =
+            count.env_remove("OMP_NUM_THREADS").env_remove("OMP_THREAD_LIMIT").output().expect("it runs").stdout;
         assert_eq!((seen(), allowed(), String::from_utf8_lossy(&child).trim()), (1, 1, "1"));
-        drop(one);
+        one.release().expect("allowed");
         assert_eq!((seen(), allowed()), (before, before));
         drop(ask);
         older.join().expect("it ends");

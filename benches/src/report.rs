@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::bars::{self, Bar};
 use crate::function::Result;
-use crate::measure::{BATCHES, SINGLE, SPREAD};
+use crate::measure::{BATCHES, SINGLE, SPREAD, SPREAD_USUAL};
 use crate::results::{Conditions, Results};
 
 pub(crate) const BEGIN: &str = "<!-- bench:begin -->";
@@ -94,10 +94,11 @@ fn bar_table(bars: &[Bar]) -> String {
 fn cpu_table(results: &Results) -> String {
     let mut head = vec!["on-CPU time".to_owned(), "1 (µs an invocation)".into()];
     head.extend(BATCHES.iter().skip(1).map(|(batch, _)| format!("{batch} (µs a record)")));
-    head.push("1, on all processors (µs an invocation)".into());
+    head.push(format!("{SPREAD} (µs an invocation)"));
+    head.push(format!("{SPREAD_USUAL} (µs a record)"));
     let rows = subjects(results.cpu.iter().map(|row| (row.subject.as_str(), row.label.as_str()))).into_iter().map(
         |(id, label)| {
-            let batches = BATCHES.iter().map(|(batch, _)| *batch).chain([SPREAD]);
+            let batches = BATCHES.iter().map(|(batch, _)| *batch).chain([SPREAD, SPREAD_USUAL]);
             let cells = batches.map(|batch| match results.cpu_of(id, batch) {
                 Some(row) if [SINGLE, SPREAD].contains(&batch) => short(row.micros_per_invoke),
                 Some(row) => format!("{} ({}–{})", short(row.micros_per_record), short(row.lowest), short(row.highest)),

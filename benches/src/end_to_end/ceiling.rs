@@ -1,17 +1,18 @@
 //! The share of the ceiling that a function reaches: of its own bulk bodies, recorded before and posted by a client that does
 //! nothing else, over as many connections, into an index of its own.
 //!
-//! All sides write into the same server, batch by batch in turns: what the server does beside (merges, collections of garbage,
-//! compilation) falls on all of them, where whole runs one after another differ by a tenth.
+//! Both write into the same server, batch by batch in turns: what the server does beside (merges, collections of garbage,
+//! compilation) falls on both, where whole runs one after another differ by a tenth. The ceiling is thus that of one shard, whose
+//! batches follow each other, not what more connections could bring in at once.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::servers::{CEILING, DOCUMENTS, PEER};
+use super::servers::{CEILING, SUBJECT};
 use super::{Load, OpenSearch};
 use crate::corpus::{Batch, Event, FULL_EVENT, Shape};
 use crate::function::{Function, Result};
@@ -46,6 +47,10 @@ struct Recording {
     batches: Vec<Vec<Bulk>>,
 }
 
+/// A function asks its target for more at a time when sixteen requests have been taken in a row: it is measured, and recorded, as it
+/// is from then on.
+const WARM_UP: usize = 1_000;
+
 /// Measures the function with one and with several connections, and the Node handler with one.
 pub(crate) fn run(
     places: &Places,
@@ -61,16 +66,24 @@ pub(crate) fn run(
             settings.extend(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
             tidelock(places, TIDELOCK, "Tidelock → OpenSearch", &settings)
         };
-        let load = Load::new(&Shape { table: CEILING.into(), ..shape.clone() }, records, setup.batch.1)?;
-        let recording = record(server, places, &load, subject)?;
-        let mut subjects = vec![(subject(server.host()), DOCUMENTS)];
-        let destination = (server.host(), PEER);
+        // The names are of one length, and so are events and documents.
+        let load = |table: &str| {
+            Load::warmed(&Shape { table: table.into(), ..shape.clone() }, records, setup.batch.1, WARM_UP)
+        };
+        let recording = record(server, places, &load(CEILING)?, subject)?;
+        let load = load(SUBJECT)?;
+        if recording.batches.len() != load.events.len() {
+            return Err(format!("{} batches were recorded of {}", recording.batches.len(), load.events.len()).into());
+        }
+        let mut subjects = vec![subject(server.host())];
+        let destination = (server.host(), SUBJECT);
         let peer = node(places, NODE_BUNDLED, "Node → OpenSearch, bundled", "dist/handler.mjs", destination);
         if setup.connections == 1 && peer.artifact.exists() {
-            subjects.push((peer, PEER));
+            subjects.push(peer);
         }
-        let load = Load::new(shape, records, setup.batch.1)?;
-        rows.extend(compare(server, places, setup, &load, &recording, &subjects, rounds)?);
+        for subject in &subjects {
+            rows.push(compare(server, places, setup, &load, &recording, subject, rounds)?);
+        }
     }
     server.delete_indices()?;
     Ok(rows)
@@ -82,77 +95,67 @@ fn compare(
     setup: &Setup,
     load: &Load,
     recording: &Recording,
-    subjects: &[(Subject, &str)],
+    subject: &Subject,
     rounds: usize,
-) -> Result<Vec<EndToEnd>> {
-    let mut rates = vec![Vec::new(); subjects.len() + 1];
+) -> Result<EndToEnd> {
+    let (mut rates, mut ceilings) = (Vec::new(), Vec::new());
     // Round 0 warms the server up.
     for round in 0..=rounds {
-        let spent = side_by_side(server, places, setup, load, recording, subjects)?;
-        let found = spent.iter().map(|spent| load.rate(*spent)).collect::<Vec<_>>();
-        eprintln!(
-            "end to end, {} connections: round {round} of {rounds}: ceiling {:.0}/s, {:.0?}/s",
-            setup.connections,
-            found[0],
-            &found[1..]
-        );
+        let spent = side_by_side(server, places, setup, load, recording, subject, round)?;
+        let [ceiling, rate] = spent.map(|spent| load.rate(spent));
+        let (label, connections) = (subject.label, setup.connections);
+        eprintln!("{label}, {connections} connections: round {round} of {rounds}: {rate:.0}/s of {ceiling:.0}/s");
         if round > 0 {
-            found.iter().zip(&mut rates).for_each(|(rate, rates)| rates.push(*rate));
+            ceilings.push(ceiling);
+            rates.push(rate);
         }
     }
-    let ceilings = &rates[0];
-    let rows = subjects.iter().zip(&rates[1..]).map(|((subject, _), rates)| {
-        let ratios = rates.iter().zip(ceilings).map(|(rate, ceiling)| rate / ceiling).collect::<Vec<_>>();
-        let (lowest, highest) = range(&ratios);
-        EndToEnd {
-            subject: subject.id.into(),
-            label: subject.label.into(),
-            connections: setup.connections,
-            batch: setup.batch.0.into(),
-            rounds,
-            records: load.records,
-            records_per_second: median(rates),
-            ceiling_records_per_second: median(ceilings),
-            ratio: median(&ratios),
-            lowest,
-            highest,
-        }
-    });
-    Ok(rows.collect())
+    let ratios = rates.iter().zip(&ceilings).map(|(rate, ceiling)| rate / ceiling).collect::<Vec<_>>();
+    let (lowest, highest) = range(&ratios);
+    Ok(EndToEnd {
+        subject: subject.id.into(),
+        label: subject.label.into(),
+        connections: setup.connections,
+        batch: setup.batch.0.into(),
+        rounds,
+        records: load.records,
+        records_per_second: median(&rates),
+        ceiling_records_per_second: median(&ceilings),
+        ratio: median(&ratios),
+        lowest,
+        highest,
+    })
 }
 
-/// The time that each side takes for all batches: the ceiling, then the subjects. A batch's time lasts until the next could begin.
+/// The time that the ceiling takes for all batches, and the subject. A batch's time lasts until the next could begin.
 fn side_by_side(
     server: &OpenSearch,
     places: &Places,
     setup: &Setup,
     load: &Load,
     recording: &Recording,
-    subjects: &[(Subject, &str)],
-) -> Result<Vec<Duration>> {
-    server.fresh_for(&subjects.iter().map(|(_, index)| *index).collect::<Vec<_>>())?;
+    subject: &Subject,
+    round: usize,
+) -> Result<[Duration; 2]> {
+    server.fresh_for(&[SUBJECT])?;
     server.put(&recording.indices)?;
-    let clients = (0..setup.connections).map(|_| Client::connect(server.host()));
-    let mut clients = clients.collect::<std::io::Result<Vec<_>>>()?;
-    post_all(&mut clients[..1], &recording.warm_up)?;
-    let mut functions = Vec::new();
-    for (subject, _) in subjects {
-        let mut function = Function::start(&subject.launch, &places.logs())?;
-        function.invoke(&load.warm_up)?;
-        functions.push(function);
-    }
-    let sides = functions.len() + 1;
-    let mut spent = vec![Duration::ZERO; sides];
-    for (number, (event, bulks)) in load.events.iter().zip(&recording.batches).enumerate() {
-        // The order turns round, so that neither side always follows the other.
-        for side in (0..sides).map(|turn| (turn + number) % sides) {
-            spent[side] += match side {
-                0 => post_all(&mut clients, bulks)?,
-                side => functions[side - 1].cycle(event)?,
-            };
+    let mut function = Function::start(&subject.launch, &places.logs())?;
+    let next = AtomicUsize::new(0);
+    let spent = thread::scope(|scope| {
+        let mut posters = Posters::start(scope, server.host(), setup.connections, &next)?;
+        posters.post(&recording.warm_up)?;
+        load.warm_up(&mut function)?;
+        let mut spent = [Duration::ZERO; 2];
+        for (number, (event, bulks)) in load.events.iter().zip(&recording.batches).enumerate() {
+            // Each follows the other as often as itself.
+            let first = (number + round) % 2;
+            for side in [first, 1 - first] {
+                spent[side] += if side == 0 { posters.post(bulks)? } else { function.cycle(event)? };
+            }
         }
-    }
-    for index in subjects.iter().map(|(_, index)| *index).chain([CEILING]) {
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(spent)
+    })?;
+    for index in [CEILING, SUBJECT] {
         let found = server.count(index)?;
         if found != load.documents {
             return Err(format!("{index} holds {found} documents, expected {}", load.documents).into());
@@ -166,39 +169,61 @@ fn record(server: &OpenSearch, places: &Places, load: &Load, subject: impl Fn(&s
     let recorder = Recorder::start(server.host())?;
     server.fresh_for(&[CEILING])?;
     let mut function = Function::start(&subject(&recorder.host()).launch, &places.logs())?;
-    function.invoke(&load.warm_up)?;
+    load.warm_up(&mut function)?;
     let (warm_up, indices) = (recorder.take(), server.describe()?);
     let mut recorded = |event: &Event| function.invoke(event).map(|_| recorder.take());
     let batches = load.events.iter().map(&mut recorded).collect::<Result<Vec<_>>>()?;
     Ok(Recording { indices, warm_up, batches })
 }
 
-/// Posts requests over these connections, each as soon as one of them is free. Tells how long that took.
-fn post_all(clients: &mut [Client], bulks: &[Bulk]) -> Result<Duration> {
-    let (next, fault) = (AtomicUsize::new(0), Mutex::new(None));
-    let busy = clients.len().min(bulks.len());
-    let started = Instant::now();
-    let work = |client: &mut Client| {
-        while let Some(bulk) = bulks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = post(client, bulk) {
-                if let Ok(mut fault) = fault.lock() {
-                    *fault = Some(error);
-                }
-                return;
-            }
+/// Connections, each with a thread of its own but the first, that post the requests of one batch together.
+struct Posters<'s> {
+    own: Client,
+    others: Vec<Sender<&'s [Bulk]>>,
+    done: Receiver<Result<()>>,
+    /// The request that the next free connection takes.
+    next: &'s AtomicUsize,
+}
+
+impl<'s> Posters<'s> {
+    fn start(scope: &'s Scope<'s, '_>, host: &str, connections: usize, next: &'s AtomicUsize) -> Result<Self> {
+        let (tell, done) = channel();
+        let mut others = Vec::new();
+        for _ in 1..connections {
+            let (give, given) = channel::<&[Bulk]>();
+            let (mut client, tell) = (Client::connect(host)?, tell.clone());
+            scope.spawn(move || {
+                // It ends with the other end, or when nobody listens any more.
+                while let Ok(bulks) = given.recv()
+                    && tell.send(post_free(&mut client, bulks, next)).is_ok()
+                {}
+            });
+            others.push(give);
         }
-    };
-    if let Some((own, others)) = clients[..busy].split_first_mut() {
-        thread::scope(|scope| {
-            others.iter_mut().for_each(|client| drop(scope.spawn(|| work(client))));
-            work(own);
-        });
+        Ok(Self { own: Client::connect(host)?, others, done, next })
     }
-    let spent = started.elapsed();
-    match fault.into_inner().unwrap_or_default() {
-        Some(error) => Err(error),
-        None => Ok(spent),
+
+    /// Posts requests, each as soon as a connection is free. Tells how long that took.
+    fn post(&mut self, bulks: &'s [Bulk]) -> Result<Duration> {
+        let busy = self.others.len().min(bulks.len().saturating_sub(1));
+        self.next.store(0, Ordering::Relaxed);
+        let started = Instant::now();
+        for other in &self.others[..busy] {
+            other.send(bulks).map_err(|_| "a connection's thread has ended")?;
+        }
+        let mut posted = post_free(&mut self.own, bulks, self.next);
+        for _ in 0..busy {
+            posted = posted.and(self.done.recv()?);
+        }
+        posted.map(|()| started.elapsed())
     }
+}
+
+fn post_free(client: &mut Client, bulks: &[Bulk], next: &AtomicUsize) -> Result<()> {
+    while let Some(bulk) = bulks.get(next.fetch_add(1, Ordering::Relaxed)) {
+        post(client, bulk)?;
+    }
+    Ok(())
 }
 
 fn post(client: &mut Client, bulk: &Bulk) -> Result<()> {

@@ -30,7 +30,7 @@ pub(crate) fn run(places: &Places, server: &OpenSearch, shape: &Shape, records: 
         server.remember_deletes_for(DELETES_REMEMBERED)?;
         let subject = one_at_a_time(places, TIDELOCK, target, &[]);
         let mut function = Function::start(&subject.launch, &places.logs())?;
-        function.invoke(&load.warm_up)?;
+        load.warm_up(&mut function)?;
         recorder.take();
         let mut row = Conflicts { step: step.label().into(), changes: load.records, ..Conflicts::default() };
         for event in &load.events {

@@ -65,7 +65,7 @@ pub(crate) fn run(places: &Places, server: &OpenSearch, shape: &Shape, records: 
     for round in 1..=rounds {
         server.fresh()?;
         let mut function = Function::start(&sync(places, &settings(server, &sqs, WRITES)).launch, &places.logs())?;
-        function.invoke(&load.warm_up)?;
+        load.warm_up(&mut function)?;
         let one = micros(&mut function, load.records, |function| {
             load.events.iter().try_for_each(|event| function.invoke(event).map(drop))
         })?;
@@ -73,8 +73,8 @@ pub(crate) fn run(places: &Places, server: &OpenSearch, shape: &Shape, records: 
         server.fresh()?;
         let mut holding = Function::start(&sync(places, &settings(server, &sqs, HOLDS)).launch, &places.logs())?;
         let mut draining = Function::start(&redrive(places, &settings(server, &sqs, WRITES)), &places.logs())?;
-        holding.invoke(&load.warm_up)?;
-        drain(&mut draining, load.warm_up.records)?;
+        load.warm_up(&mut holding)?;
+        drain(&mut draining, load.warm_up_records())?;
         for event in &load.events {
             holding.invoke(event)?;
         }

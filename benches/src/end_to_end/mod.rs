@@ -57,7 +57,7 @@ fn command(places: &Places) -> Result<PathBuf> {
 
 /// The changes of a run: some that make connections, mappings and indices ready, then those that are timed.
 struct Load {
-    warm_up: Event,
+    warm_up: Vec<Event>,
     events: Vec<Event>,
     records: usize,
     /// Documents that the target must hold in the end.
@@ -66,17 +66,31 @@ struct Load {
 
 impl Load {
     fn new(shape: &Shape, records: usize, batch: Batch) -> Result<Self> {
-        let first = Corpus::generate(&Shape { records: 50, seed: shape.seed + 1, hot_share: 0.0, ..shape.clone() });
+        Self::warmed(shape, records, batch, 50)
+    }
+
+    /// With so many changes to warm up, in events of fifty.
+    fn warmed(shape: &Shape, records: usize, batch: Batch, warm_up: usize) -> Result<Self> {
+        let first =
+            Corpus::generate(&Shape { records: warm_up, seed: shape.seed + 1, hot_share: 0.0, ..shape.clone() });
         let corpus = Corpus::generate(&Shape { records, ..shape.clone() });
         Self::of(&first, &corpus, batch)
     }
 
     fn of(first: &Corpus, corpus: &Corpus, batch: Batch) -> Result<Self> {
-        let warm_up = first.all_events(Batch::Records(50)).pop().ok_or("the warm-up has no event")?;
+        let warm_up = first.all_events(Batch::Records(50));
         let documents = (first.live_keys() + corpus.live_keys()) as u64;
         let events = corpus.all_events(batch);
         let records = events.iter().map(|event| event.records).sum();
         Ok(Self { warm_up, events, records, documents })
+    }
+
+    fn warm_up(&self, function: &mut Function) -> Result<()> {
+        self.warm_up.iter().try_for_each(|event| function.invoke(event).map(drop))
+    }
+
+    fn warm_up_records(&self) -> usize {
+        self.warm_up.iter().map(|event| event.records).sum()
     }
 
     /// Changes per second.
@@ -89,7 +103,7 @@ impl Load {
 fn feed(target: &dyn Target, places: &Places, load: &Load, subject: &Subject) -> Result<Duration> {
     target.fresh()?;
     let mut function = Function::start(&subject.launch, &places.logs())?;
-    function.invoke(&load.warm_up)?;
+    load.warm_up(&mut function)?;
     let started = Instant::now();
     function.invoke_all(&load.events)?;
     let spent = started.elapsed();

@@ -114,7 +114,7 @@ pub(crate) fn run(
 fn feed(target: &Destination<'_>, places: &Places, load: &Load, subject: &Subject) -> Result<Duration> {
     target.fresh()?;
     let mut function = Function::start(&subject.launch, &places.logs())?;
-    function.invoke(&load.warm_up)?;
+    load.warm_up(&mut function)?;
     let started = Instant::now();
     function.invoke_all(&load.events)?;
     let spent = started.elapsed();

@@ -9,15 +9,15 @@ use crate::function::Result;
 use crate::http::Client;
 
 /// Where the function's documents go, and its fences.
-pub(super) const DOCUMENTS: &str = "bench";
+const DOCUMENTS: &str = "bench";
 const FENCES: &str = "tidelock-fences";
 
-/// Where documents go that others write in the same run.
+/// Where they go when a client posts the same bodies in the same run, and where the client's go.
+pub(super) const SUBJECT: &str = "bench-subject";
 pub(super) const CEILING: &str = "bench-ceiling";
-pub(super) const PEER: &str = "bench-peer";
 
 /// The indices that a run deletes and makes again.
-const INDICES: [&str; 4] = [DOCUMENTS, FENCES, CEILING, PEER];
+const INDICES: [&str; 4] = [DOCUMENTS, FENCES, SUBJECT, CEILING];
 
 /// `HOST:PORT` of a server's URL.
 ///

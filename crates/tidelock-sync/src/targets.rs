@@ -240,6 +240,7 @@ impl Target for AnyTarget {
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(target) => target.apply(operations, call).await,
             #[cfg(feature = "mongodb")]
+            // Boxed: it is deeper than the others, and all of them would be as large.
             Self::MongoDb(target) => Box::pin(target.apply(operations, call)).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(target) => target.apply(operations, call).await,

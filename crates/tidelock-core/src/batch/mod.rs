@@ -221,7 +221,8 @@ impl Batch {
     }
 
     /// Whether a place may hold, or yet get, a document of the same number as the change that leaves it, or of a higher one. `before`
-    /// is the change before it there.
+    /// is the change before it there. In a stream of a cluster, changes of one time are told apart by their tokens, and delivered in
+    /// their order.
     fn is_left_in_doubt(&self, slot: usize, before: Option<usize>) -> bool {
         match self.slots.get(slot).and_then(|slot| slot.order.as_ref()) {
             Some(Order::Field(counted)) => !counted.rises || before.is_some_and(|before| self.is_tie(before, slot)),

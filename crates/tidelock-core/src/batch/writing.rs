@@ -51,6 +51,7 @@ impl Delivery<'_> {
             }
             if !operations.is_empty() {
                 sent += operations.len();
+                // What is rare is boxed: it is deep, and the live lane's future would be as large.
                 let mut outcomes = match lane {
                     Lane::Live => live(target, &operations, std::mem::replace(&mut first, call)).await,
                     Lane::Drain => Box::pin(drain(target, &operations, call)).await,
