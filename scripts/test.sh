@@ -35,9 +35,24 @@ trap 'exit 143' TERM
 
 timed "prerequisites" scripts/install-prerequisites.sh
 
+# One that was named and has gone would fail every test that needs it, one time limit after another.
+expect_named_servers() {
+  local name value place
+  for name in "${!TIDELOCK_TEST_@}"; do
+    value=${!name}
+    place=${value#*://}
+    place=${place##*@}
+    place=${place%%[/?,]*}
+    case $value in *://*) case $place in *:*) ;; *) continue ;; esac ;; *) continue ;; esac
+    (exec 3<>"/dev/tcp/${place%:*}/${place##*:}") 2>/dev/null ||
+      die "$name: nothing listens at $place; start it, or unset the TIDELOCK_TEST_* variables: the tests then start servers of their own"
+  done
+}
+
 start_servers() {
   if [ -n "${TIDELOCK_TEST_OPENSEARCH:-}" ]; then
     say "using the servers named by TIDELOCK_TEST_* variables"
+    expect_named_servers
     return
   fi
   # OpenSearch's runner takes 9201 to 9299; PostgreSQL listens 10000 above FerretDB.
