@@ -19,8 +19,8 @@ require() { # require COMMAND WHAT_FOR
   command -v "$1" >/dev/null || die "$1 is not installed, needed for $2; scripts/install-prerequisites.sh installs it on Debian"
 }
 
-# listening PORT succeeds when something on 127.0.0.1 accepts connections there.
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# listening PORT [HOST] succeeds when something accepts connections there, on 127.0.0.1 unless told.
+listening() { (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
 
 java_major() { "$1" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p'; }
 

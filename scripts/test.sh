@@ -40,11 +40,12 @@ expect_named_servers() {
   local name value place
   for name in "${!TIDELOCK_TEST_@}"; do
     value=${!name}
+    [[ $value == *://* ]] || continue
     place=${value#*://}
     place=${place##*@}
     place=${place%%[/?,]*}
-    case $value in *://*) case $place in *:*) ;; *) continue ;; esac ;; *) continue ;; esac
-    (exec 3<>"/dev/tcp/${place%:*}/${place##*:}") 2>/dev/null ||
+    [[ $place == *:* ]] || continue
+    listening "${place##*:}" "${place%:*}" ||
       die "$name: nothing listens at $place; start it, or unset the TIDELOCK_TEST_* variables: the tests then start servers of their own"
   done
 }

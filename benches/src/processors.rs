@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use crate::function::Result;
 
-/// Keeps this process and whatever it starts on one processor, until it is dropped.
+/// Keeps this process and whatever it starts on one processor, until that is released.
 ///
 /// A function, its Runtime API and its target wake each other several times an invocation. What that takes across the processors of a
 /// virtual machine differs by half from one minute to the next, and the kernel books most of it to the function.
@@ -36,13 +36,6 @@ impl OneProcessor {
     /// When the kernel refuses: what is measured from here on would still share one processor.
     pub(crate) fn release(self) -> Result<()> {
         set(&self.before)
-    }
-}
-
-impl Drop for OneProcessor {
-    fn drop(&mut self) {
-        // After an error, which is told instead.
-        let _ = set(&self.before);
     }
 }
 

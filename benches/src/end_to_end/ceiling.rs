@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::servers::{CEILING, SUBJECT};
-use super::{Load, OpenSearch};
+use super::{Load, OpenSearch, expect_count};
 use crate::corpus::{Batch, Event, FULL_EVENT, Shape};
 use crate::function::{Function, Result};
 use crate::http::Client;
 use crate::opensearch::{Bulk, Recorder};
-use crate::results::{EndToEnd, median, range};
+use crate::results::{EndToEnd, Pairs};
 use crate::subjects::{NODE_BUNDLED, Places, Subject, TIDELOCK, node, tidelock};
 
 /// One way of running the function against the real target.
@@ -82,86 +82,79 @@ pub(crate) fn run(
             subjects.push(peer);
         }
         for subject in &subjects {
-            rows.push(compare(server, places, setup, &load, &recording, subject, rounds)?);
+            let comparison = Comparison { server, places, setup, load: &load, recording: &recording, subject };
+            rows.push(comparison.run(rounds)?);
         }
     }
     server.delete_indices()?;
     Ok(rows)
 }
 
-fn compare(
-    server: &OpenSearch,
-    places: &Places,
-    setup: &Setup,
-    load: &Load,
-    recording: &Recording,
-    subject: &Subject,
-    rounds: usize,
-) -> Result<EndToEnd> {
-    let (mut rates, mut ceilings) = (Vec::new(), Vec::new());
-    // Round 0 warms the server up.
-    for round in 0..=rounds {
-        let spent = side_by_side(server, places, setup, load, recording, subject, round)?;
-        let [ceiling, rate] = spent.map(|spent| load.rate(spent));
-        let (label, connections) = (subject.label, setup.connections);
-        eprintln!("{label}, {connections} connections: round {round} of {rounds}: {rate:.0}/s of {ceiling:.0}/s");
-        if round > 0 {
-            ceilings.push(ceiling);
-            rates.push(rate);
-        }
-    }
-    let ratios = rates.iter().zip(&ceilings).map(|(rate, ceiling)| rate / ceiling).collect::<Vec<_>>();
-    let (lowest, highest) = range(&ratios);
-    Ok(EndToEnd {
-        subject: subject.id.into(),
-        label: subject.label.into(),
-        connections: setup.connections,
-        batch: setup.batch.0.into(),
-        rounds,
-        records: load.records,
-        records_per_second: median(&rates),
-        ceiling_records_per_second: median(&ceilings),
-        ratio: median(&ratios),
-        lowest,
-        highest,
-    })
+/// The ceiling, and a subject that takes turns with it.
+struct Comparison<'a> {
+    server: &'a OpenSearch,
+    places: &'a Places,
+    setup: &'a Setup,
+    load: &'a Load,
+    recording: &'a Recording,
+    subject: &'a Subject,
 }
 
-/// The time that the ceiling takes for all batches, and the subject. A batch's time lasts until the next could begin.
-fn side_by_side(
-    server: &OpenSearch,
-    places: &Places,
-    setup: &Setup,
-    load: &Load,
-    recording: &Recording,
-    subject: &Subject,
-    round: usize,
-) -> Result<[Duration; 2]> {
-    server.fresh_for(&[SUBJECT])?;
-    server.put(&recording.indices)?;
-    let mut function = Function::start(&subject.launch, &places.logs())?;
-    let next = AtomicUsize::new(0);
-    let spent = thread::scope(|scope| {
-        let mut posters = Posters::start(scope, server.host(), setup.connections, &next)?;
-        posters.post(&recording.warm_up)?;
-        load.warm_up(&mut function)?;
-        let mut spent = [Duration::ZERO; 2];
-        for (number, (event, bulks)) in load.events.iter().zip(&recording.batches).enumerate() {
-            // Each follows the other as often as itself.
-            let first = (number + round) % 2;
-            for side in [first, 1 - first] {
-                spent[side] += if side == 0 { posters.post(bulks)? } else { function.cycle(event)? };
+impl Comparison<'_> {
+    fn run(&self, rounds: usize) -> Result<EndToEnd> {
+        let Self { setup, load, subject, .. } = self;
+        let mut pairs = Vec::new();
+        // Round 0 warms the server up.
+        for round in 0..=rounds {
+            let [ceiling, rate] = self.round(round)?.map(|spent| load.rate(spent));
+            let (label, connections) = (subject.label, setup.connections);
+            eprintln!("{label}, {connections} connections: round {round} of {rounds}: {rate:.0}/s of {ceiling:.0}/s");
+            if round > 0 {
+                pairs.push((rate, ceiling));
             }
         }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(spent)
-    })?;
-    for index in [CEILING, SUBJECT] {
-        let found = server.count(index)?;
-        if found != load.documents {
-            return Err(format!("{index} holds {found} documents, expected {}", load.documents).into());
-        }
+        let Pairs { first, second, ratio, lowest, highest } = Pairs::of(&pairs);
+        Ok(EndToEnd {
+            subject: subject.id.into(),
+            label: subject.label.into(),
+            connections: setup.connections,
+            batch: setup.batch.0.into(),
+            rounds,
+            records: load.records,
+            records_per_second: first,
+            ceiling_records_per_second: second,
+            ratio,
+            lowest,
+            highest,
+        })
     }
-    Ok(spent)
+
+    /// The time that the ceiling takes for all batches, and the subject. A batch's time lasts until the next could begin.
+    fn round(&self, round: usize) -> Result<[Duration; 2]> {
+        let Self { server, places, setup, load, recording, subject } = self;
+        server.fresh_for(&[SUBJECT])?;
+        server.put(&recording.indices)?;
+        let mut function = Function::start(&subject.launch, &places.logs())?;
+        let next = AtomicUsize::new(0);
+        let spent = thread::scope(|scope| {
+            let mut posters = Posters::start(scope, server.host(), setup.connections, &next)?;
+            posters.post(&recording.warm_up)?;
+            load.warm_up(&mut function)?;
+            let mut spent = [Duration::ZERO; 2];
+            for (number, (event, bulks)) in load.events.iter().zip(&recording.batches).enumerate() {
+                // Each follows the other as often as itself.
+                let first = (number + round) % 2;
+                for side in [first, 1 - first] {
+                    spent[side] += if side == 0 { posters.post(bulks)? } else { function.cycle(event)? };
+                }
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(spent)
+        })?;
+        for index in [CEILING, SUBJECT] {
+            expect_count(index, server.count(index)?, load.documents)?;
+        }
+        Ok(spent)
+    }
 }
 
 /// Runs the function through a recording proxy.

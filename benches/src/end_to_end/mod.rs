@@ -38,9 +38,12 @@ pub(crate) trait Target {
 /// # Errors
 /// Another number of documents than expected: the run was fast because it was wrong.
 fn expect_documents(target: &dyn Target, expected: u64) -> Result<()> {
-    let found = target.documents()?;
+    expect_count("the target", target.documents()?, expected)
+}
+
+fn expect_count(place: &str, found: u64, expected: u64) -> Result<()> {
     if found != expected {
-        return Err(format!("the target holds {found} documents, expected {expected}").into());
+        return Err(format!("{place} holds {found} documents, expected {expected}").into());
     }
     Ok(())
 }
